@@ -1,0 +1,3 @@
+"""memflow-cli: storyboards to long, coherent films."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,235 @@
+"""Seconds, frames, latent frames, chunks, tokens, bytes: all conversions, and the plan of a film.
+
+*Frame* alone is a pixel frame. A latent frame is one time step of the latent and decodes to `temporal_stride` frames,
+the film's first to `first_frames`. A chunk is `chunk` latent frames, denoised together. No other module converts.
+"""
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from memflow_cli.storyboard import Storyboard
+
+MAX_SIDE = 8192  # pixels; the largest picture H.264 level 6 knows
+MAX_SEED = 2**63 - 1
+_DERIVED_SEED_BITS = 48  # exact in every JSON reader
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """A model's own description of its sizes."""
+
+    latent_channels: int
+    spatial_stride: int  # pixels a latent cell, in both directions
+    temporal_stride: int  # frames a latent frame
+    first_frames: int  # frames the film's first latent frame decodes to: 1 (Wan VAE), 4 (theatre)
+    patch_size: tuple[int, int, int]  # latent cells a token: frames, height, width
+    num_layers: int
+    num_heads: int
+    head_dim: int
+    chunk: int = 3  # latent frames denoised together
+    sink: int = 3  # the film's first latent frames, always attended to
+    window: int = 9  # latent frames of the local window, the chunk being denoised included
+
+    def __post_init__(self) -> None:
+        assert self.patch_size[0] == 1, "a token belongs to one latent frame"
+        assert 1 <= self.first_frames <= self.temporal_stride, "the first latent frame cannot hold more than the others"
+        assert self.window >= self.chunk > 0, "the window includes the chunk being denoised"
+
+    # space
+
+    @property
+    def size_multiple(self) -> tuple[int, int]:
+        """Width and height of a film are multiples of these: one token's pixels."""
+        return self.spatial_stride * self.patch_size[2], self.spatial_stride * self.patch_size[1]
+
+    def latent_size(self, width: int, height: int) -> tuple[int, int]:
+        """(h, w) of the latent, from the film's width and height in pixels."""
+        return exact_div(height, self.spatial_stride), exact_div(width, self.spatial_stride)
+
+    def grid_size(self, width: int, height: int) -> tuple[int, int]:
+        """(rows, columns) of tokens in a latent frame."""
+        h, w = self.latent_size(width, height)
+        return exact_div(h, self.patch_size[1]), exact_div(w, self.patch_size[2])
+
+    def tokens_per_frame(self, width: int, height: int) -> int:
+        """Tokens of one latent frame."""
+        rows, columns = self.grid_size(width, height)
+        return rows * columns
+
+    def check_size(self, width: int, height: int, model: str) -> None:
+        """Raises UsageError, with the nearest sizes that fit, unless the model can make this picture."""
+        for name, value, multiple in zip(("width", "height"), (width, height), self.size_multiple, strict=True):
+            if value > MAX_SIDE:
+                raise UsageError(f"size {width}x{height}: the {name} is at most {MAX_SIDE} pixels")
+            if value < multiple or value % multiple:
+                below, above = value // multiple * multiple, (value // multiple + 1) * multiple
+                near = f"{below} or {above}" if below else f"{above}"
+                raise UsageError(
+                    f"size {width}x{height}: the {name} for model {model} must be a multiple of {multiple}, not {value}",
+                    hint=f"the nearest {name} that fits is {near}",
+                )
+
+    # time
+
+    def latent_to_frames(self, num_latent_frames: int) -> int:
+        """Frames that a film's first `num_latent_frames` decode to."""
+        if num_latent_frames == 0:
+            return 0
+        return self.first_frames + (num_latent_frames - 1) * self.temporal_stride
+
+    def num_frames(self, num_chunks: int) -> int:
+        """Frames of a film of `num_chunks`."""
+        return self.latent_to_frames(num_chunks * self.chunk)
+
+    def latent_frame_range(self, latent_frame: int) -> range:
+        """The frames that this latent frame decodes to."""
+        return range(self.latent_to_frames(latent_frame), self.latent_to_frames(latent_frame + 1))
+
+    def chunk_frame_range(self, chunk: int) -> range:
+        """The frames that this chunk decodes to."""
+        return range(self.num_frames(chunk), self.num_frames(chunk + 1))
+
+    def nearest_chunk(self, num_frames: float) -> int:
+        """The number of chunks whose film is nearest to `num_frames`; of two equally near the longer."""
+        per_chunk = self.chunk * self.temporal_stride
+        return max(0, math.floor((num_frames + self.temporal_stride - self.first_frames) / per_chunk + 0.5))
+
+    # bytes
+
+    def kv_bytes_per_frame(self, width: int, height: int, itemsize: int) -> int:
+        """Keys and values of one latent frame over all layers."""
+        return 2 * self.num_layers * self.tokens_per_frame(width, height) * self.num_heads * self.head_dim * itemsize
+
+    def latent_bytes_per_frame(self, width: int, height: int, itemsize: int) -> int:
+        h, w = self.latent_size(width, height)
+        return self.latent_channels * h * w * itemsize
+
+
+@dataclass(frozen=True)
+class SegmentPlan:
+    """One segment, in chunks and frames. `start_*` count from the film's start."""
+
+    index: int
+    prompt: str
+    start_chunk: int
+    num_chunks: int
+    start_frame: int
+    num_frames: int
+    seed: int
+    transition: str  # "smooth" or "cut"
+    requested_seconds: float
+
+    @property
+    def end_chunk(self) -> int:
+        return self.start_chunk + self.num_chunks
+
+
+@dataclass(frozen=True)
+class FilmPlan:
+    """The whole film, in chunks and frames."""
+
+    title: str
+    width: int
+    height: int
+    fps: int
+    seed: int
+    geometry: Geometry
+    segments: tuple[SegmentPlan, ...]
+
+    @property
+    def num_chunks(self) -> int:
+        return self.segments[-1].end_chunk
+
+    @property
+    def num_frames(self) -> int:
+        return self.geometry.num_frames(self.num_chunks)
+
+    @property
+    def seconds(self) -> float:
+        return self.num_frames / self.fps
+
+    @property
+    def num_latent_frames(self) -> int:
+        return self.num_chunks * self.geometry.chunk
+
+    def segment_of_chunk(self, chunk: int) -> SegmentPlan:
+        """The segment that this chunk belongs to."""
+        assert 0 <= chunk < self.num_chunks, f"chunk {chunk} is not in a film of {self.num_chunks}"
+        low, high = 0, len(self.segments)
+        while high - low > 1:
+            middle = (low + high) // 2
+            if self.segments[middle].start_chunk <= chunk:
+                low = middle
+            else:
+                high = middle
+        return self.segments[low]
+
+    def latent_frame_seconds(self, latent_frame: int) -> float:
+        """The film time at which this latent frame is shown."""
+        return self.geometry.latent_frame_range(latent_frame).start / self.fps
+
+
+def plan_film(storyboard: "Storyboard", geometry: Geometry, default_size: tuple[int, int] | None = None) -> FilmPlan:
+    """The plan of a film: every segment's end goes to the nearest whole chunk, so that rounding never adds up.
+
+    A segment has at least one chunk. `default_size`: (width, height) where the storyboard names none.
+    A storyboard without a seed is planned with seed 0; draw one first (`storyboard.with_seed`).
+    Raises UsageError for a size that the model cannot make.
+    """
+    size = (storyboard.width, storyboard.height) if storyboard.width and storyboard.height else default_size
+    assert size is not None, "neither the storyboard nor the model says a size"
+    width, height = size
+    geometry.check_size(width, height, storyboard.model)
+    film_seed = storyboard.seed or 0
+    ends = _end_chunks([segment.seconds for segment in storyboard.segments], geometry, storyboard.fps)
+    plans = []
+    start = 0
+    for index, (segment, end) in enumerate(zip(storyboard.segments, ends, strict=True)):
+        first, last = geometry.num_frames(start), geometry.num_frames(end)
+        plans.append(
+            SegmentPlan(
+                index=index,
+                prompt=segment.prompt,
+                start_chunk=start,
+                num_chunks=end - start,
+                start_frame=first,
+                num_frames=last - first,
+                seed=derive_seed(film_seed, index) if segment.seed is None else segment.seed,
+                transition=segment.transition,
+                requested_seconds=segment.seconds,
+            )
+        )
+        start = end
+    return FilmPlan(storyboard.title, width, height, storyboard.fps, film_seed, geometry, tuple(plans))
+
+
+def derive_seed(film_seed: int, index: int) -> int:
+    """A segment's own seed, from the film's seed and the segment's number: the same on every machine."""
+    digest = hashlib.sha256(f"memflow {film_seed} {index}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> (64 - _DERIVED_SEED_BITS)
+
+
+def exact_div(dividend: int, divisor: int) -> int:
+    assert dividend % divisor == 0, f"{dividend} is no multiple of {divisor}"
+    return dividend // divisor
+
+
+def _end_chunks(seconds: Sequence[float], geometry: Geometry, fps: int) -> list[int]:
+    """The chunk at which each segment ends. The wished end times add up exactly (fsum of a running total)."""
+    ends: list[int] = []
+    total = 0.0
+    compensation = 0.0  # Kahan: 10,000 durations of 0.1 s end where they should
+    for value in seconds:
+        corrected = value - compensation
+        summed = total + corrected
+        compensation = (summed - total) - corrected
+        total = summed
+        previous = ends[-1] if ends else 0
+        ends.append(max(geometry.nearest_chunk(total * fps), previous + 1))
+    return ends
