@@ -1,0 +1,358 @@
+"""The key-value cache: what a streaming backbone sees of its past. Storage and positions, no policy.
+
+Slots hold latent frames: the sink, a ring for the local window (the chunk at hand overwrites what leaves it), and the
+bank of recalled frames. Attention does not care about the order of its keys, so a slot is written in place and nothing
+ever moves. Keys are stored before rotation, and rotated when a frame's position changes: at most once a chunk.
+
+Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, T prompt tokens, L layers.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+Rotate = Callable[[Tensor, Sequence[int]], Tensor]
+"""(keys [B, F, N, H, D], one temporal position a frame) -> rotated keys of the same shape."""
+
+PositionMode = Literal["absolute", "relative"]
+
+
+@dataclass(frozen=True)
+class PromptProjection:
+    """A prompt as the backbone's cross-attention sees it: finished, so that retrieval can never meet an empty query.
+
+    `keys`, `values`: for each layer [B, T, H, D]. `mask`: [B, T], true where there is a real token, not padding.
+    `embeds`: the text encoder's output [B, T, C].
+    """
+
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
+    mask: Tensor
+    embeds: Tensor
+
+
+@dataclass(frozen=True)
+class FrameState:
+    """All layers' state of one latent frame.
+
+    `keys` (before rotation) and `values`: [L, B, N, H, D]. `prompt_queries`: what its tokens asked the prompt, same
+    shape, or None where the cache does not keep them.
+    """
+
+    frame: int
+    keys: Tensor
+    values: Tensor
+    prompt_queries: Tensor | None = None
+
+    @property
+    def num_bytes(self) -> int:
+        parts = (self.keys, self.values, self.prompt_queries)
+        return sum(part.numel() * part.element_size() for part in parts if part is not None)
+
+
+class AttentionContext(Protocol):
+    """All that a backbone knows about its past. The seam by which any KV-cached streaming backbone can use the memory."""
+
+    @property
+    def positions(self) -> Sequence[int]:
+        """The temporal position of each latent frame at hand, for its queries' rotation."""
+        ...
+
+    def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Stage the keys and values of the frames at hand; return all that their queries may attend to.
+
+        `query`: [B, F, N, H, D], rotated. `key` (before rotation), `value`: [B, F, N, H, D].
+        Returns rotated keys and values, each [B, S, H, D] with S tokens in view.
+        """
+        ...
+
+    def observe(self, layer: int, prompt_query: Tensor) -> None:
+        """See the queries [B, F, N, H, D] that the frames at hand put to the prompt."""
+        ...
+
+
+class Activation(Protocol):
+    """Sparse Memory Activation: which remembered frames each head reads."""
+
+    count: int
+    """How many frames of sink and bank a head reads."""
+    once_a_chunk: bool
+    """Choose at a chunk's first pass only, or anew in every pass."""
+
+    def choose(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Pooled query [B, H, D] and pooled rotated keys [B, S, H, D] of S candidates -> indices [B, H, count]."""
+        ...
+
+
+@dataclass(frozen=True)
+class CacheShape:
+    """Sizes of a cache; `sink`, `window` (the chunk at hand included) and `bank` count latent frames."""
+
+    num_layers: int
+    num_heads: int
+    head_dim: int
+    num_tokens: int
+    sink: int
+    window: int
+    bank: int
+
+
+class KVCache:
+    """Sink + local window + bank of every layer, preallocated. Implements `AttentionContext`.
+
+    A pass is `begin(frames)`, then the backbone's forward (as often as wanted: each pass stages anew), then `commit()`
+    to make the last pass's keys and values permanent. Without `commit()` nothing is remembered.
+    """
+
+    def __init__(
+        self,
+        shape: CacheShape,
+        rotate: Rotate,
+        positions: PositionMode = "absolute",
+        activation: Activation | None = None,
+        attend_bank: bool = True,
+        keep_prompt_queries: bool = False,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        batch: int = 1,
+    ) -> None:
+        self.shape = shape
+        self.activation = activation
+        self.bank_frames: list[list[int]] = [[] for _ in range(shape.num_layers)]
+        """For each layer, the latent frames in its bank, in slot order."""
+        self._rotate = rotate
+        self._position_mode = positions
+        self._attend_bank = attend_bank
+        self._first_bank_slot = shape.sink + shape.window
+        size = (shape.num_layers, batch, self._first_bank_slot + shape.bank)
+        size += (shape.num_tokens, shape.num_heads, shape.head_dim)
+        self._keys = torch.zeros(size, dtype=dtype, device=device)  # before rotation
+        self._rotated = torch.zeros_like(self._keys)
+        self._values = torch.zeros_like(self._keys)
+        self._prompt_queries = torch.zeros_like(self._keys) if keep_prompt_queries else None
+        self._frames: list[int | None] = [None] * self._first_bank_slot
+        self._rotated_at: list[int | None] = [None] * self._first_bank_slot
+        self._at_hand = range(0)
+        self._staged: list[tuple[slice, slice]] = []
+        self._candidates: list[slice] = []
+        self._recent: list[slice] = []
+        self._chosen: dict[int, Tensor] = {}
+
+    # What is in view
+
+    @property
+    def positions(self) -> list[int]:
+        return [self._position(frame) for frame in self._at_hand]
+
+    @property
+    def sink_frames(self) -> tuple[int, ...]:
+        """Latent frames committed to the sink."""
+        return tuple(frame for frame in self._frames[: self.shape.sink] if frame is not None)
+
+    @property
+    def window_frames(self) -> tuple[int, ...]:
+        """Latent frames committed to the local window, oldest first; sink frames are not among them."""
+        return tuple(sorted(frame for frame in self._frames[self.shape.sink :] if frame is not None))
+
+    def window_before(self, frames: range) -> tuple[int, ...]:
+        """The window's frames that `frames` may attend to: committed, earlier, and not pushed out by `frames`."""
+        oldest = frames.stop - self.shape.window
+        return tuple(frame for frame in self.window_frames if oldest <= frame < frames.start)
+
+    def leaving(self, frames: range) -> tuple[int, ...]:
+        """The window's frames that leave it when `frames` come."""
+        return tuple(frame for frame in self.window_frames if frame < frames.stop - self.shape.window)
+
+    # A pass
+
+    def begin(self, frames: range) -> None:
+        """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date."""
+        self._at_hand = frames
+        self._chosen.clear()
+        slots = self._slots_to_stage(frames)
+        self._staged = [
+            (slice(run[0] - frames.start, run[-1] + 1 - frames.start), slice(slots[run[0]], slots[run[-1]] + 1))
+            for run in _runs(slots)
+        ]
+        for slot in slots.values():
+            self._frames[slot] = None
+        kept = {self._slot(frame): frame for frame in self.window_before(frames)}
+        sink = {slot: frame for slot, frame in enumerate(self._frames[: self.shape.sink]) if frame is not None}
+        self._rotate_to_positions(sink | kept)
+        in_view = sorted({*sink, *kept, *slots.values()})
+        num_banked = len(self.bank_frames[0]) if self._attend_bank else 0
+        bank_slots = range(self._first_bank_slot, self._first_bank_slot + num_banked)
+        self._candidates = _slices([slot for slot in in_view if slot < self.shape.sink] + list(bank_slots))
+        self._recent = _slices([slot for slot in in_view if slot >= self.shape.sink])
+
+    def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        rotated = self._rotate(key, self.positions)
+        for frames, slots in self._staged:
+            self._keys[layer, :, slots] = key[:, frames]
+            self._rotated[layer, :, slots] = rotated[:, frames]
+            self._values[layer, :, slots] = value[:, frames]
+        keys, values = self._rotated[layer], self._values[layer]
+        num_candidates = sum(slots.stop - slots.start for slots in self._candidates)
+        if self.activation is None or num_candidates <= self.activation.count:
+            in_view = _slices([slot for part in self._recent + self._candidates for slot in _expand(part)])
+            return _join(keys, in_view), _join(values, in_view)
+        candidate_keys, candidate_values = _take(keys, self._candidates), _take(values, self._candidates)
+        chosen = self._choose(layer, query, candidate_keys)
+        return (
+            torch.cat([_join(keys, self._recent), _select(candidate_keys, chosen)], dim=1),
+            torch.cat([_join(values, self._recent), _select(candidate_values, chosen)], dim=1),
+        )
+
+    def observe(self, layer: int, prompt_query: Tensor) -> None:
+        if self._prompt_queries is not None:
+            for frames, slots in self._staged:
+                self._prompt_queries[layer, :, slots] = prompt_query[:, frames]
+
+    def commit(self) -> None:
+        """Make the last pass over the frames at hand permanent."""
+        for frames, slots in self._staged:
+            for frame, slot in zip(self._at_hand[frames], _expand(slots), strict=True):
+                self._frames[slot] = frame
+                self._rotated_at[slot] = self._position(frame)
+
+    def clear_window(self) -> None:
+        """Forget the local window; sink and bank stay."""
+        self._frames[self.shape.sink :] = [None] * self.shape.window
+
+    def sink_and_bank_use(self) -> dict[int, float]:
+        """For each candidate frame, the share of layers and heads that read it in the last pass; empty if all read all."""
+        if not self._chosen:
+            return {}
+        use: dict[int, float] = {}
+        for layer, chosen in self._chosen.items():
+            candidates = [*self.sink_frames, *self.bank_frames[layer]]
+            counts = torch.bincount(chosen.flatten(), minlength=len(candidates)).tolist()
+            for frame, count in zip(candidates, counts, strict=True):
+                heads = chosen.shape[0] * chosen.shape[1] * len(self._chosen)
+                use[frame] = use.get(frame, 0.0) + count / heads
+        return use
+
+    # The bank
+
+    def read(self, frame: int) -> FrameState:
+        """A copy of a committed frame's state. Raises KeyError if neither sink nor window holds it."""
+        if frame not in self._frames:
+            raise KeyError(f"latent frame {frame} is neither in the sink nor in the window")
+        slot = self._frames.index(frame)
+        queries = None if self._prompt_queries is None else self._prompt_queries[:, :, slot].clone()
+        return FrameState(frame, self._keys[:, :, slot].clone(), self._values[:, :, slot].clone(), queries)
+
+    def write_bank(self, layer: int, index: int, state: FrameState) -> None:
+        """Put one layer of a recalled frame into the bank's slot `index`."""
+        slot = self._first_bank_slot + index
+        self._keys[layer, :, slot] = state.keys[layer]
+        self._values[layer, :, slot] = state.values[layer]
+        position = self.shape.sink + index if self._position_mode == "relative" else state.frame
+        self._rotated[layer, :, slot] = self._rotate(self._keys[layer, :, slot : slot + 1], [position])[:, 0]
+        self.bank_frames[layer][index : index + 1] = [state.frame]
+
+    def load_bank(self, states: Sequence[FrameState]) -> None:
+        """Fill every layer's bank with `states`, in this order; slots that hold the right frame already are left alone."""
+        for layer, held in enumerate(self.bank_frames):
+            for index, state in enumerate(states):
+                if held[index : index + 1] != [state.frame]:
+                    self.write_bank(layer, index, state)
+            del held[len(states) :]
+
+    def keep_in_bank(self, layer: int, indices: Sequence[int]) -> None:
+        """Keep the bank's slots `indices` of one layer, in this order; the others are dropped."""
+        order = torch.tensor(indices, device=self._keys.device) + self._first_bank_slot
+        kept = slice(self._first_bank_slot, self._first_bank_slot + len(indices))
+        for stored in (self._keys, self._rotated, self._values):
+            stored[layer, :, kept] = stored[layer].index_select(1, order)
+        self.bank_frames[layer] = [self.bank_frames[layer][index] for index in indices]
+
+    def bank_keys(self, layer: int) -> Tensor:
+        """One layer's bank, rotated: [B, frames, N, H, D]."""
+        first = self._first_bank_slot
+        return self._rotated[layer, :, first : first + len(self.bank_frames[layer])]
+
+    # Inside
+
+    def _slot(self, frame: int) -> int:
+        sink = self.shape.sink
+        return frame if frame < sink else sink + (frame - sink) % self.shape.window
+
+    def _slots_to_stage(self, frames: range) -> dict[int, int]:
+        """Where each frame at hand goes. A filled sink is protected, unless the pass begins with the film itself."""
+        oldest = frames.stop - self.shape.window
+        slots = {}
+        for frame in frames:
+            if frame < self.shape.sink:
+                if frames.start == 0 or self._frames[frame] is None:
+                    slots[frame] = frame
+            elif frame >= oldest:
+                slots[frame] = self._slot(frame)
+        return slots
+
+    def _position(self, frame: int) -> int:
+        """`absolute`: the film's latent frame. `relative`: sink, bank, window and chunk have fixed places in a row."""
+        if self._position_mode == "absolute":
+            return frame
+        if frame < self.shape.sink and frame not in self._at_hand:
+            return frame
+        return self.shape.sink + self.shape.bank + self.shape.window - (self._at_hand.stop - frame)
+
+    def _rotate_to_positions(self, frames: dict[int, int]) -> None:
+        """Rotate the slots (slot -> frame) whose position is not the one they were rotated for."""
+        moved = {slot: self._position(frame) for slot, frame in frames.items()}
+        moved = {slot: position for slot, position in moved.items() if self._rotated_at[slot] != position}
+        for run in _runs({slot: slot for slot in moved}):
+            slots = slice(run[0], run[-1] + 1)
+            keys = self._keys[:, :, slots].flatten(0, 1)
+            rotated = self._rotate(keys, [moved[slot] for slot in run])
+            self._rotated[:, :, slots] = rotated.unflatten(0, self._keys.shape[:2])
+            for slot in run:
+                self._rotated_at[slot] = moved[slot]
+
+    def _choose(self, layer: int, query: Tensor, candidate_keys: Tensor) -> Tensor:
+        assert self.activation is not None, "activation is asked for only where there is one"
+        if not (self.activation.once_a_chunk and layer in self._chosen):
+            self._chosen[layer] = self.activation.choose(query.flatten(1, 2).mean(dim=1), candidate_keys.mean(dim=2))
+        return self._chosen[layer]
+
+
+def _runs(slots: dict[int, int]) -> list[list[int]]:
+    """Split the keys of `slots` into runs in which key and slot both rise by one."""
+    runs: list[list[int]] = []
+    for item, slot in sorted(slots.items()):
+        if runs and item == runs[-1][-1] + 1 and slot == slots[runs[-1][-1]] + 1:
+            runs[-1].append(item)
+        else:
+            runs.append([item])
+    return runs
+
+
+def _slices(slots: Iterable[int]) -> list[slice]:
+    """Slots as the fewest slices, in ascending order."""
+    return [slice(run[0], run[-1] + 1) for run in _runs({slot: slot for slot in slots})]
+
+
+def _expand(slots: slice) -> range:
+    return range(slots.start, slots.stop)
+
+
+def _take(stored: Tensor, slots: list[slice]) -> Tensor:
+    """Slots of one layer [B, slots, N, H, D]; a view if they are one slice."""
+    parts = [stored[:, part] for part in slots]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def _join(stored: Tensor, slots: list[slice]) -> Tensor:
+    """The tokens of some slots: [B, slots * N, H, D]."""
+    return _take(stored, slots).flatten(1, 2)
+
+
+def _select(candidates: Tensor, chosen: Tensor) -> Tensor:
+    """Each head's own frames: candidates [B, S, N, H, D], chosen [B, H, K] -> [B, K * N, H, D]."""
+    _, _, num_tokens, _, head_dim = candidates.shape
+    index = chosen.transpose(1, 2)[:, :, None, :, None].expand(-1, -1, num_tokens, -1, head_dim)
+    return candidates.gather(1, index).flatten(1, 2)

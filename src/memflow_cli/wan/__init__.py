@@ -1,0 +1,1 @@
+"""The causal Wan backbone family. Nothing outside this package knows a layer's name."""

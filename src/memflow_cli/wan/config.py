@@ -1,0 +1,43 @@
+"""The shape of a causal Wan transformer, as its `config.json` says it."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class WanConfig:
+    """Sizes of a transformer; the field names are those of the original Wan repository.
+
+    The defaults are Wan2.1-T2V-1.3B. `dim` must be a multiple of `num_heads`, and a head's size even.
+    """
+
+    dim: int = 1536
+    ffn_dim: int = 8960
+    freq_dim: int = 256
+    text_dim: int = 4096
+    text_len: int = 512
+    num_heads: int = 12
+    num_layers: int = 30
+    in_dim: int = 16
+    out_dim: int = 16
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patch_size", tuple(self.patch_size))
+        if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
+            raise ValueError(f"dim {self.dim} does not split into {self.num_heads} heads of even size")
+        if self.patch_size[0] != 1:
+            raise ValueError(f"patch_size {self.patch_size}: a patch must be one latent frame deep")
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "WanConfig":
+        """Read the fields it knows; other keys of a `config.json` are left alone."""
+        names = {field.name for field in dataclasses.fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in names})
