@@ -51,7 +51,7 @@ class PartWriter:
         self.num_frames = 0
         self._shape = (height, width, 3)
         self._unfinished = path.with_name(path.name + ".unfinished")
-        self._stderr = tempfile.TemporaryFile()
+        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the encoder
         self._failure: str | None = None
         rate = exact_fps(fps)
         command = [
@@ -70,7 +70,9 @@ class PartWriter:
 
     def write(self, frames: np.ndarray) -> None:
         """`frames`: [F, height, width, 3] uint8; not to be changed afterwards."""
-        assert frames.dtype == np.uint8 and frames.shape[1:] == self._shape, f"{frames.dtype} {frames.shape}: no frames of this film"
+        assert frames.dtype == np.uint8 and frames.shape[1:] == self._shape, (
+            f"{frames.dtype} {frames.shape} are no frames"
+        )
         self._raise_failure()
         self._queue.put(frames)
         self.num_frames += len(frames)
@@ -96,7 +98,9 @@ class PartWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if kind is None:
             self.close()
         else:
@@ -291,9 +295,7 @@ def _start(
     arguments: Sequence[str], stderr: IO[bytes], stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
 ) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C reaches memflow, which finishes the chunk and then ends the encoder properly.
-    return subprocess.Popen(
-        [_ffmpeg(), *arguments], stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
-    )
+    return subprocess.Popen([_ffmpeg(), *arguments], stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True)
 
 
 def _last_words(stderr: IO[bytes]) -> str:
