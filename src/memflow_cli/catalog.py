@@ -128,7 +128,7 @@ _WAN_FILES = Repository(
         tokenizer/tokenizer_config.json                    61758 1d8d2a216bf8e70ac15b7ddcea566c4dd0433c024b39a58ca5e4c66bd78defbd
         vae/config.json                                      724 f0c1cc1d7decb5badc384f54691746a27a9aeff49f7ebca974e583389342d527
         vae/diffusion_pytorch_model.safetensors        507591892 d6e524b3fffede1787a74e81b30976dce5400c4439ba64222168e607ed19e793
-    """),  # noqa: E501
+    """),
 )
 
 _MEMFLOW_FILES = Repository(
@@ -329,9 +329,9 @@ def _diffusers_model(folder: Path) -> ModelEntry:
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json", optional=True)
     ours = _read_json(folder / "model_index.json", optional=True).get("memflow", {})
     try:
-        heads, head_dim = transformer["num_attention_heads"], transformer["attention_head_dim"]
+        heads, head_dim = _heads(transformer)
         geometry = Geometry(
-            latent_channels=transformer["in_channels"],
+            latent_channels=transformer.get("in_channels", transformer.get("in_dim", WAN_GEOMETRY.latent_channels)),
             patch_size=_triple(transformer["patch_size"]),
             num_layers=transformer["num_layers"],
             num_heads=heads,
@@ -362,6 +362,13 @@ def _diffusers_model(folder: Path) -> ModelEntry:
         positions=ours.get("positions", "absolute"),
         folder=folder,
     )
+
+
+def _heads(transformer: dict[str, Any]) -> tuple[int, int]:
+    """Number and size of the heads, in diffusers' names or the original ones."""
+    if "num_attention_heads" in transformer:
+        return transformer["num_attention_heads"], transformer["attention_head_dim"]
+    return transformer["num_heads"], transformer["dim"] // transformer["num_heads"]
 
 
 def _read_json(path: Path, optional: bool = False) -> dict[str, Any]:

@@ -1,0 +1,178 @@
+"""The Wan autoencoder as a stream: latents in as they are made, frames out, state kept between the calls.
+
+diffusers' AutoencoderKLWan is causal in time and decodes one latent frame after the other with a cache of features,
+which its `decode` throws away at the end of a clip. Here the cache belongs to the decoder object, so that a film of any
+length is decoded in pieces, with the same result as in one piece.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from diffusers import AutoencoderKLWan
+from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from torch import Tensor
+
+FeatureCache = list[Any]
+"""A slot for each causal convolution of the decoder: None, a marker, or features [1, C, <=2, h, w]."""
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Decode in overlapping squares to save memory: their side and their distance, in pixels."""
+
+    size: int = 256
+    stride: int = 192
+
+
+@dataclass
+class DecoderState:
+    """What a decoder remembers between two calls: a cache for each tile, and how many latent frames it has seen."""
+
+    num_latent_frames: int = 0
+    caches: dict[tuple[int, int], FeatureCache] = field(default_factory=dict)
+
+
+class WanDecoder:
+    """Latents to frames, streaming.
+
+    `tiling` bounds memory by the tile, not by the picture. `frames_at_once` latent frames go through the network
+    together: the result is the same, larger is faster and takes more memory.
+    """
+
+    def __init__(self, vae: AutoencoderKLWan, tiling: Tiling | None = None, frames_at_once: int = 1) -> None:
+        self._vae = vae
+        self._tiling = tiling
+        self._frames_at_once = frames_at_once
+        self._num_slots: int = vae._cached_conv_counts["decoder"]
+        self._state = DecoderState()
+
+    def reset(self) -> None:
+        """Begin a new film."""
+        self._state = DecoderState()
+
+    def state(self) -> DecoderState:
+        """A copy of the state, to come back to with `restore`."""
+        return _copied(self._state)
+
+    def restore(self, state: DecoderState) -> None:
+        self._state = _copied(state)
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """The next latent frames [F, C, h, w], normalised -> their frames [F', height, width, 3], fp32 in 0..1.
+
+        The film's first latent frame becomes one frame, every other `temporal_stride` frames.
+        """
+        with torch.inference_mode():
+            pieces = [_to_frames(self._decode_group(group)) for group in self._groups(latents)]
+        return torch.cat(pieces)
+
+    def flush(self) -> Tensor:
+        """Frames held back: none, the decoder is causal. [0, 0, 0, 3]."""
+        return torch.zeros(0, 0, 0, 3)
+
+    def _groups(self, latents: Tensor) -> Iterator[Tensor]:
+        """[F, C, h, w] in groups for the network: the film's first latent frame goes alone."""
+        first = min(1, len(latents)) if self._state.num_latent_frames == 0 else 0
+        if first:
+            yield latents[:1]
+        for start in range(first, len(latents), self._frames_at_once):
+            yield latents[start : start + self._frames_at_once]
+
+    def _decode_group(self, latents: Tensor) -> Tensor:
+        """Normalised latents [F, C, h, w] -> pixels [1, 3, F', height, width] in -1..1."""
+        z = denormalise(latents.to(self._vae.device, torch.float32), self._vae)
+        z = z.transpose(0, 1).unsqueeze(0).to(self._vae.dtype)
+        pixels = self._decode_tiles(z) if self._is_tiled(z) else self._decode_tile(z, (0, 0))
+        if self._vae.config.patch_size is not None:
+            pixels = unpatchify(pixels, patch_size=self._vae.config.patch_size)
+        self._state.num_latent_frames += len(latents)
+        return pixels.clamp(-1, 1)
+
+    def _decode_tile(self, z: Tensor, tile: tuple[int, int]) -> Tensor:
+        cache = self._state.caches.setdefault(tile, [None] * self._num_slots)
+        z = self._vae.post_quant_conv(z)
+        is_first = self._state.num_latent_frames == 0
+        return self._vae.decoder(z, feat_cache=cache, feat_idx=[0], first_chunk=is_first)
+
+    def _is_tiled(self, z: Tensor) -> bool:
+        if self._tiling is None:
+            return False
+        return max(z.shape[-2:]) > self._tiling.size // self._vae.spatial_compression_ratio
+
+    def _decode_tiles(self, z: Tensor) -> Tensor:
+        """Each tile with its own cache; where tiles overlap they fade into each other."""
+        assert self._tiling is not None, "tiles need a tiling"
+        ratio = self._vae.spatial_compression_ratio
+        size, stride = self._tiling.size // ratio, self._tiling.stride // ratio
+        scale = ratio // (self._vae.config.patch_size or 1)  # decoded cells a latent cell
+        kept, overlap = stride * scale, (size - stride) * scale
+        rows: list[list[Tensor]] = []
+        for top in range(0, z.shape[-2], stride):
+            row: list[Tensor] = []
+            for left in range(0, z.shape[-1], stride):
+                tile = self._decode_tile(z[..., top : top + size, left : left + size], (top, left))
+                if rows:
+                    tile = _fade(rows[-1][len(row)], tile, overlap, dim=-2)
+                if row:
+                    tile = _fade(row[-1], tile, overlap, dim=-1)
+                row.append(tile)
+            rows.append(row)
+        strips = [torch.cat([tile[..., :kept, :kept] for tile in row], dim=-1) for row in rows]
+        return torch.cat(strips, dim=-2)[..., : z.shape[-2] * scale, : z.shape[-1] * scale]
+
+
+def encode(vae: AutoencoderKLWan, frames: Tensor) -> Tensor:
+    """Frames [F, height, width, 3] in 0..1 -> normalised latents [F', C, h, w], fp32: the posterior's mode.
+
+    F is 1, 5, 9, ...: the first frame makes the first latent frame, every four more another one.
+    """
+    pixels = (frames.permute(3, 0, 1, 2).unsqueeze(0) * 2 - 1).to(vae.device, vae.dtype)
+    with torch.inference_mode():
+        latents = vae.encode(pixels).latent_dist.mode()[0].transpose(0, 1).float()
+    return normalise(latents, vae)
+
+
+def normalise(latents: Tensor, vae: AutoencoderKLWan) -> Tensor:
+    """The autoencoder's latents [F, C, h, w] -> what the transformer works on: mean 0, deviation 1, for each channel."""
+    mean, deviation = _statistics(vae, latents)
+    return (latents - mean) / deviation
+
+
+def denormalise(latents: Tensor, vae: AutoencoderKLWan) -> Tensor:
+    """The inverse of `normalise`."""
+    mean, deviation = _statistics(vae, latents)
+    return latents * deviation + mean
+
+
+def _statistics(vae: AutoencoderKLWan, like: Tensor) -> tuple[Tensor, Tensor]:
+    mean = torch.tensor(vae.config.latents_mean, dtype=like.dtype, device=like.device)
+    deviation = torch.tensor(vae.config.latents_std, dtype=like.dtype, device=like.device)
+    return mean.view(-1, 1, 1), deviation.view(-1, 1, 1)
+
+
+def _fade(before: Tensor, tile: Tensor, overlap: int, dim: int) -> Tensor:
+    """`tile` with its first `overlap` cells along `dim` faded in from the last ones of `before`."""
+    overlap = min(before.shape[dim], tile.shape[dim], overlap)
+    if overlap == 0:
+        return tile
+    weight = torch.arange(overlap, device=tile.device, dtype=torch.float32) / overlap
+    weight = weight.view(-1, 1) if dim == -2 else weight
+    ending = before.narrow(dim, before.shape[dim] - overlap, overlap)
+    mixed = ending * (1 - weight) + tile.narrow(dim, 0, overlap) * weight
+    rest = tile.narrow(dim, overlap, tile.shape[dim] - overlap)
+    return torch.cat([mixed.to(tile.dtype), rest], dim=dim)
+
+
+def _to_frames(pixels: Tensor) -> Tensor:
+    """[1, 3, F, height, width] in -1..1 -> [F, height, width, 3], fp32 in 0..1."""
+    return (pixels[0].permute(1, 2, 3, 0).float() + 1) / 2
+
+
+def _copied(state: DecoderState) -> DecoderState:
+    caches = {
+        tile: [slot.clone() if isinstance(slot, Tensor) else slot for slot in cache]
+        for tile, cache in state.caches.items()
+    }
+    return DecoderState(state.num_latent_frames, caches)

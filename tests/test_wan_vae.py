@@ -1,0 +1,105 @@
+"""The streaming Wan decoder gives the frames that decoding the whole clip gives."""
+
+import pytest
+import torch
+from diffusers import AutoencoderKLWan
+
+from memflow_cli.wan.vae import Tiling, WanDecoder, denormalise, encode, normalise
+
+TOLERANCE = 1e-5
+
+
+def tiny_vae(**changes: object) -> AutoencoderKLWan:
+    torch.manual_seed(0)
+    config = {
+        "base_dim": 8,
+        "z_dim": 4,
+        "dim_mult": [1, 2, 2, 2],
+        "num_res_blocks": 1,
+        "latents_mean": [0.1, -0.2, 0.3, 0.0],
+    }
+    config |= {"latents_std": [1.5, 2.0, 0.7, 1.1]} | changes
+    return AutoencoderKLWan(**config).eval()
+
+
+def wan22_vae() -> AutoencoderKLWan:
+    """The newer autoencoder of the family: residual shortcuts, patches of 2x2 pixels."""
+    return tiny_vae(is_residual=True, patch_size=2, in_channels=12, out_channels=12, scale_factor_spatial=16)
+
+
+def whole(vae: AutoencoderKLWan, latents: torch.Tensor) -> torch.Tensor:
+    """The clip decoded by diffusers in one call: [F', height, width, 3] in 0..1."""
+    with torch.inference_mode():
+        pixels = vae.decode(denormalise(latents, vae).transpose(0, 1).unsqueeze(0)).sample
+    return (pixels[0].permute(1, 2, 3, 0) + 1) / 2
+
+
+@pytest.mark.parametrize("pieces", [(3, 3, 3), (1, 1, 1, 1, 1, 1, 1, 1, 1), (9,), (2, 5, 2)])
+@pytest.mark.parametrize("frames_at_once", [1, 3])
+@pytest.mark.parametrize("make_vae", [tiny_vae, wan22_vae])
+def test_streamed_equals_whole(make_vae, pieces, frames_at_once):
+    vae = make_vae()
+    latents = torch.randn(9, 4, 4, 6)
+    decoder = WanDecoder(vae, frames_at_once=frames_at_once)
+    streamed = torch.cat([decoder.decode(piece) for piece in latents.split(list(pieces))])
+    assert streamed.shape[0] == 33 and streamed.dtype == torch.float32
+    assert (streamed - whole(vae, latents)).abs().max() <= TOLERANCE
+    assert len(decoder.flush()) == 0
+
+
+def test_streamed_in_tiles_equals_whole_in_tiles():
+    vae = tiny_vae()
+    latents = torch.randn(4, 4, 7, 10)
+    decoder = WanDecoder(vae, tiling=Tiling(size=32, stride=24))
+    streamed = torch.cat([decoder.decode(piece) for piece in latents.split([3, 1])])
+    vae.enable_tiling(32, 32, 24, 24)
+    assert streamed.shape[1:] == (56, 80, 3)
+    assert (streamed - whole(vae, latents)).abs().max() <= TOLERANCE
+
+
+def test_small_picture_is_not_tiled():
+    vae = tiny_vae()
+    latents = torch.randn(2, 4, 4, 4)
+    assert torch.equal(WanDecoder(vae, tiling=Tiling(32, 24)).decode(latents), WanDecoder(vae).decode(latents))
+
+
+def test_restored_state_continues_the_film():
+    vae = tiny_vae()
+    latents = torch.randn(6, 4, 4, 4)
+    decoder = WanDecoder(vae)
+    decoder.decode(latents[:3])
+    state = decoder.state()
+    expected = decoder.decode(latents[3:])
+    other = WanDecoder(vae)
+    other.restore(state)
+    assert torch.equal(other.decode(latents[3:]), expected)
+    other.restore(state)
+    assert torch.equal(other.decode(latents[3:]), expected), "decoding must not write into a saved state"
+
+
+def test_reset_begins_a_new_film():
+    vae = tiny_vae()
+    latents = torch.randn(3, 4, 4, 4)
+    decoder = WanDecoder(vae)
+    first = decoder.decode(latents)
+    decoder.reset()
+    assert torch.equal(decoder.decode(latents), first)
+
+
+def test_two_decoders_share_one_autoencoder():
+    vae = tiny_vae()
+    latents = torch.randn(6, 4, 4, 4)
+    one, two = WanDecoder(vae), WanDecoder(vae)
+    frames = []
+    for piece in latents.split(3):
+        frames.append(one.decode(piece))
+        two.decode(piece.flip(0))
+    assert (torch.cat(frames) - whole(vae, latents)).abs().max() <= TOLERANCE
+
+
+def test_encode_gives_normalised_latents():
+    vae = tiny_vae()
+    latents = encode(vae, torch.rand(5, 32, 48, 3))
+    assert latents.shape == (2, 4, 4, 6)
+    with torch.inference_mode():
+        torch.testing.assert_close(normalise(denormalise(latents, vae), vae), latents)
