@@ -1,0 +1,183 @@
+"""Prompts to embeddings: a UMT5 encoder and its tokenizer, through transformers.
+
+The encoder of the 1.3B family is four times the size of the transformer it serves. So it is loaded when a prompt is
+not in the cache on disk, encodes all prompts that are missing, and leaves; theatre's is small and stays.
+"""
+
+import hashlib
+import html
+import os
+import re
+import tempfile
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from memflow_cli.errors import ModelError
+
+_QUOTES = str.maketrans({"‘": "'", "’": "'", "‛": "'", "“": '"', "”": '"', "‟": '"'})
+_COMPATIBLE = re.compile("[ﬀ-ﬆ！-～　]")  # ligatures, full-width forms and space
+_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff]")
+
+
+def clean_prompt(prompt: str) -> str:
+    """A prompt as the published models were trained to see it.
+
+    HTML entities resolved (twice, as published), ligatures, full-width letters and curly quotes made plain, control
+    characters dropped, white space collapsed. Text in the wrong encoding is not repaired.
+    """
+    text = html.unescape(html.unescape(prompt))
+    text = _COMPATIBLE.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
+    text = _CONTROL.sub("", text.translate(_QUOTES))
+    return " ".join(unicodedata.normalize("NFC", text).split())
+
+
+@dataclass(frozen=True)
+class EmbeddingCache:
+    """Embeddings on disk, a file for each model and text. A file that cannot be read counts as missing."""
+
+    folder: Path
+    model: str  # tells one encoder's embeddings from another's
+
+    def load(self, text: str) -> Tensor | None:
+        """The real rows [T, C] for a cleaned prompt."""
+        try:
+            return load_file(self._path(text))["embeds"]
+        except (OSError, SafetensorError, KeyError):
+            return None
+
+    def save(self, text: str, embeds: Tensor) -> None:
+        """Failing to write is no error: the next film encodes again."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+            os.close(handle)
+            save_file({"embeds": embeds.contiguous().cpu()}, name)
+            os.replace(name, self._path(text))
+        except OSError:
+            return
+
+    def _path(self, text: str) -> Path:
+        digest = hashlib.sha256(f"{self.model}\n{text}".encode()).hexdigest()
+        return self.folder / f"{digest}.safetensors"
+
+
+class TextEncoder:
+    """Prompts -> embeddings. The model is loaded at the first prompt that needs it.
+
+    `text_len`: rows of an embedding; longer prompts are cut. `stays`: keep the model loaded between calls.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tokenizer_folder: Path,
+        text_len: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        stays: bool = False,
+        cache: EmbeddingCache | None = None,
+    ) -> None:
+        self.text_len = text_len
+        self._folder = folder
+        self._tokenizer_folder = tokenizer_folder
+        self._device = device
+        self._dtype = dtype
+        self._stays = stays
+        self._cache = cache
+        self._model: Any = None
+        self._tokenizer: Any = None
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Embeddings [P, text_len, C] on the CPU in the encoder's dtype; the rows after a prompt's end are zero.
+
+        A prompt is encoded alone and without padding, so its embedding does not depend on the others.
+        Raises ModelError if the encoder or its tokenizer is missing or broken.
+        """
+        texts = [clean_prompt(prompt) for prompt in prompts]
+        rows: dict[str, Tensor] = {}
+        for text in dict.fromkeys(texts):
+            known = self._cache.load(text) if self._cache else None
+            if known is None:
+                known = self._encode_one(text)
+                if self._cache:
+                    self._cache.save(text, known)
+            rows[text] = known.to(self._dtype)
+        if not self._stays:
+            self.release()
+        size = (len(texts), self.text_len, next(iter(rows.values())).shape[-1])
+        embeds = torch.zeros(size, dtype=self._dtype)
+        for index, text in enumerate(texts):
+            embeds[index, : len(rows[text])] = rows[text]
+        return embeds
+
+    def num_tokens(self, prompt: str) -> int:
+        """Tokens of a prompt, before it is cut to `text_len`."""
+        return len(self.tokenizer(clean_prompt(prompt)).input_ids)
+
+    def release(self) -> None:
+        """Take the model off the device."""
+        self._model = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+
+    @property
+    def tokenizer(self) -> Any:
+        if self._tokenizer is None:
+            self._tokenizer = _load_tokenizer(self._tokenizer_folder)
+        return self._tokenizer
+
+    def _encode_one(self, text: str) -> Tensor:
+        """A cleaned prompt -> its real rows [T, C], on the CPU."""
+        tokens = self.tokenizer(text, truncation=True, max_length=self.text_len, return_tensors="pt")
+        if self._model is None:
+            self._model = _load_encoder(self._folder, self._dtype).to(self._device)
+        with torch.inference_mode():
+            hidden = self._model(input_ids=tokens.input_ids.to(self._device)).last_hidden_state
+        return hidden[0].to("cpu", copy=True)
+
+
+def _load_tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer  # here: a second to import, and `doctor` or `verify` need none of it
+
+    if not folder.is_dir():
+        raise ModelError(f"the tokenizer is missing: there is no folder {folder}")
+    try:
+        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise ModelError(f"cannot read the tokenizer in {folder}: {_first_line(error)}") from error
+
+
+def _load_encoder(folder: Path, dtype: torch.dtype) -> Any:
+    from transformers import UMT5EncoderModel  # here: two seconds to import, not needed for cached prompts
+
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"the text encoder is missing: there is no {folder / 'config.json'}")
+    try:
+        model, info = UMT5EncoderModel.from_pretrained(
+            folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
+        )
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise ModelError(
+            f"cannot read the text encoder in {folder}: {_first_line(error)}",
+            "is the file cut off or of another model? `memflow models verify` compares checksums",
+        ) from error
+    missing = sorted(set(info["missing_keys"]) - {"encoder.embed_tokens.weight", "shared.weight"})
+    unexpected = sorted(key for key in info["unexpected_keys"] if key.startswith("encoder."))
+    if missing or unexpected:
+        raise ModelError(
+            f"the text encoder in {folder} does not fit its config.json: {len(missing)} tensors missing, "
+            f"{len(unexpected)} unexpected; first: {', '.join((missing + unexpected)[:3])}"
+        )
+    return model.eval().requires_grad_(False)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n")[0] or type(error).__name__

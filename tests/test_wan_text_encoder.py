@@ -1,0 +1,124 @@
+"""Prompts become embeddings, with a real UMT5 encoder at tiny size."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+
+from memflow_cli.errors import ModelError
+from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder, clean_prompt
+
+WORDS = ["<pad>", "</s>", "<unk>", "a", "red", "blue", "fox", "walks", "in", "the", "snow"]
+CPU = torch.device("cpu")
+
+
+def save_tokenizer(folder: Path) -> None:
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    fast.save_pretrained(folder)
+
+
+def save_encoder(folder: Path) -> UMT5EncoderModel:
+    torch.manual_seed(0)
+    config = UMT5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    model = UMT5EncoderModel(config).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("text")
+    save_tokenizer(folder / "tokenizer")
+    save_encoder(folder / "text_encoder")
+    return folder
+
+
+def encoder(files: Path, **options) -> TextEncoder:
+    return TextEncoder(files / "text_encoder", files / "tokenizer", 8, CPU, torch.float32, **options)
+
+
+def test_rows_after_the_prompt_are_zero_and_the_rest_is_the_models_output(files):
+    prompts = ["a red fox", "the blue fox walks in the snow"]
+    embeds = encoder(files).encode(prompts)
+    assert embeds.shape == (2, 8, 16)
+    model = UMT5EncoderModel.from_pretrained(files / "text_encoder")
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(files / "tokenizer")
+    padded = tokenizer(prompts, padding="max_length", max_length=8, return_tensors="pt")
+    with torch.no_grad():  # as published: padded to the full length, masked, padding set to zero
+        expected = model(padded.input_ids, padded.attention_mask).last_hidden_state
+    expected = expected * padded.attention_mask.unsqueeze(-1)
+    torch.testing.assert_close(embeds, expected, atol=1e-5, rtol=1e-5)
+    assert (embeds[0, 4:] == 0).all() and (embeds[0, :4].abs().amax(-1) > 0).all()
+
+
+def test_a_prompts_embedding_does_not_depend_on_the_others(files):
+    one = encoder(files)
+    assert torch.equal(one.encode(["a red fox"])[0], one.encode(["the snow", "a red fox", "the snow"])[1])
+
+
+def test_long_prompt_is_cut_and_keeps_its_end_token(files):
+    text = "fox " * 100
+    assert encoder(files).num_tokens(text) == 101
+    assert (encoder(files).encode([text])[0].abs().amax(-1) > 0).all()
+
+
+def test_cached_prompts_need_no_encoder(files, tmp_path):
+    cache = EmbeddingCache(tmp_path / "cache", "tiny")
+    first = encoder(files, cache=cache).encode(["a red fox", "the snow"])
+    nowhere = TextEncoder(tmp_path / "no", tmp_path / "no", 8, CPU, torch.float32, cache=cache)
+    assert torch.equal(nowhere.encode(["the snow", "a red fox"]), first.flip(0))
+    with pytest.raises(ModelError, match="tokenizer is missing"):
+        nowhere.encode(["a blue fox"])
+
+
+def test_cache_tells_models_apart_and_survives_a_broken_file(files, tmp_path):
+    cache = EmbeddingCache(tmp_path, "tiny")
+    encoder(files, cache=cache).encode(["a red fox"])
+    assert EmbeddingCache(tmp_path, "other").load("a red fox") is None
+    for path in tmp_path.iterdir():
+        path.write_bytes(b"half a file")
+    assert cache.load("a red fox") is None
+    assert encoder(files, cache=cache).encode(["a red fox"]).abs().sum() > 0
+
+
+def test_the_encoder_leaves_unless_it_stays(files):
+    one, two = encoder(files), encoder(files, stays=True)
+    one.encode(["a red fox"])
+    two.encode(["a red fox"])
+    assert one._model is None and two._model is not None
+
+
+def test_truncated_encoder_is_a_sentence(files, tmp_path):
+    save_encoder(tmp_path)
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(ModelError, match="cannot read the text encoder"):
+        TextEncoder(tmp_path, files / "tokenizer", 8, CPU, torch.float32).encode(["a red fox"])
+
+
+def test_encoder_of_another_size_is_a_sentence(files, tmp_path):
+    save_encoder(tmp_path)
+    UMT5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=3, num_heads=2).save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="missing"):
+        TextEncoder(tmp_path, files / "tokenizer", 8, CPU, torch.float32).encode(["a red fox"])
+
+
+@pytest.mark.parametrize(
+    ("given", "cleaned"),
+    [
+        ("  a\tred \n fox ", "a red fox"),
+        ("Tom &amp; Jerry&#39;s", "Tom & Jerry's"),
+        ("&amp;lt;b&amp;gt;", "<b>"),
+        ("“it’s a ﬁsh”", '"it\'s a fish"'),
+        ("ＦＯＸ　in", "FOX in"),
+        ("cafe\u0301 \x07", "caf\u00e9"),
+        ("ein Fuchs läuft, 狐狸", "ein Fuchs läuft, 狐狸"),
+    ],
+)
+def test_prompts_are_cleaned_as_published(given, cleaned):
+    assert clean_prompt(given) == cleaned
