@@ -264,7 +264,7 @@ class KVCache:
 
     def keep_in_bank(self, layer: int, indices: Sequence[int]) -> None:
         """Keep the bank's slots `indices` of one layer, in this order; the others are dropped."""
-        order = torch.tensor(indices, device=self._keys.device) + self._first_bank_slot
+        order = torch.tensor(indices, dtype=torch.long, device=self._keys.device) + self._first_bank_slot
         kept = slice(self._first_bank_slot, self._first_bank_slot + len(indices))
         for stored in (self._keys, self._rotated, self._values):
             stored[layer, :, kept] = stored[layer].index_select(1, order)

@@ -3,7 +3,7 @@
 Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, T prompt tokens.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -12,14 +12,16 @@ from torch import Tensor, nn
 ROPE_THETA = 10000.0
 
 
+@lru_cache(maxsize=32)
 def rotary_table(
-    positions: Sequence[int], grid: tuple[int, int], head_dim: int, device: torch.device | str = "cpu"
+    positions: tuple[int, ...], grid: tuple[int, int], head_dim: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
     """Cosine and sine of every token's angles, each [F, N, 1, head_dim / 2] in fp32.
 
     `positions` holds one temporal position a latent frame, `grid` the rows and columns of tokens in a frame. A head is
     split into frame, row and column parts of d - 4 * (d // 6), 2 * (d // 6) and 2 * (d // 6) numbers (Wan2.1).
-    Angles are computed in fp64 on the host, so there is no table and no longest film.
+    Angles are computed in fp64 on the host for the positions asked for, so there is no longest film; the last tables
+    are kept, since all layers and steps of a chunk ask for the same ones.
     """
     rows, columns = grid
     spatial = 2 * (head_dim // 6)

@@ -150,7 +150,7 @@ class CausalWanTransformer(nn.Module):
         in fp32: flow or clean sample, as the model was trained.
         """
         grid = self.token_grid(latents)
-        table = rotary_table(context.positions, grid, self.config.head_dim, latents.device)
+        table = rotary_table(tuple(context.positions), grid, self.config.head_dim, latents.device)
         embedded, time = self.embed_timestep(timestep)
         x = self.patchify(latents)
         for layer, block in enumerate(self.blocks):

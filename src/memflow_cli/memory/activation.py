@@ -1,0 +1,28 @@
+"""Sparse Memory Activation (SMA): each head reads only the remembered frames that answer its queries.
+
+Source: MemFlow (arXiv:2512.14699), section on Sparse Memory Activation.
+"""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class TopFrames:
+    """Per head, the `count` frames of sink and bank whose pooled key agrees best with the chunk's pooled query.
+
+    `once_a_chunk`: choose at a chunk's first pass and keep the choice (default), or anew in every pass, as the
+    published code does.
+    """
+
+    count: int
+    once_a_chunk: bool = True
+
+    def choose(self, query: Tensor, keys: Tensor) -> Tensor:
+        """Query [B, H, D] and keys [B, S, H, D], both mean-pooled over tokens after rotation -> indices [B, H, count].
+
+        Indices rise: frames keep their order.
+        """
+        scores = (query.unsqueeze(1) * keys).sum(dim=-1)  # [B, S, H]
+        return scores.transpose(1, 2).topk(self.count, dim=-1).indices.sort(dim=-1).values

@@ -1,0 +1,37 @@
+"""From memory options to a policy: the one place that knows all of them by name."""
+
+from memflow_cli.errors import UsageError
+from memflow_cli.geometry import Geometry
+from memflow_cli.memory.nam import NarrativeMemory
+from memflow_cli.memory.official import OfficialMemory
+from memflow_cli.memory.policy import MemoryPolicy, NoMemory
+from memflow_cli.memory.scores import SCORES
+from memflow_cli.storyboard import MemoryOptions
+
+OFFICIAL_RECORD_INTERVAL = 3
+DEFAULT_SCORE = "prompt"
+
+
+def make_policy(options: MemoryOptions, geometry: Geometry) -> MemoryPolicy:
+    """The policy that `options` name. Raises UsageError for a name that is none."""
+    sink = geometry.sink
+    if options.policy == "window":
+        return NoMemory(sink=0)
+    if options.policy == "sink":
+        return NoMemory(sink=sink)
+    if options.policy == "official":
+        interval = options.record_interval or OFFICIAL_RECORD_INTERVAL
+        return OfficialMemory(sink, options.bank, interval, options.activate)
+    if options.policy == "nam":
+        score = SCORES.get(options.score or DEFAULT_SCORE)
+        if score is None:
+            raise UsageError(f"memory score {options.score!r} is none of {', '.join(SCORES)}")
+        return NarrativeMemory(
+            sink,
+            options.bank,
+            score(),
+            options.activate,
+            options.record_interval or 1,
+            options.archive_bytes,
+        )
+    raise UsageError(f"memory policy {options.policy!r} is none of window, sink, official, nam")

@@ -1,0 +1,275 @@
+"""The chunk loop: retrieve, denoise, commit, remember -> a stream of chunks.
+
+It drives any backbone that speaks to its past through an `AttentionContext`.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from memflow_cli.catalog import Sampling
+from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
+from memflow_cli.kv_cache import AttentionContext, CacheShape, KVCache, PositionMode, PromptProjection
+from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
+from memflow_cli.sampler import chunk_noise, denoise, sigmas
+from memflow_cli.trace import ChunkRecord, Recalled
+
+NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
+"""(segment, the film's chunk, shape of a chunk's latents) -> the chunk's noise, see `sampler.denoise`."""
+
+
+class StreamingDecoder(Protocol):
+    """Latents to frames, chunk by chunk, with the state between chunks kept in the object."""
+
+    def reset(self) -> None: ...
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [F, C, h, w] -> frames [F', height, width, 3], fp32 in 0..1."""
+        ...
+
+    def flush(self) -> Tensor:
+        """The frames that were still held back (none, for decoders without look-ahead)."""
+        ...
+
+
+class Backbone(Protocol):
+    """A streaming video model: what the loop needs of it, and nothing more."""
+
+    geometry: Geometry
+    sampling: Sampling
+    positions: PositionMode
+    device: torch.device
+    dtype: torch.dtype
+
+    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
+        """Prompts -> embeddings [P, T, C], padding rows exactly zero."""
+        ...
+
+    def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
+        """Embeddings [1, T, C] -> finished cross-attention keys and values."""
+        ...
+
+    def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
+        """One pass over latents [1, F, C, h, w] at a timestep in 0..1000 -> the prediction, same shape, fp32."""
+        ...
+
+    def rotate(self, key: Tensor, positions: Sequence[int], grid: tuple[int, int]) -> Tensor:
+        """Rotary embedding of keys [B, F, N, H, D] at one temporal position a frame; `grid`: rows, columns of tokens."""
+        ...
+
+    def decoder(self) -> StreamingDecoder: ...
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A finished chunk: clean latents [1, F, C, h, w] in fp32, its memory record, and seconds spent a stage."""
+
+    index: int
+    segment: int
+    latents: Tensor
+    record: ChunkRecord
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@torch.no_grad()
+def generate_chunks(
+    backbone: Backbone,
+    plan: FilmPlan,
+    memory: MemoryPolicy,
+    prompt_embeds: Sequence[Tensor],
+    *,
+    positions: PositionMode | None = None,
+    noise: NoiseSource | None = None,
+    replay: Iterable[Tensor] = (),
+) -> Iterator[Chunk]:
+    """Make a film's latents, chunk by chunk.
+
+    `memory`: fresh, from `memory.policies.make_policy`. `prompt_embeds`: one [T, C] a segment. `positions`: the
+    backbone's own unless given. `replay`: latents of the film's first chunks, as an earlier run made them;
+    they are not denoised again, only committed, after which cache and memory are exactly as they were.
+    """
+    walk = _Walk(backbone, plan, memory, positions or backbone.positions, noise or _seeded_noise)
+    yield from walk.run(prompt_embeds, iter(replay))
+
+
+class _Walk:
+    """One film's walk: the state that lives from chunk to chunk."""
+
+    def __init__(
+        self, backbone: Backbone, plan: FilmPlan, memory: MemoryPolicy, positions: PositionMode, noise: NoiseSource
+    ) -> None:
+        geometry = backbone.geometry
+        grid = geometry.grid_size(plan.width, plan.height)
+        self.backbone = backbone
+        self.plan = plan
+        self.memory = memory
+        self.noise = noise
+        self.latent_shape = (1, geometry.chunk, geometry.latent_channels, *geometry.latent_size(plan.width, plan.height))
+        self.levels = sigmas(backbone.sampling)
+        needs = memory.needs
+        window = geometry.window
+        self.cache = KVCache(
+            CacheShape(
+                num_layers=geometry.num_layers,
+                num_heads=geometry.num_heads,
+                head_dim=geometry.head_dim,
+                num_tokens=grid[0] * grid[1],
+                sink=needs.sink,
+                window=window,
+                bank=needs.bank,
+            ),
+            rotate=lambda key, positions: backbone.rotate(key, positions, grid),
+            positions=positions,
+            activation=needs.activation,
+            attend_bank=needs.attend_bank,
+            keep_prompt_queries=needs.keep_prompt_queries,
+            dtype=backbone.dtype,
+            device=backbone.device,
+        )
+        self.latents: deque[Tensor] = deque(maxlen=-(-(needs.sink + window) // geometry.chunk))
+        self.scores: dict[int, float] = {}
+        self.timer = _Timer(backbone.device)
+
+    def run(self, prompt_embeds: Sequence[Tensor], replay: Iterator[Tensor]) -> Iterator[Chunk]:
+        for segment in self.plan.segments:
+            prompt = self.backbone.project_prompt(prompt_embeds[segment.index].unsqueeze(0))
+            for index in range(segment.start_chunk, segment.end_chunk):
+                self.timer.start()
+                entered = self.enter(segment, prompt) if index == segment.start_chunk else Remembered()
+                frames = self.frames_of(index)
+                left = self.memory.leave(self.cache, self.cache.leaving(frames))
+                recall = self.recall(prompt)
+                record = self.record(segment, index, recall)
+                self.timer.stop("retrieve")
+                latents = next(replay, None)
+                if latents is None:
+                    latents = self.denoise(segment, index, frames, prompt)
+                use = self.cache.sink_and_bank_use()
+                self.timer.stop("denoise")
+                self.commit(frames, latents.to(self.backbone.device), prompt)
+                kept = self.memory.committed(self.cache, index, frames.start)
+                self.timer.stop("commit")
+                record = _complete(record, use, (entered, left, kept))
+                yield Chunk(index, segment.index, latents, record, self.timer.seconds())
+
+    def enter(self, segment: SegmentPlan, prompt: PromptProjection) -> Remembered:
+        """A new segment: the memory learns of its prompt, the window is run again under it, or emptied (a cut)."""
+        self.memory.switch_prompt(prompt)
+        if segment.start_chunk == 0:
+            return Remembered()
+        if segment.transition == "cut":
+            left = self.memory.leave(self.cache, self.cache.window_frames)
+            self.cache.clear_window()
+            return left
+        self.recache(self.frames_of(segment.start_chunk), prompt)
+        return Remembered()
+
+    def recache(self, coming: range, prompt: PromptProjection) -> None:
+        """Run the latents that the coming chunk will see again, clean, under the new prompt."""
+        length = self.backbone.geometry.chunk
+        if self.memory.joint_recache:
+            self.recall(prompt)
+            latents = torch.cat(list(self.latents), dim=1)
+            start = coming.start - min(self.cache.shape.sink + self.cache.shape.window, coming.start)
+            self.commit_pass(range(start, coming.start), latents[:, start - coming.start :], prompt)
+            return
+        visible = self.cache.window_before(coming)
+        for back in range(len(self.latents), 0, -1):
+            frames = range(coming.start - back * length, coming.start - (back - 1) * length)
+            if frames.start in visible:
+                self.commit_pass(frames, self.latents[-back], prompt)
+
+    def recall(self, prompt: PromptProjection) -> Recall:
+        recall = self.memory.recall(self.cache, prompt)
+        if recall.scores:
+            self.scores = recall.scores
+        return recall
+
+    def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:
+        self.cache.begin(frames)
+        noise = self.noise(segment, chunk, self.latent_shape)
+        predict = partial(self.backbone.predict, prompt=prompt, context=self.cache)
+        return denoise(
+            predict,
+            (sample.to(self.backbone.device) for sample in noise),
+            self.levels,
+            self.backbone.sampling.prediction,
+        )
+
+    def commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
+        self.commit_pass(frames, latents, prompt)
+        self.latents.append(latents)
+
+    def commit_pass(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
+        """The clean pass: only here do keys and values become permanent."""
+        self.cache.begin(frames)
+        self.backbone.predict(latents, float(self.backbone.sampling.context_noise), prompt, self.cache)
+        self.cache.commit()
+
+    def frames_of(self, chunk: int) -> range:
+        """The latent frames of a chunk."""
+        length = self.backbone.geometry.chunk
+        return range(chunk * length, (chunk + 1) * length)
+
+    def record(self, segment: SegmentPlan, chunk: int, recall: Recall) -> ChunkRecord:
+        """What the chunk at hand is about to see."""
+        banks = self.cache.bank_frames
+        shared = all(bank == banks[0] for bank in banks)
+        recalled = dict.fromkeys(frame for bank in banks for frame in bank)
+        pixel_frames = self.backbone.geometry.chunk_frame_range(chunk)
+        return ChunkRecord(
+            chunk=chunk,
+            segment=segment.index,
+            prompt=segment.prompt,
+            start_seconds=pixel_frames.start / self.plan.fps,
+            end_seconds=pixel_frames.stop / self.plan.fps,
+            sink=self.cache.sink_frames,
+            window=self.cache.window_before(self.frames_of(chunk)),
+            bank=tuple(Recalled(frame, self.scores.get(frame, 0.0)) for frame in recalled),
+            candidates=recall.scores,
+            layer_banks=() if shared else tuple(tuple(bank) for bank in banks),
+        )
+
+
+def _seeded_noise(segment: SegmentPlan, chunk: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    return chunk_noise(segment.seed, chunk - segment.start_chunk, shape)
+
+
+def _complete(record: ChunkRecord, use: dict[int, float], remembered: Sequence[Remembered]) -> ChunkRecord:
+    """The record with what was known only after the chunk: use by attention, and the archive's changes."""
+    layers = record.layer_banks
+    held = {item.frame: sum(item.frame in bank for bank in layers) / len(layers) if layers else 1.0 for item in record.bank}
+    return replace(
+        record,
+        bank=tuple(replace(item, use=use.get(item.frame, 0.0) if use else held[item.frame]) for item in record.bank),
+        sink_use=tuple(use.get(frame, 0.0) for frame in record.sink) if use else (),
+        archived=tuple(frame for part in remembered for frame in part.archived),
+        evicted=tuple(frame for part in remembered for frame in part.evicted),
+    )
+
+
+class _Timer:
+    """Seconds a stage of the chunk at hand. On CUDA the queue is left alone: a stage's time is when it was issued."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._seconds: dict[str, float] = {}
+        self._last = 0.0
+
+    def start(self) -> None:
+        self._seconds = {}
+        self._last = time.perf_counter()
+
+    def stop(self, stage: str) -> None:
+        now = time.perf_counter()
+        self._seconds[stage] = now - self._last
+        self._last = now
+
+    def seconds(self) -> dict[str, float]:
+        return dict(self._seconds)

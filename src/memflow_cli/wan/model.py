@@ -1,0 +1,51 @@
+"""A Wan model as the pipeline sees it: text encoder, causal transformer and autoencoder behind the `Backbone` protocol."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from memflow_cli.catalog import Sampling
+from memflow_cli.geometry import Geometry
+from memflow_cli.kv_cache import AttentionContext, PositionMode, PromptProjection
+from memflow_cli.pipeline import StreamingDecoder
+from memflow_cli.wan.attention import rotary_table, rotate
+from memflow_cli.wan.transformer import CausalWanTransformer
+
+EncodePrompts = Callable[[Sequence[str]], Tensor]
+
+
+class WanModel:
+    """Implements `pipeline.Backbone`.
+
+    `encode_prompts`: prompts -> [P, T, C], padding rows zero. `make_decoder`: a fresh streaming decoder a film.
+    """
+
+    def __init__(
+        self,
+        transformer: CausalWanTransformer,
+        geometry: Geometry,
+        sampling: Sampling,
+        positions: PositionMode,
+        encode_prompts: EncodePrompts,
+        make_decoder: Callable[[], StreamingDecoder],
+    ) -> None:
+        weight = transformer.patch_embedding.weight
+        self.transformer = transformer.eval().requires_grad_(False)
+        self.geometry = geometry
+        self.sampling = sampling
+        self.positions = positions
+        self.device = weight.device
+        self.dtype = weight.dtype
+        self.encode_prompts = encode_prompts
+        self.decoder = make_decoder
+
+    def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
+        return self.transformer.project_prompt(prompt_embeds.to(self.device))
+
+    def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
+        timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=self.device)
+        return self.transformer(latents, timesteps, prompt, context)
+
+    def rotate(self, key: Tensor, positions: Sequence[int], grid: tuple[int, int]) -> Tensor:
+        return rotate(key, rotary_table(tuple(positions), grid, key.shape[-1], key.device))
