@@ -150,8 +150,8 @@ class MemoryEntry(_Entry):
     record_interval: Annotated[int, Field(ge=1, le=1000, strict=True)] = Field(
         1, description="Chunks from one remembered frame to the next."
     )
-    score: ShortText | None = Field(
-        None, description="How remembered frames are ranked. Default: what was measured best."
+    score: Literal["published", "attention", "cross-attention", "prompt"] | None = Field(
+        None, description="How remembered frames are ranked against the prompt. Default: what was measured best."
     )
     positions: Literal["absolute", "relative"] | None = Field(
         None, description="How frames are numbered for attention. Default: what the model was trained with."

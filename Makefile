@@ -1,0 +1,40 @@
+# make film: a film from nothing but Python 3.11. make test: every check and every test.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Beside another busy process, threads that wait by spinning stop each other; these settings cost nothing when alone.
+export OMP_WAIT_POLICY ?= PASSIVE
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: film test check docs clean
+
+film: $(VENV)/.installed
+	$(BIN)/memflow generate storyboards/quickstart.yaml -o film.mp4 -y
+
+test: check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python docs/make.py --check
+
+docs: $(VENV)/.installed-dev
+	$(BIN)/python docs/make.py
+
+# torch goes first and alone, by its exact version: that is what selects the CPU build where pip offers one.
+$(VENV)/.installed: constraints.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet "$$(grep '^torch==' constraints.txt)"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis src/*.egg-info
+	find src tests training benchmarks docs -name __pycache__ -type d -prune -exec rm -rf {} +
+	rm -rf film.mp4 film.json film.memory.jsonl film.mp4.run

@@ -1,0 +1,188 @@
+"""`memflow plan`: what a storyboard will become, without loading a model."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from memflow_cli.cli import options
+from memflow_cli.cli.stories import Story, read_stories
+from memflow_cli.cli.talk import printable, report_error
+from memflow_cli.errors import MemflowError
+
+if TYPE_CHECKING:
+    from memflow_cli.catalog import ModelEntry
+
+_BITS_PER_PIXEL = 0.25  # of the encoded film: above what theatre's films take, so that the estimate is on the safe side
+_CACHE_ITEMSIZE = 2  # keys and values are kept in 16 bits on a GPU; on a CPU they may take twice that
+_LATENT_ITEMSIZE = 4
+
+
+def register(app: typer.Typer) -> None:
+    app.command("plan")(plan)
+
+
+def plan(
+    storyboards: Annotated[
+        list[Path], typer.Argument(metavar="STORYBOARD", help="Storyboards (.yaml) or prompt files (.jsonl, .txt).")
+    ],
+    model: options.Model = None,
+    seed: options.Seed = None,
+    memory: options.Memory = None,
+    bank: options.Bank = None,
+    activate: options.Activate = None,
+    size: options.Size = None,
+    fps: options.Fps = None,
+    settings: options.Set = None,
+    segment_seconds: options.SegmentSeconds = 10.0,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a storyboard will become: chunks, rounding, length, memory and disk needed.
+
+    No model is loaded and nothing is written.
+    """
+    overrides = options.make_overrides(settings, model, seed, memory, bank, activate, size, fps)
+    failure: MemflowError | None = None
+    for path in storyboards:
+        try:
+            for story in read_stories(path, segment_seconds, overrides):
+                print_plan(story, as_json)
+        except MemflowError as error:
+            if len(storyboards) == 1:
+                raise
+            report_error(error)
+            failure = error
+    if failure:
+        raise typer.Exit(failure.exit_code)
+
+
+def print_plan(story: Story, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(plan_to_json(story), ensure_ascii=False))
+    else:
+        print(printable(plan_to_text(story)))
+
+
+def plan_to_json(story: Story) -> dict[str, Any]:
+    """The plan as one JSON document. Its keys are stable."""
+    plan, entry, storyboard = story.plan, story.entry, story.storyboard
+    rate = plan.fps
+    return {
+        "storyboard": str(story.path),
+        "title": plan.title,
+        "model": entry.name,
+        "memory": memory_to_json(story),
+        "width": plan.width,
+        "height": plan.height,
+        "fps": rate,
+        "seed": storyboard.seed,
+        "chunks": plan.num_chunks,
+        "frames": plan.num_frames,
+        "seconds": round(plan.seconds, 4),
+        "needs": estimate_needs(story),
+        "segments": [
+            {
+                "index": segment.index + 1,
+                "prompt": segment.prompt,
+                "requested_seconds": segment.requested_seconds,
+                "start_seconds": round(segment.start_frame / rate, 4),
+                "seconds": round(segment.num_frames / rate, 4),
+                "start_chunk": segment.start_chunk,
+                "chunks": segment.num_chunks,
+                "start_frame": segment.start_frame,
+                "frames": segment.num_frames,
+                "seed": segment.seed if storyboard.seed is not None else storyboard.segments[segment.index].seed,
+                "transition": segment.transition,
+            }
+            for segment in plan.segments
+        ],
+    }
+
+
+def memory_to_json(story: Story) -> dict[str, Any]:
+    """The memory's options with the model's own defaults filled in."""
+    memory = story.storyboard.memory
+    return {
+        "policy": memory.policy or story.entry.policy,
+        "bank": memory.bank,
+        "activate": memory.activate,
+        "archive_bytes": memory.archive_bytes,
+        "record_interval": memory.record_interval,
+    }
+
+
+def estimate_needs(story: Story) -> dict[str, int]:
+    """Bytes: the cache (sink, bank and window), the archive at the film's end, the model's files, the disk."""
+    plan, geometry, memory = story.plan, story.plan.geometry, memory_to_json(story)
+    recalls = memory["policy"] in ("nam", "official")
+    per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
+    in_view = geometry.window + (geometry.sink if memory["policy"] != "window" else 0)
+    prototypes = -(-plan.num_chunks // memory["record_interval"]) if memory["policy"] == "nam" else 0
+    latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
+    film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
+    return {
+        "cache_bytes": per_frame * (in_view + (memory["bank"] if recalls else 0)),
+        "archive_bytes": min(memory["archive_bytes"], prototypes * per_frame),
+        "model_bytes": _model_bytes(story.entry),
+        "disk_bytes": latents + 2 * film,  # while rendering: latents, the parts, and the film stitched from them
+    }
+
+
+def _model_bytes(entry: "ModelEntry") -> int:
+    if entry.folder is None:
+        return entry.num_bytes
+    return entry.num_bytes + sum(path.stat().st_size for path in entry.folder.rglob("*") if path.is_file())
+
+
+def plan_to_text(story: Story) -> str:
+    plan, storyboard, geometry = story.plan, story.storyboard, story.plan.geometry
+    memory, needs = memory_to_json(story), estimate_needs(story)
+    policy = memory["policy"]
+    if policy in ("nam", "official"):
+        policy += f", {memory['bank']} frames recalled"
+        policy += f", {memory['activate']} read by each head" if memory["activate"] else ""
+    chunk_frames = len(geometry.chunk_frame_range(1))
+    chunk = f"{plan.num_chunks:,} chunks of {chunk_frames} frames ({chunk_frames / plan.fps:g} s)"
+    if len(geometry.chunk_frame_range(0)) != chunk_frames:
+        chunk += f", the first of {len(geometry.chunk_frame_range(0))}"
+    lines = [
+        plan.title,
+        f"  model    {story.entry.name}",
+        f"  memory   {policy}",
+        f"  picture  {plan.width}x{plan.height}, {plan.fps} frames a second",
+        f"  length   {clock(plan.seconds)} = {plan.num_frames:,} frames = {chunk}",
+        f"  seed     {'drawn when the film is made' if storyboard.seed is None else storyboard.seed}",
+        f"  needs    about {size_text(needs['cache_bytes'] + needs['archive_bytes'])} of memory for cache and archive,"
+        f" {size_text(needs['model_bytes'])} of model, {size_text(needs['disk_bytes'])} of disk",
+        "",
+        "    #      start     length      asked  chunks  prompt",
+    ]
+    for segment in plan.segments:
+        cut = "(cut) " if segment.transition == "cut" else ""
+        lines.append(
+            f"{segment.index + 1:5}  {clock(segment.start_frame / plan.fps):>9}  {segment.num_frames / plan.fps:7.2f} s"
+            f"  {segment.requested_seconds:7.2f} s  {segment.num_chunks:6}  {cut}{_shorten(segment.prompt)}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def clock(seconds: float) -> str:
+    """0:04.50, 1:02:03.00"""
+    hundredths = round(seconds * 100)
+    minutes, rest = divmod(hundredths, 6000)
+    hours, minutes = divmod(minutes, 60)
+    clock = f"{minutes}:{rest // 100:02}.{rest % 100:02}"
+    return f"{hours}:{minutes:02}:{rest // 100:02}.{rest % 100:02}" if hours else clock
+
+
+def size_text(num_bytes: int) -> str:
+    """1.5 GiB, 20 MiB, 3 KiB"""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if num_bytes >= factor:
+            return f"{num_bytes / factor:.3g} {unit}"
+    return f"{num_bytes / 1024:.0f} KiB"
+
+
+def _shorten(prompt: str, width: int = 72) -> str:
+    return prompt if len(prompt) <= width else prompt[: width - 3] + "..."

@@ -1,0 +1,87 @@
+"""From the command line's arguments to films that can be made: storyboard, model, plan and output of each."""
+
+import dataclasses
+import os
+import secrets
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from memflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from memflow_cli.catalog import ModelEntry
+    from memflow_cli.geometry import FilmPlan
+    from memflow_cli.storyboard import Override, Storyboard
+
+_RANDOM_SEED_BITS = 32
+
+
+@dataclass(frozen=True)
+class Story:
+    """One film to be made, with nothing left open but the seed: None until `with_drawn_seed`."""
+
+    path: Path  # the storyboard's file
+    name: str  # of the film's file, without a suffix
+    storyboard: "Storyboard"
+    entry: "ModelEntry"
+    plan: "FilmPlan"
+
+    def with_drawn_seed(self) -> "Story":
+        """Draws a random seed where the storyboard names none."""
+        if self.storyboard.seed is not None:
+            return self
+        from memflow_cli.geometry import plan_film
+
+        storyboard = self.storyboard.with_seed(secrets.randbits(_RANDOM_SEED_BITS))
+        return dataclasses.replace(self, storyboard=storyboard, plan=plan_film(storyboard, self.entry.geometry))
+
+
+def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Override"]) -> list[Story]:
+    """The films of one file: one of a .yaml, one a line of a .jsonl or .txt. Raises MemflowError."""
+    from memflow_cli.catalog import find_model
+    from memflow_cli.geometry import plan_film
+    from memflow_cli.storyboard import load_stories
+
+    stories = []
+    storyboards = load_stories(path, segment_seconds, overrides)
+    for number, storyboard in enumerate(storyboards, start=1):
+        entry = find_model(storyboard.model)
+        if storyboard.width is None or storyboard.height is None:
+            storyboard = storyboard.with_size(entry.width, entry.height)
+        try:
+            plan = plan_film(storyboard, entry.geometry)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error.message}", error.hint) from None
+        name = path.stem if len(storyboards) == 1 else f"{path.stem}-{number:0{len(str(len(storyboards)))}}"
+        stories.append(Story(path, name, storyboard, entry, plan))
+    return stories
+
+
+def choose_outputs(names: Sequence[str], out: str | None) -> list[Path]:
+    """Where each film goes: `-o film.mp4`, `-o folder/`, or the current folder. Raises UsageError."""
+    if out is None or Path(out).is_dir() or out.endswith(("/", os.sep)):
+        folder = Path(out or "")
+        outputs = [folder / f"{name}.mp4" for name in names]
+        twice = next((path for path, count in Counter(outputs).items() if count > 1), None)
+        if twice:
+            raise UsageError(f"two of the storyboards would become {twice}", hint="rename one of them")
+    elif len(names) > 1:
+        raise UsageError(f"-o {out}: {len(names)} films do not fit into one file", hint="name a folder: -o films/")
+    else:
+        folder, outputs = Path(out).parent, [Path(out)]
+    if outputs and outputs[0].suffix.lower() != ".mp4":
+        raise UsageError(f"-o {out}: a film's name ends in .mp4, a folder's in /")
+    if not folder.is_dir():
+        raise UsageError(
+            f"-o {out}: there is no folder {folder}", hint=f"make it first: mkdir -p {shlex.quote(str(folder))}"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"-o {out}: the folder {folder} is not writable")
+    for path in outputs:
+        if path.is_dir():
+            raise UsageError(f"-o {out}: {path} is a folder")
+    return outputs

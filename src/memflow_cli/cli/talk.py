@@ -1,0 +1,58 @@
+"""The talk on stderr: errors, warnings, notes. stdout belongs to results."""
+
+import contextlib
+import os
+import sys
+import traceback
+
+from memflow_cli.errors import MemflowError
+
+TRACEBACK_VARIABLE = "MEMFLOW_TRACEBACK"
+
+_RED, _YELLOW, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
+
+
+def use_colour() -> bool:
+    """Colours on stderr: only on a terminal, and never against NO_COLOR."""
+    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def note(text: str) -> None:
+    _say("", text)
+
+
+def warn(text: str) -> None:
+    _say(_paint("warning: ", _YELLOW), text)
+
+
+def report_error(error: MemflowError) -> None:
+    """`error: what is wrong`, and what to do about it on the next line."""
+    _say(_paint("error: ", _RED), error.message)
+    if error.hint:
+        _say(_paint("hint: ", _DIM), error.hint)
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exception(error, file=sys.stderr)
+
+
+def report_unexpected(error: BaseException) -> None:
+    """One sentence for what nobody foresaw; the traceback for whoever asks."""
+    if os.environ.get(TRACEBACK_VARIABLE):
+        traceback.print_exception(error, file=sys.stderr)
+    what = " ".join(str(error).split())[:300]
+    _say(_paint("error: ", _RED), f"unexpected {type(error).__name__}{': ' + what if what else ''}")
+    if not os.environ.get(TRACEBACK_VARIABLE):
+        _say(_paint("hint: ", _DIM), f"this is a bug in memflow; run with {TRACEBACK_VARIABLE}=1 to see where it is")
+
+
+def printable(text: str) -> str:
+    """A text that may quote anything, made fit for a terminal: control sequences are not obeyed."""
+    return "".join(character if character.isprintable() or character in "\n\t" else "?" for character in text)
+
+
+def _say(label: str, text: str) -> None:
+    with contextlib.suppress(BrokenPipeError, ValueError):  # whoever read stderr has left
+        print(label + printable(text), file=sys.stderr, flush=True)
+
+
+def _paint(text: str, colour: str) -> str:
+    return f"{colour}{text}{_PLAIN}" if use_colour() else text
