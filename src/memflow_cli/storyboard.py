@@ -95,8 +95,8 @@ class Override:
     def path(self) -> KeyPath:
         parts: list[str | int] = []
         for part in self.key.split("."):
-            is_index = parts == ["segments"] and part.isascii() and part.isdecimal() and 0 < len(part) < 10
-            parts.append(int(part) - 1 if is_index else part)
+            is_number = part.isascii() and part.isdecimal() and len(part) < 10 and int(part) > 0
+            parts.append(int(part) - 1 if is_number and parts == ["segments"] else part)
         return tuple(parts)
 
     @property

@@ -185,8 +185,8 @@ def check_story(content: dict[str, Any]) -> tuple[StoryEntry | None, list[tuple[
     """Validates plain values. Returns the entry (None if it is wrong) and every problem as (place, sentence)."""
     problems: list[tuple[KeyPath, str]] = []
     entry = None
-    if content.get("memory", 0) is None:  # `memory:` with nothing below it
-        content = {key: value for key, value in content.items() if key != "memory"}
+    # `style:` with nothing behind it is a field left at its default
+    content = {key: value for key, value in content.items() if value is not None or key not in StoryEntry.model_fields}
     try:
         entry = StoryEntry.model_validate(content)
     except ValidationError as error:

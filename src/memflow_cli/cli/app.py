@@ -53,7 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         return 1
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own usage errors: an unknown option, a missing argument
-            path = error.ctx.command_path if getattr(error, "ctx", None) else "memflow"
+            path = getattr(getattr(error, "ctx", None), "command_path", "memflow")
             report_error(UsageError(error.format_message().rstrip("."), hint=f"{path} --help"))
             return UsageError.exit_code
         report_unexpected(error)

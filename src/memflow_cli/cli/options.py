@@ -1,7 +1,6 @@
 """Options that several commands share, and what they mean for a storyboard."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer

@@ -1,0 +1,303 @@
+"""Storyboards: what may be written, what it becomes, and what is said when it is wrong."""
+
+import json
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from memflow_cli.errors import MemflowError, StoryboardError, UsageError
+from memflow_cli.storyboard import (
+    MemoryOptions,
+    Override,
+    Segment,
+    Storyboard,
+    load_prompts,
+    load_stories,
+    load_storyboard,
+    parse_override,
+)
+from memflow_cli.storyboard_schema import parse_bytes, parse_seconds
+
+FULL = """\
+title: The red fox
+model: theatre
+size: 224x128
+fps: 24
+seed: 7
+style: "paper theatre"
+characters:
+  fox: "a red fox with a blue scarf"
+memory: {policy: official, bank: 4, activate: 2, archive: 500MB}
+segments:
+  - prompt: "{fox} walks to the right in a meadow"
+    duration: 4s
+    image: first.png
+  - prompt: "the empty {{meadow}}."
+    duration: "1m10s"
+    seed: 11
+    transition: cut
+"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    def write(text, name="story.yaml"):
+        path = tmp_path / name
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return path
+
+    return write
+
+
+def problems_of(path, overrides=()):
+    with pytest.raises(StoryboardError) as caught:
+        load_storyboard(path, overrides)
+    assert caught.value.exit_code == 2
+    return list(caught.value.problems)
+
+
+def test_every_field_is_read(write, tmp_path):
+    path = write(FULL)
+    assert load_storyboard(path) == Storyboard(
+        title="The red fox",
+        model="theatre",
+        width=224,
+        height=128,
+        fps=24,
+        seed=7,
+        style="paper theatre",
+        characters={"fox": "a red fox with a blue scarf"},
+        memory=MemoryOptions(policy="official", bank=4, activate=2, archive_bytes=500_000_000),
+        segments=(
+            Segment(
+                "a red fox with a blue scarf walks to the right in a meadow, paper theatre",
+                4.0,
+                image=str(tmp_path / "first.png"),
+            ),
+            Segment("the empty {meadow}. paper theatre", 70.0, seed=11, transition="cut"),
+        ),
+    )
+
+
+def test_the_least_that_is_a_storyboard(write):
+    board = load_storyboard(write("segments: [{prompt: a fox, duration: 3}]"))
+    assert (board.title, board.model, board.fps, board.seed, board.width) == ("story", "theatre", 16, None, None)
+    assert board.memory.policy is None
+
+
+def test_a_resolved_storyboard_survives_json(write):
+    board = load_storyboard(write(FULL))
+    assert Storyboard.from_json(json.loads(json.dumps(board.to_json()))) == board
+
+
+def test_all_problems_at_once_in_the_order_of_lines(write):
+    path = write(
+        "titel: x\nmemory: {policy: nan}\ncharacters: {fox: a fox}\nsegments:\n"
+        "- prompt: '{fix} runs'\n  duration: soon\n- prompt: a\n  durration: 3\n"
+    )
+    problems = problems_of(path)
+    assert len(problems) == 6
+    for problem, (line, text) in zip(
+        problems,
+        [
+            (1, "titel: unknown key; did you mean title?"),
+            (2, "memory.policy: 'nan' is not allowed; did you mean nam?"),
+            (5, "segments.1.prompt: {fix} is no character; did you mean fox?"),
+            (6, "segments.1.duration: 'soon' is no duration"),
+            (7, "segments.2.duration: is missing"),
+            (8, "segments.2.durration: unknown key; did you mean duration?"),
+        ],
+        strict=True,
+    ):
+        assert f"{path}, line {line}: {text}" in problem
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "says"),
+    [
+        ("segments: []", 1, "at least one segment"),
+        ("title: x", 1, "segments: is missing"),
+        ("", None, "empty"),
+        ("- a\n- b", 1, "a mapping of keys"),
+        ("segments:\n- prompt: {fox} runs\n  duration: 3", 2, "needs quotes"),
+        ("segments:\n- prompt: {fox}\n  duration: 3", 2, "needs quotes"),
+        ("segments:\n- prompt: he said: run\n  duration: 3", 2, "colon"),
+        ("title: x\n bad\n\t- y: [", 3, "no valid YAML"),
+        ("a: &x [1]\nb: *x", 1, "anchors and aliases"),
+        ("a: !!python/object/apply:os.system [ls]", 1, "tag"),
+        ("segments: [{prompt: a, duration: 3}]\n---\na: 1", 2, "second document"),
+        ("fps: 16\nfps: 24\nsegments: [{prompt: a, duration: 3}]", 2, "given twice"),
+        ('title: "a\\x07b"\nsegments: [{prompt: a, duration: 3}]', 1, "control character U+0007"),
+        ("title: a\x07b\nsegments: [{prompt: a, duration: 3}]", 1, "control character"),
+        ("? [a]\n: b", 1, "a key must be a word"),
+        ("x: " + "[" * 200, 1, "levels deep"),
+        ("segments: [{prompt: '', duration: 3}]", 1, "empty"),
+        ("segments: [{prompt: a, duration: 0}]", 1, "not longer than nothing"),
+        ("segments: [{prompt: a, duration: -1s}]", 1, "no duration"),
+        ("segments: [{prompt: a, duration: 1e300}]", 1, "24h"),
+        ("segments: [{prompt: a, duration: .nan}]", 1, "no duration"),
+        ("segments: [{prompt: a, duration: true}]", 1, "no duration"),
+        ("fps: 16.5\nsegments: [{prompt: a, duration: 3}]", 1, "no whole number"),
+        ("fps: 100000\nsegments: [{prompt: a, duration: 3}]", 1, "at most 240"),
+        (f"seed: {10**30}\nsegments: [{{prompt: a, duration: 3}}]", 1, "out of range"),
+        (f"seed: 1{'0' * 5000}\nsegments: [{{prompt: a, duration: 3}}]", 1, "no whole number"),
+        ("size: big\nsegments: [{prompt: a, duration: 3}]", 1, "no size"),
+        ("size: 0x128\nsegments: [{prompt: a, duration: 3}]", 1, "from 1 to"),
+        ("memory: {archive: lots}\nsegments: [{prompt: a, duration: 3}]", 1, "no amount of memory"),
+        ("memory: nam\nsegments: [{prompt: a, duration: 3}]", 1, "expected keys with values"),
+        ("segments: {prompt: a}", 1, "expected a list"),
+        ("segments: [a fox runs]", 1, "expected keys with values"),
+        ("characters: {fox: a {cat}}\nsegments: [{prompt: a, duration: 3}]", 1, "no valid YAML"),
+        ("characters: {fox: 'a {cat}'}\nsegments: [{prompt: a, duration: 3}]", 1, "cannot refer"),
+        ("segments: [{prompt: a, duration: 3}, {prompt: a, duration: 3, image: x.png}]", 1, "only the first"),
+        ("segments: [{prompt: '{fox} runs', duration: 3}]", 1, "under `characters`"),
+    ],
+)
+def test_a_wrong_storyboard_is_a_sentence_with_its_line(write, text, line, says):
+    problems = problems_of(write(text))
+    assert any(says in problem and (line is None or f"line {line}: " in problem) for problem in problems), problems
+
+
+def test_a_megabyte_of_prompt_is_a_short_sentence(write):
+    problems = problems_of(write(f"segments:\n- prompt: {'fox ' * 250_000}\n  duration: 3"))
+    assert "at most 4,000" in problems[0]
+    assert len(problems[0]) < 300
+
+
+def test_a_style_can_make_a_prompt_too_long(write):
+    problems = problems_of(write(f"style: {'s' * 900}\nsegments:\n- prompt: {'p' * 3900}\n  duration: 3"))
+    assert "with characters and style 4,802" in problems[0]
+
+
+def test_ten_thousand_segments_are_read_in_a_second_or_so(write):
+    text = "segments:\n" + "- prompt: a fox runs in the snow\n  duration: 4s\n" * 10_000
+    start = time.perf_counter()
+    assert len(load_storyboard(write(text)).segments) == 10_000
+    assert time.perf_counter() - start < 5
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [(b"\xff\xfe\x00segments", "line 1: not UTF-8"), (b"x" * (33 << 20), "32 MiB")],
+)
+def test_a_file_that_is_no_text_is_refused(write, content, says):
+    with pytest.raises(UsageError, match=says):
+        load_storyboard(write(content))
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no such file"):
+        load_storyboard(tmp_path / "nope.yaml")
+    with pytest.raises(UsageError, match="a folder"):
+        load_storyboard(tmp_path)
+    with pytest.raises(UsageError, match="cannot be read"):
+        load_storyboard(tmp_path / ("x" * 5000))
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("4s", 4), (4, 4), (3.5, 3.5), ("3.5", 3.5), ("1m10s", 70), ("1h", 3600), ("1h 2m 3.5s", 3723.5), ("2m", 120)],
+)
+def test_durations(text, seconds):
+    assert parse_seconds(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "s", "4x", "1s1m", "m", None, "-4", "4..5", "٤", [], "1:30"])
+def test_no_durations(text):
+    with pytest.raises(ValueError, match="no duration"):
+        parse_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "num_bytes"), [("8GiB", 8 << 30), (1024, 1024), ("500MB", 500_000_000), ("1.5KiB", 1536), ("0", 0)]
+)
+def test_amounts_of_memory(text, num_bytes):
+    assert parse_bytes(text) == num_bytes
+
+
+def test_overrides_reach_every_field(write):
+    overrides = [
+        parse_override("memory.bank=5"),
+        parse_override("segments.2.duration=8s"),
+        parse_override("style="),
+        parse_override("characters.fox=a blue fox"),
+        Override("size", "64x32", "--size"),
+    ]
+    board = load_storyboard(write(FULL), overrides)
+    assert board.memory.bank == 5
+    assert board.segments[1].seconds == 8
+    assert board.segments[0].prompt == "a blue fox walks to the right in a meadow"
+    assert (board.width, board.height) == (64, 32)
+
+
+def test_an_override_makes_the_mapping_it_needs(write):
+    board = load_storyboard(write("memory:\nsegments: [{prompt: a, duration: 3}]"), [parse_override("memory.bank=1")])
+    assert board.memory.bank == 1
+
+
+@pytest.mark.parametrize(
+    ("setting", "says"),
+    [
+        ("memory.bnk=3", "--set memory.bnk: unknown key; did you mean bank?"),
+        ("segments.9.prompt=x", "--set segments.9.prompt: there is no segment 9; the storyboard has 2"),
+        ("segments.0.prompt=x", "'0' is no number of a segment"),
+        ("title.x=1", "--set title.x: title holds no keys"),
+        ("fps=fast", "--set fps: 'fast' is no whole number"),
+    ],
+)
+def test_a_wrong_override_is_named(write, setting, says):
+    assert any(says in problem for problem in problems_of(write(FULL), [parse_override(setting)]))
+
+
+def test_a_setting_without_a_value_is_refused():
+    with pytest.raises(UsageError, match="key=value"):
+        parse_override("bank")
+
+
+def test_published_prompt_files_are_a_film_a_line(write):
+    path = write('{"prompts": ["a {fox} runs", "it sleeps"]}\n\na plain prompt: with a colon\n', "stories.jsonl")
+    first, second = load_prompts(path, 10)
+    assert [segment.prompt for segment in first.segments] == ["a {fox} runs", "it sleeps"]
+    assert [segment.seconds for segment in first.segments] == [10, 10]
+    assert second.segments[0].prompt == "a plain prompt: with a colon"
+    assert load_stories(path, 10) == [first, second]
+    assert load_stories(path, 10, [parse_override("seed=3")])[1].seed == 3
+
+
+@pytest.mark.parametrize(
+    "line", ['{"prompts": []}', '{"prompts": "a"}', '{"prompt": ["a"]}', '{"prompts": [', "{" * 9999]
+)
+def test_a_wrong_line_of_a_prompt_file_is_named(write, line):
+    with pytest.raises(StoryboardError, match="line 2"):
+        load_prompts(write(f"a fox\n{line}\n", "stories.jsonl"), 10)
+
+
+def test_an_empty_prompt_file_is_refused(write):
+    with pytest.raises(StoryboardError, match="no prompt"):
+        load_prompts(write("\n\n", "stories.txt"), 10)
+
+
+KEYS = st.sampled_from(
+    ["title", "fps", "seed", "size", "memory", "segments", "prompt", "duration", "bank", "{fox}", "x"]
+)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(["4s", "64x64"]),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
+@given(VALUES | st.text(max_size=200) | st.binary(max_size=200))
+def test_whatever_a_file_holds_the_answer_is_a_storyboard_or_a_sentence(write, content):
+    """JSON is YAML: structured values, wild texts and wild bytes all end in a film's plan or a MemflowError."""
+    raw = content if isinstance(content, str | bytes) else json.dumps(content)
+    try:
+        board = load_storyboard(write(raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw))
+    except MemflowError as error:
+        assert error.message
+        assert error.exit_code == 2
+    else:
+        assert board.segments
