@@ -33,7 +33,7 @@ class MemoryOptions:
     bank: int = 3  # prototypes recalled for a chunk
     activate: int | None = None  # frames of sink and bank that a head reads; None: all of them
     archive_bytes: int = DEFAULT_ARCHIVE_BYTES
-    record_interval: int = 1  # chunks from one prototype to the next
+    record_interval: int | None = None  # chunks from one prototype to the next; None: the policy's own
     score: str | None = None
     positions: str | None = None
 

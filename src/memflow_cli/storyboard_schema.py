@@ -147,8 +147,8 @@ class MemoryEntry(_Entry):
     archive: Annotated[int, _sentence(parse_bytes)] = Field(
         DEFAULT_ARCHIVE_BYTES, description="How much memory the remembered frames may take: `8GiB`, `500MB`, bytes."
     )
-    record_interval: Annotated[int, Field(ge=1, le=1000, strict=True)] = Field(
-        1, description="Chunks from one remembered frame to the next."
+    record_interval: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = Field(
+        None, description="Chunks from one remembered frame to the next. Default: 1 (`official`: 3)."
     )
     score: Literal["published", "attention", "cross-attention", "prompt"] | None = Field(
         None, description="How remembered frames are ranked against the prompt. Default: what was measured best."

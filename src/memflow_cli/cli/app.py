@@ -14,6 +14,7 @@ from memflow_cli.errors import Interrupted, MemflowError, UsageError
 
 # A command is one line: its name, and the module whose `register(app)` adds it. Order is that of the help screen.
 COMMANDS = {
+    "generate": "memflow_cli.cli.generate",
     "plan": "memflow_cli.cli.plan",
     "init": "memflow_cli.cli.init",
 }

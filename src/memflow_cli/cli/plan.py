@@ -118,7 +118,7 @@ def estimate_needs(story: Story) -> dict[str, int]:
     recalls = memory["policy"] in ("nam", "official")
     per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
     in_view = geometry.window + (geometry.sink if memory["policy"] != "window" else 0)
-    prototypes = -(-plan.num_chunks // memory["record_interval"]) if memory["policy"] == "nam" else 0
+    prototypes = -(-plan.num_chunks // (memory["record_interval"] or 1)) if memory["policy"] == "nam" else 0
     latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
     film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
     return {

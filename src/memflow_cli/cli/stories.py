@@ -22,7 +22,7 @@ _RANDOM_SEED_BITS = 32
 
 @dataclass(frozen=True)
 class Story:
-    """One film to be made, with nothing left open but the seed: None until `with_drawn_seed`."""
+    """One film to be made. The storyboard is resolved but for its seed, which may be None: not drawn yet."""
 
     path: Path  # the storyboard's file
     name: str  # of the film's file, without a suffix
@@ -30,28 +30,29 @@ class Story:
     entry: "ModelEntry"
     plan: "FilmPlan"
 
-    def with_drawn_seed(self) -> "Story":
-        """Draws a random seed where the storyboard names none."""
-        if self.storyboard.seed is not None:
-            return self
+    def with_seed(self, seed: int) -> "Story":
         from memflow_cli.geometry import plan_film
 
-        storyboard = self.storyboard.with_seed(secrets.randbits(_RANDOM_SEED_BITS))
+        storyboard = self.storyboard.with_seed(seed)
         return dataclasses.replace(self, storyboard=storyboard, plan=plan_film(storyboard, self.entry.geometry))
+
+
+def draw_seed() -> int:
+    return secrets.randbits(_RANDOM_SEED_BITS)
 
 
 def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Override"]) -> list[Story]:
     """The films of one file: one of a .yaml, one a line of a .jsonl or .txt. Raises MemflowError."""
     from memflow_cli.catalog import find_model
     from memflow_cli.geometry import plan_film
+    from memflow_cli.recipe import resolve
     from memflow_cli.storyboard import load_stories
 
     stories = []
     storyboards = load_stories(path, segment_seconds, overrides)
-    for number, storyboard in enumerate(storyboards, start=1):
-        entry = find_model(storyboard.model)
-        if storyboard.width is None or storyboard.height is None:
-            storyboard = storyboard.with_size(entry.width, entry.height)
+    for number, raw in enumerate(storyboards, start=1):
+        entry = find_model(raw.model)
+        storyboard = dataclasses.replace(resolve(raw, entry, seed=0), seed=raw.seed)
         try:
             plan = plan_film(storyboard, entry.geometry)
         except UsageError as error:

@@ -1,0 +1,296 @@
+"""`memflow generate`: storyboards -> films."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from memflow_cli.cli import options
+from memflow_cli.cli.device import check_names, choose_device, choose_dtype
+from memflow_cli.cli.plan import print_plan
+from memflow_cli.cli.progress import KINDS, Progress, make_progress
+from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
+from memflow_cli.cli.talk import note, report_error, warn
+from memflow_cli.errors import Interrupted, MemflowError, OutOfMemoryError, TimeLimitReached, UsageError
+
+if TYPE_CHECKING:
+    from memflow_cli.catalog import ModelEntry
+    from memflow_cli.film import FilmResult, Stop
+    from memflow_cli.pipeline import Backbone
+
+
+def register(app: typer.Typer) -> None:
+    app.command("generate")(generate)
+
+
+def generate(
+    storyboards: Annotated[
+        list[Path], typer.Argument(metavar="STORYBOARD", help="Storyboards (.yaml) or prompt files (.jsonl, .txt).")
+    ],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", "-o", metavar="FILM|FOLDER/", help="film.mp4, or a folder for several films. [here]"),
+    ] = None,
+    model: options.Model = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
+    dtype: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision.")] = "auto",
+    seed: options.Seed = None,
+    memory: options.Memory = None,
+    bank: options.Bank = None,
+    activate: options.Activate = None,
+    size: options.Size = None,
+    fps: options.Fps = None,
+    settings: options.Set = None,
+    segment_seconds: options.SegmentSeconds = 10.0,
+    lora: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora", metavar="FILE[:STRENGTH]", help="A LoRA of your own, merged into the model; several work."
+        ),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", "-y", help="Replace a film that is there already.")] = False,
+    no_overwrite: Annotated[
+        bool, typer.Option("--no-overwrite", "-n", help="Leave a film that is there already, whatever it is.")
+    ] = False,
+    no_resume: Annotated[
+        bool, typer.Option("--no-resume", help="Start over instead of going on with an interrupted run.")
+    ] = False,
+    keep_run: Annotated[bool, typer.Option("--keep-run", help="Keep the run folder (latents, parts).")] = False,
+    max_time: Annotated[
+        str | None,
+        typer.Option(
+            "--max-time", metavar="TIME", help="Stop after this long (90s, 2h); the same command goes on later."
+        ),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, make nothing.")] = False,
+    progress: Annotated[
+        str, typer.Option(metavar="|".join(KINDS), help="What is told on stderr while films are made.")
+    ] = "auto",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document a film on stdout.")] = False,
+) -> None:
+    """Make films of storyboards.
+
+    Prints each film's path on stdout. Beside film.mp4 lie film.json (all that is needed to make it again) and
+    film.memory.jsonl (what memory did). An interrupted film goes on with the same command; a finished one whose
+    storyboard, model and seed are unchanged is left alone. Several storyboards share one loaded model; one that fails
+    does not stop the others.
+    """
+    if progress not in KINDS:
+        raise UsageError(f"--progress {progress[:40]}: no such kind", hint=f"allowed: {', '.join(KINDS)}")
+    if overwrite and no_overwrite:
+        raise UsageError("--overwrite and --no-overwrite contradict each other")
+    check_names(device, dtype)
+    max_seconds = _max_seconds(max_time)
+    overrides = options.make_overrides(settings, model, seed, memory, bank, activate, size, fps)
+
+    batch = _Batch(as_json)
+    stories: list[Story] = []
+    for path in storyboards:
+        try:
+            stories.extend(read_stories(path, segment_seconds, overrides))
+        except MemflowError as error:
+            batch.failed(path, None, error)
+    outputs = choose_outputs([story.name for story in stories], out)
+    batch.num_films = len(stories) + len(batch.failures)
+    if dry_run:
+        for story in stories:
+            print_plan(story, as_json)
+        batch.finish()
+        return
+
+    from memflow_cli.interrupts import StopRequests
+
+    with StopRequests(max_seconds) as stop, make_progress(progress) as tell:
+        maker = _Maker(device, dtype, lora or [], tell, stop, resume=not no_resume, keep_run=keep_run)
+        for story, film in zip(stories, outputs, strict=True):
+            try:
+                job = _prepare(story, film, overwrite, no_overwrite)
+                if job is None:
+                    batch.skipped(story, film)
+                else:
+                    batch.made(job, film, maker.make(job, film))
+            except MemflowError as error:
+                batch.failed(story.path, film, error)
+                if isinstance(error, Interrupted | TimeLimitReached):
+                    break
+    batch.finish()
+
+
+def _prepare(story: Story, film: Path, overwrite: bool, no_overwrite: bool) -> Story | None:
+    """The story with its seed, or None if the film is there and stays. Raises UsageError if it is another film."""
+    from memflow_cli.recipe import is_finished, make_recipe, recorded_seed, run_path
+
+    is_begun = run_path(film).is_dir()
+    if story.storyboard.seed is None:
+        recorded = recorded_seed(film) if is_begun or not overwrite else None
+        story = story.with_seed(draw_seed() if recorded is None else recorded)
+    if not film.exists() or overwrite:
+        return story
+    if no_overwrite or is_finished(film, make_recipe(story.storyboard, story.entry)[1]):
+        return None
+    raise UsageError(
+        f"{film} exists and is another film than this would be", hint="-y replaces it, -n leaves it as it is"
+    )
+
+
+class _Maker:
+    """Makes films with one loaded model; loads another only when a story asks for it."""
+
+    def __init__(
+        self, device: str, dtype: str, loras: list[str], tell: Progress, stop: "Stop", resume: bool, keep_run: bool
+    ) -> None:
+        self._device = device
+        self._dtype = dtype
+        self._loras = loras
+        self._tell = tell
+        self._stop = stop
+        self._resume = resume
+        self._keep_run = keep_run
+        self._loaded: tuple[str, Backbone] | None = None
+
+    def make(self, story: Story, film: Path) -> "FilmResult":
+        _warn_of_unknown_words(story)
+        backbone = self._load(story.entry)
+        from memflow_cli.film import make_film
+
+        return make_film(
+            story.storyboard,
+            story.entry,
+            backbone,
+            film,
+            self._tell,
+            resume=self._resume,
+            keep_run=self._keep_run,
+            stop=self._stop,
+        )
+
+    def _load(self, entry: "ModelEntry") -> "Backbone":
+        if self._loaded and self._loaded[0] == entry.name:
+            return self._loaded[1]
+        self._loaded = None  # the old model goes before the new one comes
+        if entry.backbone is None:
+            from memflow_cli.downloads import locate
+
+            locate(entry)  # a missing file is told before seconds of imports
+        self._tell.stage(f"loading {entry.name}")
+        import torch
+
+        from memflow_cli.wan.checkpoints import load_model
+
+        device = choose_device(self._device)
+        loras = [_parse_lora(text) for text in self._loras]
+        try:
+            backbone = load_model(entry, device, choose_dtype(self._dtype, device), loras, _embeddings_folder())
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            raise OutOfMemoryError(f"out of memory while loading {entry.name}", "try --dtype bf16") from error
+        self._loaded = entry.name, backbone
+        return backbone
+
+
+@dataclass
+class _Batch:
+    """What came of each film, told as it happens and summed up at the end."""
+
+    as_json: bool
+    num_films: int = 0
+
+    def __post_init__(self) -> None:
+        self.failures: list[MemflowError] = []
+        self._num_made = 0
+
+    def made(self, story: Story, film: Path, result: "FilmResult") -> None:
+        self._num_made += 1
+        plan = result.plan
+        self._print(
+            film,
+            {
+                "film": str(film),
+                "status": "made",
+                "storyboard": str(story.path),
+                "title": plan.title,
+                "model": story.entry.name,
+                "seed": plan.seed,
+                "width": plan.width,
+                "height": plan.height,
+                "fps": plan.fps,
+                "frames": plan.num_frames,
+                "seconds": round(plan.seconds, 3),
+                "record": str(result.record_path),
+                "trace": str(result.trace_path),
+                "took_seconds": round(result.seconds, 3),
+                "frames_per_second": round(result.frames_per_second, 2),
+                "timings": result.timings,
+            },
+        )
+        if not self.as_json:
+            note(
+                f"{plan.num_frames} frames, {result.seconds:.1f} s, {result.frames_per_second:.1f} frames/s, seed {plan.seed}"
+            )
+
+    def skipped(self, story: Story, film: Path) -> None:
+        self._num_made += 1
+        note(f"{film} is there already and stays; -y makes it again")
+        self._print(film, {"film": str(film), "status": "kept", "storyboard": str(story.path)})
+
+    def failed(self, storyboard: Path, film: Path | None, error: MemflowError) -> None:
+        self.failures.append(error)
+        report_error(error)
+        if self.as_json:
+            content = {"film": film and str(film), "status": "failed", "storyboard": str(storyboard)}
+            self._print(None, {**content, "error": error.message, "hint": error.hint, "exit_code": error.exit_code})
+
+    def finish(self) -> None:
+        """Sums up several films and ends the command unless all went well: one film's own code, 1 for several."""
+        if self.num_films > 1 and self.failures:
+            note(f"{self._num_made} of {self.num_films} films are there, {len(self.failures)} failed")
+        if not self.failures:
+            return
+        stopped = isinstance(self.failures[-1], Interrupted | TimeLimitReached)
+        raise typer.Exit(self.failures[-1].exit_code if stopped or self.num_films == 1 else 1)
+
+    def _print(self, film: Path | None, content: dict[str, Any]) -> None:
+        print(json.dumps(content, ensure_ascii=False) if self.as_json else film, flush=True)
+
+
+def _warn_of_unknown_words(story: Story) -> None:
+    """theatre knows few words; whoever uses others should hear of it before wondering at the film."""
+    if story.entry.name != "theatre":
+        return
+    from memflow_cli.theatre.vocabulary import unknown_words
+
+    text = " ".join(segment.prompt for segment in story.storyboard.segments[:1000])
+    if unknown := unknown_words(text):
+        more = f" and {len(unknown) - 12} more" if len(unknown) > 12 else ""
+        warn(f"theatre has never seen these words and may ignore them: {', '.join(unknown[:12])}{more}")
+
+
+def _max_seconds(text: str | None) -> float | None:
+    if text is None:
+        return None
+    from memflow_cli.storyboard_schema import parse_seconds
+
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise UsageError(f"--max-time: {error}") from None
+
+
+def _parse_lora(text: str) -> Any:
+    """FILE or FILE:STRENGTH."""
+    from memflow_cli.wan.lora import Lora
+
+    name, _, strength = text.rpartition(":")
+    if name and not Path(text).exists():
+        try:
+            return Lora(Path(name), float(strength))
+        except ValueError:
+            raise UsageError(f"--lora {text}: {strength!r} is no number", hint="--lora my.safetensors:0.8") from None
+    return Lora(Path(text))
+
+
+def _embeddings_folder() -> Path:
+    """Where embeddings of large text encoders are kept between runs."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memflow" / "embeddings"

@@ -1,0 +1,179 @@
+"""What is told on stderr while a film is made: a live view, a line a segment, JSON lines, or nothing."""
+
+import json
+import sys
+import time
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from memflow_cli.cli.plan import clock
+from memflow_cli.cli.talk import note, printable
+
+if TYPE_CHECKING:
+    from memflow_cli.geometry import FilmPlan
+    from memflow_cli.trace import ChunkRecord
+
+KINDS = ("auto", "rich", "plain", "jsonl", "none")
+_STAGES = {
+    "model": "loading the model",
+    "prompts": "reading the prompts",
+    "replay": "rebuilding what the earlier run knew",
+    "stitch": "stitching the parts",
+}
+
+
+class Progress(Protocol):
+    """Called with film.py's events; `stage` tells of what happens outside a film."""
+
+    def __call__(self, event: object) -> None: ...
+    def stage(self, text: str) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def make_progress(kind: str) -> Progress:
+    if kind == "auto":
+        kind = "rich" if sys.stderr.isatty() else "plain"
+    if kind == "rich":
+        from memflow_cli.cli.live import LiveProgress
+
+        return LiveProgress()
+    return {"plain": PlainProgress, "jsonl": JsonProgress, "none": NoProgress}[kind]()
+
+
+class Pace:
+    """How fast a film comes into being, and how long it will take."""
+
+    def __init__(self, plan: "FilmPlan", resumed_chunks: int) -> None:
+        self.plan = plan
+        self.num_frames = self._first_frame = plan.geometry.num_frames(resumed_chunks)
+        self._started: float | None = None
+
+    def begin(self) -> None:
+        """The first new chunk is about to be made."""
+        self._started = self._started or time.perf_counter()
+
+    def chunk_done(self, chunk: int) -> None:
+        self.num_frames = self.plan.geometry.num_frames(chunk + 1)
+
+    @property
+    def frames_per_second(self) -> float:
+        spent = time.perf_counter() - self._started if self._started else 0.0
+        return (self.num_frames - self._first_frame) / spent if spent else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        rate = self.frames_per_second
+        return (self.plan.num_frames - self.num_frames) / rate if rate else None
+
+
+def recalled_times(plan: "FilmPlan", record: "ChunkRecord") -> list[str]:
+    """The film times of what memory recalled for a chunk, most used first."""
+    bank = sorted(record.bank, key=lambda item: (-item.use, -item.score))
+    return [clock(plan.latent_frame_seconds(item.frame)) for item in bank]
+
+
+class NoProgress:
+    def __call__(self, event: object) -> None:
+        pass
+
+    def stage(self, text: str) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+class PlainProgress(NoProgress):
+    """One line a segment."""
+
+    def __init__(self) -> None:
+        self._pace: Pace | None = None
+        self._recalled: dict[str, None] = {}
+
+    def stage(self, text: str) -> None:
+        note(text)
+
+    def __call__(self, event: object) -> None:
+        from memflow_cli.film import ChunkDone, FilmStarted, SegmentDone, StageStarted
+
+        if isinstance(event, FilmStarted):
+            self._pace = Pace(event.plan, event.resumed_chunks)
+            note(describe_start(event))
+        elif isinstance(event, StageStarted):
+            if event.stage in ("replay", "stitch"):
+                note(_STAGES[event.stage])
+            elif self._pace:
+                self._pace.begin()
+        elif isinstance(event, ChunkDone) and self._pace:
+            self._pace.chunk_done(event.chunk)
+            self._recalled |= dict.fromkeys(recalled_times(self._pace.plan, event.record))
+        elif isinstance(event, SegmentDone) and self._pace:
+            plan, segment = self._pace.plan, event.segment
+            end = (segment.start_frame + segment.num_frames) / plan.fps
+            recalled = f"  recalled {' '.join(list(self._recalled)[:6])}" if self._recalled else ""
+            note(
+                f"segment {segment.index + 1}/{len(plan.segments)}  {clock(segment.start_frame / plan.fps)}-{clock(end)}"
+                f"  {self._pace.frames_per_second:.1f} frames/s{recalled}  {segment.prompt[:60]}"
+            )
+            self._recalled = {}
+
+
+class JsonProgress(NoProgress):
+    """Every event as a JSON object a line. The keys `event`, `chunk`, `segment` and `seconds` are stable."""
+
+    def stage(self, text: str) -> None:
+        self._write({"event": "stage", "text": text})
+
+    def __call__(self, event: object) -> None:
+        from memflow_cli import film
+
+        if isinstance(event, film.FilmStarted):
+            plan = event.plan
+            self._write(
+                {
+                    "event": "film",
+                    "title": plan.title,
+                    "seed": plan.seed,
+                    "chunks": plan.num_chunks,
+                    "frames": plan.num_frames,
+                    "segments": len(plan.segments),
+                    "resumed_chunks": event.resumed_chunks,
+                }
+            )
+        elif isinstance(event, film.StageStarted):
+            self._write({"event": "stage", "text": _STAGES.get(event.stage, event.stage), "total": event.total})
+        elif isinstance(event, film.ChunkReplayed):
+            self._write({"event": "replayed", "chunk": event.chunk})
+        elif isinstance(event, film.ChunkDone):
+            seconds = {stage: round(spent, 4) for stage, spent in event.seconds.items()}
+            recalled = [asdict(item) for item in event.record.bank]
+            segment = event.segment.index + 1
+            self._write(
+                {"event": "chunk", "chunk": event.chunk, "segment": segment, "seconds": seconds, "recalled": recalled}
+            )
+        elif isinstance(event, film.SegmentDone):
+            self._write({"event": "segment", "segment": event.segment.index + 1, "part": str(event.path)})
+        elif isinstance(event, film.FilmDone):
+            self._write({"event": "done", "film": str(event.result.path), "seconds": round(event.result.seconds, 3)})
+
+    def _write(self, content: dict[str, Any]) -> None:
+        print(json.dumps(content, ensure_ascii=False), file=sys.stderr, flush=True)
+
+
+def describe_start(event: Any) -> str:
+    plan = event.plan
+    text = f"{plan.title}: {len(plan.segments)} segments, {clock(plan.seconds)}, {plan.num_chunks} chunks, seed {plan.seed}"
+    if event.resumed_chunks:
+        text += f"; going on after {event.resumed_chunks} chunks of an earlier run"
+    if event.changed_segment is not None:
+        text += f"; the storyboard changed from segment {event.changed_segment + 1} on, which is made anew"
+    return printable(text)
