@@ -34,6 +34,7 @@ class Geometry:
     head_dim: int
     chunk: int = 3  # latent frames denoised together
     sink: int = 3  # the film's first latent frames, always attended to
+    bank: int = 3  # latent frames recalled, and the places that relative positions keep for them
     window: int = 9  # latent frames of the local window, the chunk being denoised included
 
     def __post_init__(self) -> None:

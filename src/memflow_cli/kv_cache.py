@@ -79,8 +79,9 @@ class Activation(Protocol):
 
     count: int
     """How many frames of sink and bank a head reads."""
-    once_a_chunk: bool
-    """Choose at a chunk's first pass only, or anew in every pass."""
+    as_published: bool
+    """Choose anew in every pass, and let the frames at hand compete while they fill the sink. Otherwise: choose once
+    between `begin` and `commit`, among frames of the past only."""
 
     def choose(self, query: Tensor, keys: Tensor) -> Tensor:
         """Pooled query [B, H, D] and pooled rotated keys [B, S, H, D] of S candidates -> indices [B, H, count]."""
@@ -89,7 +90,10 @@ class Activation(Protocol):
 
 @dataclass(frozen=True)
 class CacheShape:
-    """Sizes of a cache; `sink`, `window` (the chunk at hand included) and `bank` count latent frames."""
+    """Sizes of a cache; `sink`, `window` (the chunk at hand included) and `bank` count latent frames.
+
+    `memory_places`: how many places sink and bank take in relative positions, whether a policy fills them or not.
+    """
 
     num_layers: int
     num_heads: int
@@ -98,6 +102,7 @@ class CacheShape:
     sink: int
     window: int
     bank: int
+    memory_places: int
 
 
 class KVCache:
@@ -137,8 +142,8 @@ class KVCache:
         self._rotated_at: list[int | None] = [None] * self._first_bank_slot
         self._at_hand = range(0)
         self._staged: list[tuple[slice, slice]] = []
-        self._candidates: list[slice] = []
-        self._recent: list[slice] = []
+        self._candidate_slots: list[int] = []  # sink and bank: what each head chooses from
+        self._fixed_slots: list[int] = []  # window and chunk at hand: what every head reads
         self._chosen: dict[int, Tensor] = {}
 
     # What is in view
@@ -182,11 +187,12 @@ class KVCache:
         kept = {self._slot(frame): frame for frame in self.window_before(frames)}
         sink = {slot: frame for slot, frame in enumerate(self._frames[: self.shape.sink]) if frame is not None}
         self._rotate_to_positions(sink | kept)
-        in_view = sorted({*sink, *kept, *slots.values()})
+        at_hand = set(slots.values())
+        competing = {*sink, *at_hand} if self.activation and self.activation.as_published else {*sink}
+        self._candidate_slots = sorted(slot for slot in competing if slot < self.shape.sink)
         num_banked = len(self.bank_frames[0]) if self._attend_bank else 0
-        bank_slots = range(self._first_bank_slot, self._first_bank_slot + num_banked)
-        self._candidates = _slices([slot for slot in in_view if slot < self.shape.sink] + list(bank_slots))
-        self._recent = _slices([slot for slot in in_view if slot >= self.shape.sink])
+        self._candidate_slots += range(self._first_bank_slot, self._first_bank_slot + num_banked)
+        self._fixed_slots = sorted({*kept, *at_hand} - set(self._candidate_slots))
 
     def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         rotated = self._rotate(key, self.positions)
@@ -195,15 +201,15 @@ class KVCache:
             self._rotated[layer, :, slots] = rotated[:, frames]
             self._values[layer, :, slots] = value[:, frames]
         keys, values = self._rotated[layer], self._values[layer]
-        num_candidates = sum(slots.stop - slots.start for slots in self._candidates)
-        if self.activation is None or num_candidates <= self.activation.count:
-            in_view = _slices([slot for part in self._recent + self._candidates for slot in _expand(part)])
-            return _join(keys, in_view), _join(values, in_view)
-        candidate_keys, candidate_values = _take(keys, self._candidates), _take(values, self._candidates)
+        if self.activation is None or len(self._candidate_slots) <= self.activation.count:
+            in_view = self._fixed_slots + self._candidate_slots
+            return _take(keys, in_view).flatten(1, 2), _take(values, in_view).flatten(1, 2)
+        candidate_keys, candidate_values = _take(keys, self._candidate_slots), _take(values, self._candidate_slots)
         chosen = self._choose(layer, query, candidate_keys)
+        fixed_keys, fixed_values = _take(keys, self._fixed_slots), _take(values, self._fixed_slots)
         return (
-            torch.cat([_join(keys, self._recent), _select(candidate_keys, chosen)], dim=1),
-            torch.cat([_join(values, self._recent), _select(candidate_values, chosen)], dim=1),
+            torch.cat([fixed_keys.flatten(1, 2), _select(candidate_keys, chosen)], dim=1),
+            torch.cat([fixed_values.flatten(1, 2), _select(candidate_values, chosen)], dim=1),
         )
 
     def observe(self, layer: int, prompt_query: Tensor) -> None:
@@ -228,7 +234,8 @@ class KVCache:
             return {}
         use: dict[int, float] = {}
         for layer, chosen in self._chosen.items():
-            candidates = [*self.sink_frames, *self.bank_frames[layer]]
+            sink = [slot for slot in self._candidate_slots if slot < self.shape.sink]  # a sink slot is its frame
+            candidates = [*sink, *self.bank_frames[layer]]
             counts = torch.bincount(chosen.flatten(), minlength=len(candidates)).tolist()
             for frame, count in zip(candidates, counts, strict=True):
                 heads = chosen.shape[0] * chosen.shape[1] * len(self._chosen)
@@ -299,7 +306,7 @@ class KVCache:
             return frame
         if frame < self.shape.sink and frame not in self._at_hand:
             return frame
-        return self.shape.sink + self.shape.bank + self.shape.window - (self._at_hand.stop - frame)
+        return self.shape.memory_places + self.shape.window - (self._at_hand.stop - frame)
 
     def _rotate_to_positions(self, frames: dict[int, int]) -> None:
         """Rotate the slots (slot -> frame) whose position is not the one they were rotated for."""
@@ -315,7 +322,7 @@ class KVCache:
 
     def _choose(self, layer: int, query: Tensor, candidate_keys: Tensor) -> Tensor:
         assert self.activation is not None, "activation is asked for only where there is one"
-        if not (self.activation.once_a_chunk and layer in self._chosen):
+        if self.activation.as_published or layer not in self._chosen:
             self._chosen[layer] = self.activation.choose(query.flatten(1, 2).mean(dim=1), candidate_keys.mean(dim=2))
         return self._chosen[layer]
 
@@ -331,24 +338,16 @@ def _runs(slots: dict[int, int]) -> list[list[int]]:
     return runs
 
 
-def _slices(slots: Iterable[int]) -> list[slice]:
-    """Slots as the fewest slices, in ascending order."""
-    return [slice(run[0], run[-1] + 1) for run in _runs({slot: slot for slot in slots})]
-
-
 def _expand(slots: slice) -> range:
     return range(slots.start, slots.stop)
 
 
-def _take(stored: Tensor, slots: list[slice]) -> Tensor:
-    """Slots of one layer [B, slots, N, H, D]; a view if they are one slice."""
-    parts = [stored[:, part] for part in slots]
+def _take(stored: Tensor, slots: Iterable[int]) -> Tensor:
+    """Slots of one layer [B, slots, N, H, D], in ascending order; a view where they lie side by side."""
+    parts = [stored[:, run[0] : run[-1] + 1] for run in _runs({slot: slot for slot in slots})]
+    if not parts:
+        return stored[:, :0]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def _join(stored: Tensor, slots: list[slice]) -> Tensor:
-    """The tokens of some slots: [B, slots * N, H, D]."""
-    return _take(stored, slots).flatten(1, 2)
 
 
 def _select(candidates: Tensor, chosen: Tensor) -> Tensor:

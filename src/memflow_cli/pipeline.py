@@ -110,7 +110,12 @@ class _Walk:
         self.plan = plan
         self.memory = memory
         self.noise = noise
-        self.latent_shape = (1, geometry.chunk, geometry.latent_channels, *geometry.latent_size(plan.width, plan.height))
+        self.latent_shape = (
+            1,
+            geometry.chunk,
+            geometry.latent_channels,
+            *geometry.latent_size(plan.width, plan.height),
+        )
         self.levels = sigmas(backbone.sampling)
         needs = memory.needs
         window = geometry.window
@@ -123,6 +128,7 @@ class _Walk:
                 sink=needs.sink,
                 window=window,
                 bank=needs.bank,
+                memory_places=geometry.sink + max(geometry.bank, needs.bank),
             ),
             rotate=lambda key, positions: backbone.rotate(key, positions, grid),
             positions=positions,
@@ -244,7 +250,9 @@ def _seeded_noise(segment: SegmentPlan, chunk: int, shape: tuple[int, ...]) -> I
 def _complete(record: ChunkRecord, use: dict[int, float], remembered: Sequence[Remembered]) -> ChunkRecord:
     """The record with what was known only after the chunk: use by attention, and the archive's changes."""
     layers = record.layer_banks
-    held = {item.frame: sum(item.frame in bank for bank in layers) / len(layers) if layers else 1.0 for item in record.bank}
+    held = {
+        item.frame: sum(item.frame in bank for bank in layers) / len(layers) if layers else 1.0 for item in record.bank
+    }
     return replace(
         record,
         bank=tuple(replace(item, use=use.get(item.frame, 0.0) if use else held[item.frame]) for item in record.bank),

@@ -12,12 +12,12 @@ from torch import Tensor
 class TopFrames:
     """Per head, the `count` frames of sink and bank whose pooled key agrees best with the chunk's pooled query.
 
-    `once_a_chunk`: choose at a chunk's first pass and keep the choice (default), or anew in every pass, as the
-    published code does.
+    `as_published`: choose anew in every pass, with the chunk at hand competing while it fills the sink. Default: choose
+    at a chunk's first pass and keep the choice.
     """
 
     count: int
-    once_a_chunk: bool = True
+    as_published: bool = False
 
     def choose(self, query: Tensor, keys: Tensor) -> Tensor:
         """Query [B, H, D] and keys [B, S, H, D], both mean-pooled over tokens after rotation -> indices [B, H, count].

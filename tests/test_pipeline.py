@@ -1,0 +1,200 @@
+"""The chunk loop: cached generation against a slow recomputation, replay, transitions, determinism."""
+
+import pytest
+import torch
+from tiny import tiny_model, tiny_plan, tiny_prompts
+
+from memflow_cli.memory.policies import make_policy
+from memflow_cli.pipeline import generate_chunks
+from memflow_cli.sampler import chunk_noise, denoise, sigmas
+from memflow_cli.storyboard import MemoryOptions
+from memflow_cli.wan.attention import attend, rotary_table, rotate
+
+TRANSITIONS = ("smooth", "smooth", "cut")
+CHUNKS = (4, 5, 5)
+
+
+def run(model, options, plan=None, embeds=None, **kwargs):
+    plan = plan or tiny_plan(model.geometry, CHUNKS, TRANSITIONS)
+    embeds = tiny_prompts(len(plan.segments)) if embeds is None else embeds
+    return list(generate_chunks(model, plan, make_policy(options, model.geometry), embeds, **kwargs))
+
+
+class Uncached:
+    """The slow twin: every pass recomputes the whole past from latents; nothing is kept between passes.
+
+    A *pass* is (frames, latents, timestep, prompt, view), view being the earlier passes it may read with the positions
+    of their frames and of its own. All passes run side by side, layer by layer.
+    """
+
+    def __init__(self, model):
+        self.model = model
+
+    def run(self, passes):
+        transformer = self.model.transformer
+        states = []
+        for one in passes:
+            grid = transformer.token_grid(one["latents"])
+            steps = torch.full(one["latents"].shape[:2], float(one["timestep"]))
+            states.append((transformer.patchify(one["latents"]), *transformer.embed_timestep(steps), grid))
+        for layer, block in enumerate(transformer.blocks):
+            projected = []
+            for (x, _, time, _), _one in zip(states, passes, strict=True):
+                modulation = block.modulation_at(time, x.dtype)
+                projected.append((modulation, *block.project(x, modulation)))
+            after = []
+            for (x, embedded, time, grid), one, (modulation, query, key, value) in zip(
+                states, passes, projected, strict=True
+            ):
+                size = transformer.config.head_dim
+                table = rotary_table(tuple(one["positions"]), grid, size, x.device)
+                keys, values = [rotate(key, table)], [value]
+                for source, index, position in one["view"]:
+                    _, _, other_key, other_value = projected[source]
+                    place = rotary_table((position,), grid, size, x.device)
+                    keys.append(rotate(other_key[:, index : index + 1], place))
+                    values.append(other_value[:, index : index + 1])
+                query = rotate(query, table)
+                attended = attend(
+                    query.flatten(1, 2), torch.cat(keys, 1).flatten(1, 2), torch.cat(values, 1).flatten(1, 2)
+                ).reshape(query.shape)
+                prompt = one["prompt"]
+                x, _ = block.attend_prompt(x, attended, modulation, prompt.keys[layer], prompt.values[layer])
+                after.append((block.feed_forward(x, modulation), embedded, time, grid))
+            states = after
+        x, embedded, _, grid = states[-1]
+        return transformer.unpatchify(transformer.head(x, embedded), grid)
+
+
+def slow_film(model, plan, embeds, records, positions):
+    """The film again without a cache: what each chunk sees is read off its record, how it is computed is not."""
+    geometry = model.geometry
+    prompts = [model.project_prompt(embeds[index].unsqueeze(0)) for index in range(len(plan.segments))]
+    uncached = Uncached(model)
+    passes, latest = [], {}  # latent frame -> (pass, index) that committed it last
+    film = []
+
+    def position(frame, frames, slot=None):
+        if positions == "absolute":
+            return frame
+        if slot is not None:
+            return geometry.sink + slot
+        if frame in sink and frame not in frames:
+            return frame
+        return geometry.sink + geometry.bank + geometry.window - (frames.stop - frame)
+
+    def make_pass(frames, latents, timestep, prompt, record, window):
+        view = [(*latest[frame], position(frame, frames)) for frame in (*record.sink, *window)]
+        view += [(*banked[item.frame], position(item.frame, frames, slot)) for slot, item in enumerate(record.bank)]
+        return {
+            "frames": frames,
+            "latents": latents,
+            "timestep": timestep,
+            "prompt": prompt,
+            "view": view,
+            "positions": [position(frame, frames) for frame in frames],
+        }
+
+    banked = {}
+    previous = None
+    sink = records[-1].sink
+    for record in records:
+        segment = plan.segment_of_chunk(record.chunk)
+        frames = range(record.chunk * geometry.chunk, (record.chunk + 1) * geometry.chunk)
+        prompt = prompts[segment.index]
+        if record.chunk == segment.start_chunk and record.chunk and segment.transition == "smooth":
+            for first in sorted({frame - frame % geometry.chunk for frame in record.window}):
+                again = range(first, first + geometry.chunk)
+                held = range(max(len(record.sink), frames.start - geometry.window), first)
+                window = [frame for frame in held if frame >= again.stop - geometry.window]
+                passes.append(make_pass(again, film[first // geometry.chunk], 0, prompt, previous, window))
+                latest |= {frame: (len(passes) - 1, i) for i, frame in enumerate(again)}
+        banked |= {frame: latest[frame] for frame in record.archived}
+
+        def predict(latents, timestep, frames=frames, prompt=prompt, record=record):
+            return uncached.run([*passes, make_pass(frames, latents, timestep, prompt, record, record.window)])
+
+        noise = chunk_noise(segment.seed, record.chunk - segment.start_chunk, (1, geometry.chunk, 4, 4, 6))
+        film.append(denoise(predict, noise, sigmas(model.sampling), model.sampling.prediction))
+        passes.append(make_pass(frames, film[-1], 0, prompt, record, record.window))
+        latest |= {frame: (len(passes) - 1, i) for i, frame in enumerate(frames)}
+        previous = record
+    return film
+
+
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+@pytest.mark.parametrize("policy", ["window", "sink", "nam"])
+@torch.no_grad()
+def test_cached_equals_recomputed(policy, positions):
+    model = tiny_model(positions, prediction="sample")
+    plan = tiny_plan(model.geometry, CHUNKS, TRANSITIONS)
+    embeds = tiny_prompts(len(CHUNKS))
+    chunks = run(model, MemoryOptions(policy=policy, bank=2), plan, embeds)
+    slow = slow_film(model, plan, embeds, [chunk.record for chunk in chunks], positions)
+    for chunk, latents in zip(chunks, slow, strict=True):
+        torch.testing.assert_close(chunk.latents, latents, atol=2e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("policy", ["window", "sink", "nam", "official"])
+@pytest.mark.parametrize("activate", [None, 2])
+def test_replayed_film_is_the_same_film(policy, activate):
+    model = tiny_model("relative")
+    options = MemoryOptions(policy=policy, activate=activate)
+    whole = run(model, options)
+    for done in (1, 6, len(whole) - 1):
+        resumed = run(model, options, replay=[chunk.latents for chunk in whole[:done]])
+        assert all(torch.equal(a.latents, b.latents) for a, b in zip(whole, resumed, strict=True))
+        assert [chunk.record for chunk in whole[done:]] == [chunk.record for chunk in resumed[done:]]
+
+
+def test_same_seed_same_film_and_another_seed_another():
+    model = tiny_model()
+    plans = [tiny_plan(model.geometry, (2, 2), seeds=seeds) for seeds in ((1, 2), (1, 2), (1, 3))]
+    first, again, other = (run(model, MemoryOptions(policy="nam"), plan, tiny_prompts(2)) for plan in plans)
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(first, again, strict=True))
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(first[:2], other[:2], strict=True))
+    assert not torch.equal(first[2].latents, other[2].latents)
+
+
+def test_prompt_and_memory_reach_the_latents():
+    model = tiny_model()
+    base = run(model, MemoryOptions(policy="nam"), embeds=tiny_prompts(3))
+    other_prompt = run(model, MemoryOptions(policy="nam"), embeds=tiny_prompts(3, seed=2))
+    sink = run(model, MemoryOptions(policy="sink"), embeds=tiny_prompts(3))
+    assert not torch.allclose(base[0].latents, other_prompt[0].latents)
+    assert torch.equal(base[3].latents, sink[3].latents), "before anything is recalled, nam is sink"
+    assert not torch.allclose(base[-1].latents, sink[-1].latents)
+
+
+def test_records_tell_what_was_seen():
+    model = tiny_model()
+    records = [chunk.record for chunk in run(model, MemoryOptions(policy="nam", bank=3))]
+    assert records[0].sink == () and records[0].window == ()
+    assert records[1].sink == (0, 1, 2) and records[1].window == ()
+    assert records[3].window == (3, 4, 5, 6, 7, 8)
+    assert records[4].archived == (3,), "chunk 1 leaves the window when chunk 4 comes"
+    assert [item.frame for item in records[4].bank] == [3]
+    cut = records[9]
+    assert cut.window == () and cut.sink == (0, 1, 2) and len(cut.bank) == 3
+    assert cut.archived == (18, 21, 24), "a cut sends the window's prototypes to the archive"
+    for record in records:
+        seen = [*record.sink, *record.window, *(item.frame for item in record.bank)]
+        assert len(seen) == len(set(seen)), "no frame is seen twice"
+        assert all(frame < record.chunk * 3 for frame in seen)
+
+
+def test_sparse_activation_shares_add_up():
+    """Each head of each layer reads exactly `activate` frames of sink and bank."""
+    model = tiny_model()
+    for chunk in run(model, MemoryOptions(policy="nam", bank=3, activate=2)):
+        record = chunk.record
+        if len(record.sink) + len(record.bank) > 2:
+            assert sum(record.sink_use) + sum(item.use for item in record.bank) == pytest.approx(2)
+
+
+def test_film_longer_than_the_published_limit():
+    """The published code ends at 1023 latent frames; nothing here does."""
+    model = tiny_model("absolute")
+    chunks = run(model, MemoryOptions(policy="nam"), tiny_plan(model.geometry, (350,)), tiny_prompts(1))
+    assert len(chunks) == 350
+    assert all(torch.isfinite(chunk.latents).all() for chunk in chunks[-3:])
