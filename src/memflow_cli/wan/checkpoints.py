@@ -1,0 +1,239 @@
+"""Checkpoints to transformers: read safely, check strictly, merge low-rank updates, assign without a second copy.
+
+Nothing is loaded halfway: every key and shape is compared with the model on the meta device before a weight is touched.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from memflow_cli.catalog import ModelEntry
+from memflow_cli.downloads import ModelFiles, locate
+from memflow_cli.errors import ModelError
+from memflow_cli.geometry import Geometry
+from memflow_cli.pipeline import Backbone, StreamingDecoder
+from memflow_cli.wan.config import WanConfig
+from memflow_cli.wan.lora import Lora, LoraUpdate, read_lora
+from memflow_cli.wan.model import WanModel
+from memflow_cli.wan.names import from_diffusers, is_lora, original_names
+from memflow_cli.wan.tensor_files import first_three, read_tensors, tally
+from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder
+from memflow_cli.wan.transformer import CausalWanTransformer
+
+FULL_PRECISION = re.compile(r"^time_embedding\.|^time_projection\.|modulation$|norm_[qk]\.weight$")
+"""Tensors that stay in fp32: small, and the published code computes with them in fp32."""
+
+
+SMALL_ENCODER = 1 << 30
+"""A text encoder of fewer bytes stays loaded and needs no cache."""
+
+
+def load_model(
+    entry: ModelEntry,
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+    loras: Sequence[Lora] = (),
+    embeddings: Path | None = None,
+) -> Backbone:
+    """A model ready to make films.
+
+    `loras`: users' own updates, besides the model's. `embeddings`: folder to keep the embeddings of a large text
+    encoder in. Raises ModelError: files missing (with the command that downloads them), broken, or not fitting.
+    """
+    device = torch.device(device)
+    if entry.backbone is not None:
+        return entry.backbone(entry, device, dtype)
+    files = locate(entry)
+    config = transformer_config(entry, files)
+    published = [Lora(files.lora)] if files.lora else []
+    transformer = load_transformer(files.transformer, config, [*published, *loras], device, dtype)
+    return WanModel(
+        transformer,
+        entry.geometry,
+        entry.sampling,
+        entry.positions,
+        encode_prompts=make_text_encoder(files, config.text_len, device, embeddings).encode,
+        make_decoder=make_decoder_factory(files.vae, device, dtype),
+    )
+
+
+def transformer_config(entry: ModelEntry, files: ModelFiles) -> WanConfig:
+    """The sizes that a model's checkpoint must have: its config.json's, or for a bare file those of its geometry."""
+    if (files.transformer / "config.json").is_file():
+        return read_config(files.transformer)
+    geometry = entry.geometry
+    return replace(
+        infer_config(files.transformer, original_names(read_tensors(files.transformer)), geometry),
+        dim=geometry.num_heads * geometry.head_dim,
+        num_heads=geometry.num_heads,
+        num_layers=geometry.num_layers,
+        in_dim=geometry.latent_channels,
+        out_dim=geometry.latent_channels,
+    )
+
+
+def make_text_encoder(files: ModelFiles, text_len: int, device: torch.device, embeddings: Path | None) -> TextEncoder:
+    """The text encoder: a small one computes in fp32 and stays, a large one in bf16, and leaves when it is done."""
+    weights = sorted(files.text_encoder.glob("*.safetensors"))
+    small = sum(path.stat().st_size for path in weights) < SMALL_ENCODER
+    dtype = torch.float32 if small else torch.bfloat16
+    cache = None
+    if embeddings is not None and not small:
+        identity = [
+            f"{path.resolve().name} {path.stat().st_size}" for path in weights
+        ]  # on the hub's cache: a checksum
+        cache = EmbeddingCache(embeddings, "\n".join([*identity, str(dtype), str(text_len)]))
+    return TextEncoder(files.text_encoder, files.tokenizer, text_len, device, dtype, stays=small, cache=cache)
+
+
+def make_decoder_factory(folder: Path, device: torch.device, dtype: torch.dtype) -> Callable[[], StreamingDecoder]:
+    """The autoencoder that vae/config.json names, loaded once; each film gets its own decoder."""
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    name = config.get("_class_name")
+    if name == "PatchAutoencoder":
+        from memflow_cli.theatre.autoencoder import PatchAutoencoder, PatchStreamingDecoder
+
+        patches = _loaded(folder, lambda: PatchAutoencoder.from_pretrained(folder, dtype).to(device))
+        return lambda: PatchStreamingDecoder(patches)
+    if name == "AutoencoderKLWan":
+        from diffusers import AutoencoderKLWan  # here: seconds to import, and theatre does without
+
+        from memflow_cli.wan.vae import WanDecoder
+
+        with torch.device("meta"):
+            vae = AutoencoderKLWan.from_config(config)
+        weights = read_tensors(folder)
+        _check_fit(folder, weights, {key: tensor.shape for key, tensor in vae.state_dict().items()})
+        vae.load_state_dict({key: tensor.to(device, dtype) for key, tensor in weights.items()}, assign=True)
+        vae.eval().requires_grad_(False)
+        return lambda: WanDecoder(vae)
+    raise ModelError(f"{folder / 'config.json'} names the unknown autoencoder {name!r}")
+
+
+def _loaded(folder: Path, load: Callable[[], Any]) -> Any:
+    try:
+        return load()
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
+        raise ModelError(
+            f"cannot read the autoencoder in {folder}: {str(error).splitlines()[0]}", "download or copy it again"
+        ) from error
+
+
+def load_transformer(
+    path: Path,
+    config: WanConfig,
+    loras: Sequence[Lora] = (),
+    device: torch.device | str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> CausalWanTransformer:
+    """A transformer from a checkpoint file or a diffusers folder, low-rank updates merged once in fp32.
+
+    Raises ModelError, before anything is loaded, if a file is missing, broken, unsafe or of another model.
+    """
+    loaded = read_tensors(path)
+    if is_lora(loaded):
+        raise ModelError(
+            f"{path} is a LoRA, an update of a model, and cannot be the model itself",
+            "give the model with --model and this file with --lora",
+        )
+    weights = original_names(loaded)
+    with torch.device("meta"):
+        transformer = CausalWanTransformer(config)
+    expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
+    _check_fit(path, weights, expected)
+    updates = [read_lora(lora, expected) for lora in loras]
+    for name in expected:
+        kept = torch.float32 if FULL_PRECISION.search(name) else dtype
+        weights[name] = _merged(weights[name], name, updates, device).to(device, kept)
+    transformer.load_state_dict(weights, strict=True, assign=True)
+    return transformer.eval().requires_grad_(False)
+
+
+def _merged(weight: Tensor, name: str, updates: Sequence[LoraUpdate], device: torch.device | str) -> Tensor:
+    for update in updates:
+        delta = update.delta(name, device)
+        if delta is not None:
+            weight = weight.to(device, torch.float32) + delta.view(weight.shape)
+    return weight
+
+
+def infer_config(path: Path, weights: Mapping[str, Tensor], geometry: Geometry) -> WanConfig:
+    """The sizes of a checkpoint without a config.json, from its tensors; the number of heads is the geometry's."""
+    try:
+        dim = weights["patch_embedding.weight"].shape[0]
+        layers = {int(name.split(".")[1]) for name in weights if name.startswith("blocks.")}
+        return WanConfig(
+            dim=dim,
+            ffn_dim=weights["blocks.0.ffn.0.weight"].shape[0],
+            freq_dim=weights["time_embedding.0.weight"].shape[1],
+            text_dim=weights["text_embedding.0.weight"].shape[1],
+            num_heads=max(1, dim // geometry.head_dim),
+            num_layers=len(layers),
+            in_dim=weights["patch_embedding.weight"].shape[1],
+            out_dim=weights["head.head.weight"].shape[0] // (geometry.patch_size[1] * geometry.patch_size[2]),
+            patch_size=geometry.patch_size,
+        )
+    except (KeyError, ValueError, IndexError) as error:
+        raise ModelError(
+            f"{path} is no Wan transformer: its tensors have other names ({first_three(list(weights))})",
+            _cause(weights, {}),
+        ) from error
+
+
+def read_config(folder: Path) -> WanConfig:
+    """The sizes in a transformer's config.json, in the original names or those of diffusers."""
+    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    renamed = {"in_channels": "in_dim", "out_channels": "out_dim", "num_attention_heads": "num_heads"}
+    for theirs, ours in renamed.items():
+        if theirs in values:
+            values[ours] = values[theirs]
+    if "attention_head_dim" in values:
+        values["dim"] = values["num_heads"] * values["attention_head_dim"]
+    try:
+        return WanConfig.from_dict(values)
+    except (ValueError, TypeError) as error:
+        raise ModelError(f"{folder / 'config.json'}: {error}") from error
+
+
+def _check_fit(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    misfits = [
+        f"{name} ({_size(weights[name].shape)}, not {_size(shape)})"
+        for name, shape in expected.items()
+        if name in weights and weights[name].shape != shape
+    ]
+    if missing or unexpected or misfits:
+        raise ModelError(
+            f"{path} does not fit this model: "
+            + tally(("missing", missing), ("unexpected", unexpected), ("of another shape", misfits)),
+            _cause(weights, expected),
+        )
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a number"
+
+
+def _cause(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
+    """The likely reason why a checkpoint does not fit."""
+    names = [from_diffusers(name) for name in weights]
+    if any(name.startswith(("img_emb", "condition_embedder.image_embedder")) or "k_img" in name for name in names):
+        return "this is an image-to-video model; a text-to-video model is needed"
+    if any(name.startswith(("vace_", "control")) for name in names):
+        return "this model has control inputs, which are not supported"
+    if any(name.startswith(("decoder.", "encoder.", "conv1", "post_quant")) for name in names):
+        return "this looks like an autoencoder or a text encoder, not the transformer"
+    if "patch_embedding.weight" in weights and "patch_embedding.weight" in expected:
+        theirs, ours = weights["patch_embedding.weight"].shape[0], expected["patch_embedding.weight"][0]
+        if theirs != ours:
+            return f"this is a model of width {theirs}, not {ours}: perhaps another size of the same family"
+        return "the file is incomplete, or of a variant with other layers"
+    return "this is another kind of model"

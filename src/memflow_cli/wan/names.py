@@ -1,0 +1,107 @@
+"""The names that tensors have on disk, and what they are called here (the original Wan names).
+
+A checkpoint's format is told by its keys, never by its file's name: the containers of the published training code
+({"generator": ...}, {"generator_ema": ...}, {"generator_lora": ...}), bare state dicts with any wrapper's prefix, and the
+names that diffusers gives to the same tensors.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+CONTAINERS = ("generator", "generator_ema", "state_dict", "model")
+LORA_CONTAINERS = ("generator_lora",)
+
+_WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
+_PREFIXES = ("base_model.model.", "diffusion_model.", "transformer.", "model.")
+
+_DIFFUSERS = (
+    (r"^condition_embedder\.time_embedder\.linear_1\.", "time_embedding.0."),
+    (r"^condition_embedder\.time_embedder\.linear_2\.", "time_embedding.2."),
+    (r"^condition_embedder\.text_embedder\.linear_1\.", "text_embedding.0."),
+    (r"^condition_embedder\.text_embedder\.linear_2\.", "text_embedding.2."),
+    (r"^condition_embedder\.time_proj\.", "time_projection.1."),
+    (r"^scale_shift_table$", "head.modulation"),
+    (r"^proj_out\.", "head.head."),
+    (r"\.scale_shift_table$", ".modulation"),
+    (r"\.attn1\.", ".self_attn."),
+    (r"\.attn2\.", ".cross_attn."),
+    (r"\.to_([qkv])\.", r".\1."),
+    (r"\.to_out\.0\.", ".o."),
+    (r"\.norm2\.", ".norm3."),
+    (r"\.ffn\.net\.0\.proj\.", ".ffn.0."),
+    (r"\.ffn\.net\.2\.", ".ffn.2."),
+)
+
+_LORA = re.compile(r"^(?P<target>.+?)\.(?P<part>lora_A|lora_B|lora_down|lora_up|lora\.down|lora\.up)(\.\w+)?\.weight$")
+_LORA_ALPHA = re.compile(r"^(?P<target>.+)\.alpha$")
+_DOWN = ("lora_A", "lora_down", "lora.down")
+
+
+def unwrap(loaded: Mapping[str, Any], containers: Iterable[str]) -> Mapping[str, Any]:
+    """The state dict inside a container; a bare state dict is returned as it is."""
+    for name in containers:
+        if isinstance(loaded.get(name), Mapping):
+            return loaded[name]
+    return loaded
+
+
+def plain(key: str) -> str:
+    """A key without the prefixes that training wrappers put before and between its parts."""
+    for wrapper in _WRAPPERS:
+        key = key.replace(wrapper, "")
+    stripped = True
+    while stripped:
+        stripped = False
+        for prefix in _PREFIXES:
+            if key.startswith(prefix):
+                key, stripped = key.removeprefix(prefix), True
+    return key
+
+
+def is_diffusers(keys: Iterable[str]) -> bool:
+    return any(".attn1." in key or key.startswith("condition_embedder.") for key in keys)
+
+
+def from_diffusers(key: str) -> str:
+    """diffusers' name of a tensor -> the original Wan name."""
+    for pattern, replacement in _DIFFUSERS:
+        key = re.sub(pattern, replacement, key)
+    return key
+
+
+def original_names(loaded: Mapping[str, Any]) -> dict[str, Tensor]:
+    """A loaded checkpoint of any known format -> tensors by their original Wan names; other values are dropped."""
+    tensors = {plain(key): value for key, value in unwrap(loaded, CONTAINERS).items() if isinstance(value, Tensor)}
+    if is_diffusers(tensors):
+        tensors = {from_diffusers(key): value for key, value in tensors.items()}
+    return tensors
+
+
+def is_lora(loaded: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint holds low-rank updates and no weights of its own."""
+    state = unwrap(loaded, (*LORA_CONTAINERS, *CONTAINERS))
+    return bool(state) and all(_LORA.match(key) or _LORA_ALPHA.match(key) for key in state)
+
+
+def lora_pairs(loaded: Mapping[str, Any], targets: Iterable[str]) -> tuple[dict[str, dict[str, Tensor]], list[str]]:
+    """A LoRA checkpoint -> for each module its {"down", "up"} and perhaps {"alpha"}, and the keys that were not understood.
+
+    `targets`: the modules that exist; trainers that write underscores for dots are matched against them.
+    """
+    by_underscores = {"lora_unet_" + target.replace(".", "_"): target for target in targets}
+    pairs: dict[str, dict[str, Tensor]] = {}
+    strange: list[str] = []
+    state = unwrap(loaded, (*LORA_CONTAINERS, *CONTAINERS))
+    for key, value in state.items():
+        match = _LORA.match(key) or _LORA_ALPHA.match(key)
+        if match is None or not isinstance(value, Tensor):
+            strange.append(key)
+            continue
+        target = match["target"]
+        target = by_underscores.get(target) or from_diffusers(plain(target + "."))[:-1]
+        part = "alpha" if "part" not in match.groupdict() else "down" if match["part"] in _DOWN else "up"
+        pairs.setdefault(target, {})[part] = value
+    return pairs, strange

@@ -1,0 +1,84 @@
+"""Tensors from files: safetensors, torch's own format, folders of shards. Safe, mapped into memory, and never half."""
+
+import json
+import pickle
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from memflow_cli.errors import ModelError
+
+
+def read_tensors(path: Path) -> dict[str, Any]:
+    """What a checkpoint file, or a folder of safetensors, holds: on the CPU, mapped where the format allows it.
+
+    Raises ModelError for a file that is missing, cut off, of no known format, or a pickle that wants to run code.
+    """
+    if path.is_dir():
+        return _read_folder(path)
+    try:
+        with open(path, "rb") as file:
+            beginning = file.read(2)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    loaded = _read_pickle(path, beginning) if beginning in (b"PK", b"\x80\x02") else _read_safetensors(path)
+    if not isinstance(loaded, Mapping):
+        raise ModelError(f"{path} holds a {type(loaded).__name__}, not the tensors of a model")
+    return dict(loaded)
+
+
+def _read_folder(folder: Path) -> dict[str, Any]:
+    files = sorted(folder.glob("*.safetensors"))
+    indices = sorted(folder.glob("*.safetensors.index.json"))
+    if indices:
+        names = set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(name for name in names if not (folder / name).is_file())
+        if missing:
+            raise ModelError(f"{folder} lacks {len(missing)} of {len(names)} files that its index names: {missing[0]}")
+        files = sorted(folder / name for name in names)
+    if not files:
+        raise ModelError(f"{folder} holds no weights: there is no .safetensors file in it")
+    tensors: dict[str, Any] = {}
+    for file in files:
+        tensors.update(_read_safetensors(file))
+    return tensors
+
+
+def _read_safetensors(path: Path) -> dict[str, Any]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except (SafetensorError, OSError) as error:
+        raise ModelError(
+            f"{path} is cut off or no checkpoint: {error}", "download or copy it again, and compare its size"
+        ) from error
+
+
+def _read_pickle(path: Path, beginning: bytes) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=beginning == b"PK")
+    except pickle.UnpicklingError as error:
+        unsafe = re.search(r"(?:GLOBAL|global|class) ([\w.]+)", str(error))
+        if unsafe and "nsupported" in str(error):
+            raise ModelError(
+                f"{path} wants to run code while it is read ({unsafe[1]}), and is refused",
+                "use a checkpoint that holds nothing but tensors, best a .safetensors file",
+            ) from error
+        raise ModelError(f"{path} is damaged: it cannot be unpickled", "download or copy it again") from error
+    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{path} is cut off or damaged: {str(error).splitlines()[0]}", "download or copy it again"
+        ) from error
+
+
+def tally(*kinds: tuple[str, Sequence[str]]) -> str:
+    """How many keys are wrong in which way, and the first three of each."""
+    return "; ".join(f"{len(keys)} {kind} ({first_three(keys)})" for kind, keys in kinds if keys)
+
+
+def first_three(keys: Sequence[str]) -> str:
+    return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
