@@ -1,0 +1,254 @@
+"""The memory policies: what is archived, recalled and activated. No backbone takes part."""
+
+import pytest
+import torch
+
+from memflow_cli.errors import UsageError
+from memflow_cli.kv_cache import CacheShape, FrameState, KVCache, PromptProjection
+from memflow_cli.memory.activation import TopFrames
+from memflow_cli.memory.archive import Archive, Prototype
+from memflow_cli.memory.nam import NarrativeMemory
+from memflow_cli.memory.official import published_score
+from memflow_cli.memory.policies import make_policy
+from memflow_cli.memory.scores import SCORES
+from memflow_cli.storyboard import MemoryOptions
+from tiny import tiny_model
+
+LAYERS, TOKENS, HEADS, SIZE, WORDS = 2, 3, 2, 4, 5
+
+
+def random_state(frame, seed=None):
+    generator = torch.Generator().manual_seed(frame if seed is None else seed)
+    shape = (LAYERS, 1, TOKENS, HEADS, SIZE)
+    return FrameState(frame, *(torch.randn(shape, generator=generator) for _ in range(3)))
+
+
+def random_prompt(seed, real=WORDS):
+    generator = torch.Generator().manual_seed(1000 + seed)
+    embeds = torch.randn(1, WORDS, 6, generator=generator)
+    embeds[:, real:] = 0
+    keys = tuple(torch.randn(1, WORDS, HEADS, SIZE, generator=generator) for _ in range(LAYERS))
+    return PromptProjection(keys, keys, embeds.abs().amax(-1) > 0, embeds)
+
+
+def empty_cache(sink=3, window=9, bank=3, **options):
+    shape = CacheShape(LAYERS, HEADS, SIZE, TOKENS, sink, window, bank, memory_places=sink + bank)
+    return KVCache(shape, rotate=lambda key, positions: key, **options)
+
+
+def show(cache, memory, chunk, seed=None):
+    """Walk one chunk through cache and memory, as the loop does, with random keys in place of a backbone's."""
+    frames = range(3 * chunk, 3 * chunk + 3)
+    remembered = memory.leave(cache, cache.leaving(frames))
+    cache.begin(frames)
+    generator = torch.Generator().manual_seed(chunk if seed is None else seed)
+    for layer in range(LAYERS):
+        key = torch.randn(1, 3, TOKENS, HEADS, SIZE, generator=generator)
+        cache.gather(layer, key, key, key)
+        cache.observe(layer, key)
+    cache.commit()
+    memory.committed(cache, chunk, frames.start)
+    return remembered
+
+
+# Scores
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_padding_never_votes(name):
+    """Whatever stands in a prompt's padding rows, the scores are the same."""
+    score = SCORES[name]()
+    prompt = random_prompt(1, real=3)
+    dirty = PromptProjection(
+        tuple(torch.cat([key[:, :3], 100 * torch.ones_like(key[:, 3:])], dim=1) for key in prompt.keys),
+        prompt.values,
+        prompt.mask,
+        prompt.embeds,
+    )
+    features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(4)])
+    assert torch.equal(score.rank(score.match(features, prompt)), score.rank(score.match(features, dirty)))
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_do_not_depend_on_the_archive_s_order(name):
+    score = SCORES[name]()
+    features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(5)])
+    order = torch.tensor([3, 0, 4, 1, 2])
+    prompt = random_prompt(9)
+    ranks = score.rank(score.match(features, prompt))
+    assert ranks.unique().numel() == 5, "random prototypes are told apart"
+    torch.testing.assert_close(ranks[order], score.rank(score.match(features[order], prompt)))
+
+
+def test_prompt_score_finds_the_frame_made_under_the_same_prompt():
+    score = SCORES["prompt"]()
+    features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(6)])
+    ranks = score.rank(score.match(features, random_prompt(4)))
+    assert ranks.argmax().item() == 4
+    assert ranks.max().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_attention_mass_is_a_distribution():
+    score = SCORES["attention"]()
+    features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(6)])
+    assert score.rank(score.match(features, random_prompt(1))).sum().item() == pytest.approx(1, abs=1e-5)
+
+
+def test_cross_attention_score_finds_the_frame_that_asks_for_the_prompt():
+    prompt = random_prompt(1)
+    score = SCORES["cross-attention"]()
+    states = [random_state(frame) for frame in range(5)]
+    asking = torch.stack([key[0, :TOKENS] for key in prompt.keys]).unsqueeze(1)
+    states[2] = FrameState(2, states[2].keys, states[2].values, 5 * asking)
+    features = torch.stack([score.features(state, prompt) for state in states])
+    assert score.rank(score.match(features, prompt)).argmax().item() == 2
+
+
+def test_published_score_is_the_mean_over_everything():
+    """Against the formula written out, padding included."""
+    prompt, bank = torch.randn(1, WORDS, HEADS, SIZE), torch.randn(1, 4, TOKENS, HEADS, SIZE)
+    products = torch.einsum("bthd,bsnhd->bsthn", prompt, bank) / SIZE**0.5
+    torch.testing.assert_close(published_score(prompt, bank), products.mean(dim=(2, 3, 4))[0])
+
+
+# Archive
+
+
+def test_archive_keeps_what_is_rare():
+    """Of two alike neighbours the later goes first; the one unlike all others stays."""
+    each = random_state(0).num_bytes
+    archive = Archive(3 * each)
+    gone = []
+    for frame, look in ((0, 1), (3, 1), (6, 2), (9, 1), (12, 1)):
+        gone += archive.add(Prototype(random_state(frame, seed=look), torch.zeros(1)))
+    assert gone == [3, 12]
+    assert [item.state.frame for item in archive.prototypes] == [0, 6, 9]
+
+
+def test_archive_within_its_budget_forgets_nothing():
+    archive = Archive(2**30)
+    for frame in range(50):
+        assert archive.add(Prototype(random_state(frame), torch.zeros(1))) == ()
+    assert len(archive.prototypes) == 50
+
+
+# Narrative memory
+
+
+def test_early_frame_is_recalled_by_its_prompt_at_any_distance():
+    """A prompt seen once, long ago, brings its frames back; what lies between does not."""
+    memory = NarrativeMemory(3, 3, SCORES["prompt"]())
+    cache = empty_cache()
+    fox, meadow = random_prompt(1), random_prompt(2)
+    for chunk in range(60):
+        if chunk in (0, 4, 8):
+            memory.switch_prompt(fox if chunk == 4 else meadow)
+        show(cache, memory, chunk)
+    memory.switch_prompt(fox)
+    recall = memory.recall(cache, fox)
+    assert len(recall.scores) == 56, "chunks 1 to 56 have left the window; the sink's own chunk is not archived"
+    assert set(cache.bank_frames[0]) <= {12, 15, 18, 21}, "chunks 4 to 7 were made under the fox's prompt"
+    assert all(bank == cache.bank_frames[0] for bank in cache.bank_frames)
+
+
+def test_bank_holds_distinct_frames_outside_sink_and_window():
+    memory = NarrativeMemory(3, 3, SCORES["published"]())
+    cache = empty_cache()
+    prompt = random_prompt(1)
+    memory.switch_prompt(prompt)
+    for chunk in range(20):
+        memory.leave(cache, cache.leaving(range(3 * chunk, 3 * chunk + 3)))
+        memory.recall(cache, prompt)
+        bank = cache.bank_frames[0]
+        assert len(set(bank)) == len(bank) and bank == sorted(bank)
+        assert not {*bank} & {*cache.sink_frames, *cache.window_before(range(3 * chunk, 3 * chunk + 3))}
+        show(cache, memory, chunk)
+
+
+def test_recalled_frame_is_what_was_committed():
+    """Keys and values come back bit by bit, though their slot in the window was overwritten long ago."""
+    memory = NarrativeMemory(3, 3, SCORES["prompt"]())
+    cache = empty_cache()
+    prompt = random_prompt(1)
+    memory.switch_prompt(prompt)
+    committed = {}
+    for chunk in range(12):
+        show(cache, memory, chunk)
+        committed[3 * chunk] = cache.read(3 * chunk)
+    memory.recall(cache, prompt)
+    for layer in range(LAYERS):
+        for frame, keys in zip(cache.bank_frames[layer], cache.bank_keys(layer).unbind(1), strict=True):
+            assert torch.equal(keys, committed[frame].keys[layer])
+
+
+def test_nothing_is_retrieved_anew_while_nothing_changed():
+    memory = NarrativeMemory(3, 3, SCORES["prompt"](), record_interval=50)
+    cache = empty_cache()
+    prompt = random_prompt(1)
+    memory.switch_prompt(prompt)
+    for chunk in range(6):
+        show(cache, memory, chunk)
+    assert memory.recall(cache, prompt).scores == {}
+
+
+def test_incremental_scores_equal_scores_from_scratch():
+    """Prototypes are compared with a prompt once; the slow twin compares all of them again."""
+    score = SCORES["attention"]()
+    memory = NarrativeMemory(3, 3, score)
+    cache = empty_cache()
+    prompt = random_prompt(1)
+    memory.switch_prompt(prompt)
+    for chunk in range(10):
+        show(cache, memory, chunk)
+        latest = memory.recall(cache, prompt).scores or {}
+    features = torch.stack([item.features for item in memory.archive.prototypes])
+    scratch = score.rank(score.match(features, prompt)).tolist()
+    assert list(latest.values()) == pytest.approx(scratch, rel=1e-5)
+
+
+# Activation
+
+
+def test_each_head_reads_its_own_best_frames():
+    query = torch.zeros(1, HEADS, SIZE)
+    query[..., 0] = 1
+    keys = torch.zeros(1, 4, HEADS, SIZE)
+    keys[0, :, 0, 0] = torch.tensor([1.0, 4, 3, 2])
+    keys[0, :, 1, 0] = torch.tensor([9.0, 0, 1, 5])
+    assert TopFrames(2).choose(query, keys).tolist() == [[[1, 2], [0, 3]]]
+
+
+def test_sparse_attention_equals_dense_attention_over_the_chosen():
+    """The slow twin: per head, attend to the window and the chosen frames only."""
+    cache = empty_cache(activation=TopFrames(2))
+    memory = NarrativeMemory(3, 3, SCORES["published"](), activate=2)
+    prompt = random_prompt(1)
+    memory.switch_prompt(prompt)
+    for chunk in range(8):
+        show(cache, memory, chunk)
+    memory.recall(cache, prompt)
+    cache.begin(range(24, 27))
+    query, key, value = torch.randn(3, 1, 3, TOKENS, HEADS, SIZE).unbind(0)
+    keys, values = cache.gather(0, query, key, value)
+    remembered = {frame: cache.read(frame).keys[0] for frame in cache.sink_frames}
+    banked = dict(zip(cache.bank_frames[0], cache.bank_keys(0).unbind(1), strict=True))
+    frames = remembered | banked
+    pooled = torch.stack([item.mean(dim=1) for item in frames.values()], dim=1)
+    chosen = TopFrames(2).choose(query.flatten(1, 2).mean(1), pooled)
+    recent = [cache.read(frame).keys[0] for frame in cache.window_before(range(24, 27))] + list(key.unbind(1))
+    for head in range(HEADS):
+        picked = [list(frames.values())[index] for index in chosen[0, head].tolist()]
+        wanted = torch.cat([item[:, :, head] for item in recent + picked], dim=1)[0]
+        assert sorted(wanted.tolist()) == sorted(keys[0, :, head].tolist())
+    assert values.shape == keys.shape == (1, (9 + 2) * TOKENS, HEADS, SIZE)
+
+
+# Choosing a policy
+
+
+def test_unknown_policy_or_score_is_a_sentence():
+    geometry = tiny_model().geometry
+    with pytest.raises(UsageError, match="none of window, sink, official, nam"):
+        make_policy(MemoryOptions(policy="elephant"), geometry)
+    with pytest.raises(UsageError, match="none of published"):
+        make_policy(MemoryOptions(policy="nam", score="taste"), geometry)
