@@ -1,0 +1,160 @@
+"""What a film was made from, how that is compared, and where a film's companions lie. No torch."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from memflow_cli import __version__
+from memflow_cli.catalog import ModelEntry
+from memflow_cli.geometry import FilmPlan, plan_film
+from memflow_cli.storyboard import Storyboard
+
+MAX_RECIPE_BYTES = 256 * 2**20
+HASHED_BYTES = 256 * 2**20  # local weights up to this size are told apart by content, larger ones by size and time
+
+
+def run_path(film: Path) -> Path:
+    return film.with_name(film.name + ".run")
+
+
+def record_path(film: Path) -> Path:
+    """film.json: everything needed to make the film again."""
+    return film.with_suffix(".json")
+
+
+def trace_path(film: Path) -> Path:
+    return film.with_suffix(".memory.jsonl")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a film's bytes depend on. `common`: what holds for the whole film, by the name a user knows it under."""
+
+    common: dict[str, Any]
+    segments: tuple[dict[str, Any], ...]
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """Sentences' ends, "model was theatre, is now ...", for all but the segments."""
+        keys = sorted({*self.common, *other.common})
+        return [
+            f"{key} was {_brief(self.common.get(key))}, is now {_brief(other.common.get(key))}"
+            for key in keys
+            if self.common.get(key) != other.common.get(key)
+        ]
+
+    def unchanged_segments(self, other: "Recipe") -> int:
+        """How many segments from the first on are the same in both."""
+        count = 0
+        for mine, theirs in zip(self.segments, other.segments):
+            if mine != theirs:
+                break
+            count += 1
+        return count
+
+    def to_json(self) -> dict[str, Any]:
+        return {"common": self.common, "segments": list(self.segments)}
+
+    @staticmethod
+    def from_json(content: Any) -> "Recipe":
+        """Raises ValueError for anything but a recipe."""
+        if not isinstance(content, dict) or not isinstance(content.get("common"), dict):
+            raise ValueError("no recipe")
+        segments = content.get("segments")
+        if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
+            raise ValueError("no segments")
+        return Recipe(content["common"], tuple(segments))
+
+
+def resolve(storyboard: Storyboard, entry: ModelEntry, seed: int) -> Storyboard:
+    """The storyboard with all that the model decides filled in: what is recorded, and made again from the record."""
+    width, height = storyboard.width or entry.width, storyboard.height or entry.height
+    memory = replace(storyboard.memory, policy=storyboard.memory.policy or entry.policy)
+    seed = seed if storyboard.seed is None else storyboard.seed
+    return replace(storyboard, model=entry.name, width=width, height=height, seed=seed, memory=memory)
+
+
+def make_recipe(storyboard: Storyboard, entry: ModelEntry, **run: str) -> tuple[FilmPlan, Recipe]:
+    """The plan and the recipe of a resolved storyboard. `run`: what else its bytes depend on, as device and dtype."""
+    plan = plan_film(storyboard, entry.geometry)
+    common = {
+        "model": model_identity(entry),
+        "size": f"{plan.width}x{plan.height}",
+        "fps": plan.fps,
+        "seed": plan.seed,
+        "memory": asdict(storyboard.memory),
+        "sampling": asdict(entry.sampling),
+        "geometry": asdict(entry.geometry),
+        "memflow": __version__,
+        **run,
+    }
+    segments = [
+        {
+            "prompt": segment.prompt,
+            "num_chunks": segment.num_chunks,
+            "seed": segment.seed,
+            "transition": segment.transition,
+            "image": source.image,
+        }
+        for segment, source in zip(plan.segments, storyboard.segments, strict=True)
+    ]
+    return plan, Recipe(json.loads(json.dumps(common)), tuple(segments))
+
+
+def model_identity(entry: ModelEntry) -> dict[str, Any]:
+    """A model's name and what tells its weights from others: revisions on the hub, content of local files."""
+    remote = [f"{repository.repo_id}@{repository.revision}" for repository in entry.repositories]
+    local = []
+    if entry.folder is not None:
+        local = sorted(path for path in entry.folder.rglob("*") if path.suffix in (".safetensors", ".json"))
+    for name in (entry.transformer_file, entry.lora_file):
+        if name and Path(name).is_absolute():
+            local.append(Path(name))
+    digest = hashlib.sha256()
+    for path in local:
+        about = path.stat()
+        digest.update(f"{path.name} {about.st_size} ".encode())
+        if about.st_size <= HASHED_BYTES:
+            digest.update(path.read_bytes())
+        else:
+            digest.update(str(about.st_mtime_ns).encode())
+    return {"name": entry.name, "files": digest.hexdigest()[:16] if local else None, "repositories": remote}
+
+
+def read_record(film: Path) -> dict[str, Any] | None:
+    """film.json beside a film, or None if there is none that can be read."""
+    try:
+        with record_path(film).open("rb") as file:
+            content = json.loads(file.read(MAX_RECIPE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and content.get("memflow") else None
+
+
+def recorded_seed(film: Path) -> int | None:
+    """The seed that this film, or its unfinished run, was begun with: a seed that was drawn is drawn once."""
+    try:
+        with (run_path(film) / "run.json").open("rb") as file:
+            seed = json.loads(file.read(MAX_RECIPE_BYTES))["recipe"]["common"]["seed"]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        seed = (read_record(film) or {}).get("seed")
+    return seed if type(seed) is int else None
+
+
+def is_finished(film: Path, recipe: Recipe) -> bool:
+    """Whether `film` is there, whole, and came from this recipe; device, precision and torch may have been others."""
+    record = read_record(film)
+    try:
+        old = Recipe.from_json((record or {}).get("recipe"))
+        num_bytes = film.stat().st_size
+    except (OSError, ValueError):
+        return False
+    irrelevant = {"device", "dtype", "torch", "memflow"}
+    same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
+    return same and old.segments == recipe.segments and (record or {}).get("num_bytes") == num_bytes
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,113 @@
+"""Backbones of the real classes at tiny size, with random weights: all the walk, in fractions of a second."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan
+from torch import Tensor
+
+from memflow_cli.catalog import ModelEntry, Sampling
+from memflow_cli.geometry import Geometry
+from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
+from memflow_cli.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
+from memflow_cli.wan.config import WanConfig
+from memflow_cli.wan.model import WanModel
+from memflow_cli.wan.transformer import CausalWanTransformer
+from memflow_cli.wan.vae import WanDecoder
+
+WIDTH, HEIGHT = 64, 32
+TEXT_DIM, TEXT_LENGTH = 16, 12
+
+
+def tiny_entry(kind: str = "theatre", policy: str = "nam") -> ModelEntry:
+    """A catalog entry; `kind` "theatre": four frames a latent frame; "wan": the film's first latent frame is one frame."""
+    is_wan = kind == "wan"
+    geometry = Geometry(
+        latent_channels=16 if is_wan else 8,
+        spatial_stride=8 if is_wan else 16,
+        temporal_stride=4,
+        first_frames=1 if is_wan else 4,
+        patch_size=(1, 2, 2) if is_wan else (1, 1, 1),
+        num_layers=2,
+        num_heads=2,
+        head_dim=12,
+    )
+    return ModelEntry(f"tiny-{kind}", "for tests", "none", geometry, WIDTH, HEIGHT, Sampling(steps=(1000, 500)), policy)
+
+
+def tiny_backbone(entry: ModelEntry, device: str = "cpu") -> WanModel:
+    torch.manual_seed(1)
+    geometry = entry.geometry
+    config = WanConfig(
+        dim=geometry.num_heads * geometry.head_dim,
+        ffn_dim=32,
+        freq_dim=16,
+        text_dim=TEXT_DIM,
+        text_len=TEXT_LENGTH,
+        num_heads=geometry.num_heads,
+        num_layers=geometry.num_layers,
+        in_dim=geometry.latent_channels,
+        out_dim=geometry.latent_channels,
+        patch_size=geometry.patch_size,
+    )
+    transformer = CausalWanTransformer(config)
+    with torch.no_grad():
+        for parameter in transformer.parameters():
+            parameter.normal_(0, 0.2)
+    make_decoder = _wan_decoder() if geometry.first_frames == 1 else _patch_decoder(geometry)
+    return WanModel(transformer.to(device), geometry, entry.sampling, "relative", encode_prompts, make_decoder)
+
+
+def encode_prompts(prompts: Sequence[str]) -> Tensor:
+    """[P, T, C]: random words, the same for the same text; rows of zeros after them."""
+    embeds = torch.zeros(len(prompts), TEXT_LENGTH, TEXT_DIM)
+    for row, prompt in zip(embeds, prompts):
+        words = prompt.split()[:TEXT_LENGTH]
+        for place, word in enumerate(words):
+            seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
+            row[place] = torch.randn(TEXT_DIM, generator=torch.Generator().manual_seed(seed))
+    return embeds
+
+
+def _patch_decoder(geometry: Geometry):
+    config = AutoencoderConfig(
+        latent_channels=geometry.latent_channels, refiner_channels=4, refiner_body_channels=4, refiner_blocks=1
+    )
+    autoencoder = PatchAutoencoder(config)
+    # Every latent channel is a plain colour over its 16x16 pixels: pictures that an encoder keeps.
+    autoencoder.basis.copy_(
+        (torch.randn(geometry.latent_channels, 4, 1, 1, 3) * 0.3).expand(-1, -1, 16, 16, -1).flatten(1)
+    )
+    return lambda: PatchStreamingDecoder(autoencoder.eval())
+
+
+def _wan_decoder():
+    vae = AutoencoderKLWan(
+        base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+    )
+    return lambda: WanDecoder(vae.eval().requires_grad_(False))
+
+
+def story(*prompts: str, seconds: float = 1.5, fps: int = 16, **changes) -> Storyboard:
+    """A storyboard of equally long segments."""
+    prompts = prompts or ("a red fox in a meadow", "the empty meadow", "the fox again")
+    segments = tuple(Segment(prompt, seconds) for prompt in prompts)
+    values = {
+        "title": "Fox",
+        "segments": segments,
+        "fps": fps,
+        "seed": 7,
+        "memory": MemoryOptions(activate=2),
+        **changes,
+    }
+    return Storyboard(**values)
+
+
+def make(folder: Path, storyboard: Storyboard | None = None, kind: str = "theatre", name: str = "film.mp4", **options):
+    """A tiny film, made by the real walk."""
+    from memflow_cli.film import make_film
+
+    entry = tiny_entry(kind)
+    return make_film(storyboard or story(), entry, tiny_backbone(entry), folder / name, **options)
