@@ -54,8 +54,11 @@ def read_yaml(text: str) -> YamlDocument:
         event = next(events)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        last = text.rstrip().count("\n")  # a file that ends too soon is wrong where it ends, not in the line after
         what = " ".join(part for part in (error.context, error.problem) if part)
-        raise YamlProblem(mark.line + 1 if mark else None, f"no valid YAML: {what}{_advice(text, error)}") from None
+        raise YamlProblem(
+            min(mark.line, last) + 1 if mark else None, f"no valid YAML: {what}{_advice(text, error)}"
+        ) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1 if isinstance(error.position, int) else None
         raise YamlProblem(line, "a control character, which YAML does not allow") from None

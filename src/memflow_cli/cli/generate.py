@@ -93,8 +93,10 @@ def generate(
             stories.extend(read_stories(path, segment_seconds, overrides))
         except MemflowError as error:
             batch.failed(path, None, error)
-    outputs = choose_outputs([story.name for story in stories], out)
     batch.num_films = len(stories) + len(batch.failures)
+    if not stories:
+        batch.finish()
+    outputs = choose_outputs([story.name for story in stories], out)
     if dry_run:
         for story in stories:
             print_plan(story, as_json)

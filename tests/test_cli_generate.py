@@ -1,0 +1,234 @@
+"""`memflow generate`, through the command line, with a whole model at tiny size."""
+
+import json
+
+import pytest
+
+from memflow_cli.cli.app import run
+
+STORY = """\
+title: Fox
+seed: 7
+segments:
+- {prompt: a red fox, duration: 1.5s}
+- {prompt: the fox walks, duration: 1.5s}
+"""
+
+
+@pytest.fixture
+def story(tmp_path):
+    path = tmp_path / "story.yaml"
+    path.write_text(STORY)
+    return path
+
+
+@pytest.fixture
+def generate(tiny_model_folder, capfd):
+    """Runs the command; returns (exit code, stdout, stderr)."""
+
+    def generate(*arguments):
+        code = run(["generate", "--model", str(tiny_model_folder), *map(str, arguments)])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return generate
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_stdout_is_the_films_path_and_nothing_else(generate, story, tmp_path):
+    code, out, err = generate(story, "-o", tmp_path / "film.mp4")
+    assert (code, out) == (0, f"{tmp_path / 'film.mp4'}\n")
+    assert names(tmp_path) == ["film.json", "film.memory.jsonl", "film.mp4", "story.yaml"]
+    assert "segment 2/2  0:01.50-0:03.00" in err, "one plain line a segment when stderr is no terminal"
+
+
+def test_json_is_one_document(generate, story, tmp_path):
+    code, out, _ = generate(story, "-o", tmp_path / "film.mp4", "--json", "--progress", "none")
+    content = json.loads(out)
+    assert code == 0
+    assert content["status"] == "made"
+    assert (content["frames"], content["fps"], content["seed"], content["width"]) == (48, 16, 7, 64)
+
+
+def test_progress_as_json_lines(generate, story, tmp_path):
+    code, _, err = generate(story, "-o", tmp_path / "film.mp4", "--progress", "jsonl")
+    events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    assert code == 0
+    assert [event["chunk"] for event in events if event["event"] == "chunk"] == [0, 1, 2, 3]
+    assert events[-1]["event"] == "done"
+
+
+def test_the_live_view_draws_without_a_terminal_too(generate, story, tmp_path, monkeypatch):
+    monkeypatch.setenv("NO_COLOR", "1")
+    code, _, err = generate(story, "-o", tmp_path / "film.mp4", "--progress", "rich")
+    assert code == 0
+    assert "segment 1 a red fox" in err
+    assert "\x1b[3" not in err
+
+
+def test_options_override_the_storyboard(generate, story, tmp_path):
+    options = ["--seed", "5", "--size", "32x64", "--fps", "8", "--memory", "sink", "--set", "segments.2.duration=3s"]
+    code, out, _ = generate(story, "-o", tmp_path / "film.mp4", "--json", *options)
+    content = json.loads(out)
+    assert (code, content["seed"], content["width"], content["fps"], content["seconds"]) == (0, 5, 32, 8, 4.5)
+    assert json.loads((tmp_path / "film.json").read_text())["storyboard"]["memory"]["policy"] == "sink"
+
+
+def test_a_drawn_seed_is_told_and_recorded(generate, story, tmp_path):
+    story.write_text(STORY.replace("seed: 7\n", ""))
+    _, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json")
+    seed = json.loads(out)["seed"]
+    assert f"seed {seed}" in err
+    assert json.loads((tmp_path / "film.json").read_text())["seed"] == seed
+    code, out, _ = generate(story, "-o", tmp_path / "film.mp4", "--json")
+    assert (code, json.loads(out)["status"]) == (0, "kept"), "a seed that was drawn is drawn once"
+    _, out, _ = generate(story, "-o", tmp_path / "film.mp4", "--json", "-y")
+    assert json.loads(out)["seed"] != seed, "asked to make it again, a new one is drawn"
+
+
+def test_a_finished_film_is_left_alone_and_another_is_not_overwritten(generate, story, tmp_path):
+    film = tmp_path / "film.mp4"
+    generate(story, "-o", film)
+    before = film.stat().st_mtime_ns
+    code, out, err = generate(story, "-o", film)
+    assert (code, out) == (0, f"{film}\n")
+    assert "stays" in err
+    code, out, err = generate(story, "-o", film, "--seed", "8")
+    assert (code, out) == (2, "")
+    assert "-y replaces it" in err
+    assert generate(story, "-o", film, "--seed", "8", "-n")[0] == 0
+    assert film.stat().st_mtime_ns == before
+    assert generate(story, "-o", film, "--seed", "8", "-y")[0] == 0
+    assert film.stat().st_mtime_ns != before
+
+
+def test_several_storyboards_and_one_that_fails(generate, story, tmp_path):
+    wrong, other, folder = tmp_path / "wrong.yaml", tmp_path / "other.yaml", tmp_path / "films"
+    wrong.write_text("segments: []")
+    other.write_text(STORY)
+    folder.mkdir()
+    code, out, err = generate(story, wrong, other, "-o", f"{folder}/")
+    assert code == 1
+    assert out.split() == [str(folder / "story.mp4"), str(folder / "other.mp4")]
+    assert "at least one segment" in err
+    assert "2 of 3 films are there, 1 failed" in err
+    assert err.count("loading tiny") == 1, "one model for all"
+
+
+def test_json_tells_of_failures_too(generate, story, tmp_path):
+    code, out, _ = generate(story, tmp_path / "nope.yaml", "-o", f"{tmp_path}/", "--json")
+    failed, made = map(json.loads, out.splitlines())
+    assert (code, failed["status"], failed["exit_code"], made["status"]) == (1, "failed", 2, "made")
+
+
+def test_a_prompt_file_is_a_film_a_line(generate, tmp_path):
+    path = tmp_path / "published.jsonl"
+    path.write_text('{"prompts": ["a red fox", "the fox walks"]}\nthe snow\n')
+    code, out, _ = generate(path, "-o", f"{tmp_path}/", "--segment-seconds", "1.5", "--seed", "1")
+    assert code == 0
+    assert out.split() == [str(tmp_path / "published-1.mp4"), str(tmp_path / "published-2.mp4")]
+
+
+def test_dry_run_makes_nothing(generate, story, tmp_path):
+    code, out, _ = generate(story, "-o", tmp_path / "film.mp4", "--dry-run", "--json")
+    assert code == 0
+    assert json.loads(out)["frames"] == 48
+    assert names(tmp_path) == ["story.yaml"]
+
+
+def test_a_time_limit_keeps_the_run_and_the_same_command_goes_on(generate, story, tmp_path):
+    command = [story, "-o", tmp_path / "film.mp4", "--max-time", "0.001s"]
+    code, out, err = generate(*command)
+    assert (code, out) == (5, "")
+    assert "goes on from there" in err
+    assert names(tmp_path) == ["film.mp4.run", "story.yaml"]
+    code, out, err = generate(*command[:3])
+    assert code == 0
+    assert "going on after 1 chunks of an earlier run" in err
+    assert names(tmp_path) == ["film.json", "film.memory.jsonl", "film.mp4", "story.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["nope.yaml"], 2, "nope.yaml: no such file"),
+        (["story.yaml", "-o", "missing/film.mp4"], 2, "there is no folder missing"),
+        (["story.yaml", "-o", "missing/"], 2, "mkdir -p missing"),
+        (["story.yaml", "-o", "film.avi"], 2, "ends in .mp4"),
+        (["story.yaml", "story.yaml", "-o", "film.mp4"], 2, "name a folder"),
+        (["story.yaml", "story.yaml"], 2, "two of the storyboards would become story.mp4"),
+        (["story.yaml", "--size", "100x32"], 2, "must be a multiple of 32, not 100"),
+        (["story.yaml", "--size", "big"], 2, "--size: 'big' is no size"),
+        (["story.yaml", "--bank", "-1"], 2, "--bank: -1 is out of range"),
+        (["story.yaml", "--fps", "0"], 2, "--fps: 0 is out of range"),
+        (["story.yaml", "--memory", "elephant"], 2, "elephant"),
+        (["story.yaml", "--set", "memory.bnk=3"], 2, "did you mean bank?"),
+        (["story.yaml", "--set", "bank"], 2, "key=value"),
+        (["story.yaml", "--device", "abacus"], 2, "no such device"),
+        (["story.yaml", "--device", "cuda"], 3, "sees no such device"),
+        (["story.yaml", "--dtype", "int4"], 2, "no such precision"),
+        (["story.yaml", "--progress", "loud"], 2, "no such kind"),
+        (["story.yaml", "--max-time", "soon"], 2, "--max-time: 'soon' is no duration"),
+        (["story.yaml", "--lora", "nope.safetensors"], 3, "nope.safetensors"),
+        (["story.yaml", "-y", "-n"], 2, "contradict"),
+        (["story.yaml", "--modle", "x"], 2, "No such option: --modle"),
+        (["story.yaml", "--model", "theatr"], 3, "did you mean 'theatre'?"),
+        (["story.yaml", "--model", "memflow-1.3b", "--size", "832x480"], 3, "memflow models pull memflow-1.3b"),
+        ([], 2, "Missing argument"),
+    ],
+)
+def test_wrong_input_is_a_sentence_and_leaves_nothing(generate, story, tmp_path, monkeypatch, arguments, code, says):
+    import torch
+
+    if torch.cuda.is_available() and "cuda" in arguments:
+        pytest.skip("this machine has the device that the test says is missing")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "no-hub"))
+    got, out, err = generate(*arguments)
+    assert says in err, err
+    assert (got, out) == (code, "")
+    assert [line for line in err.splitlines() if line.startswith("error: ")], "one sentence"
+    assert names(tmp_path) == ["story.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("segments:\n- prompt: [", "line 2: no valid YAML"),
+        ("segments: [{prompt: a, duration: 3}]\nsise: 1x1", "line 2: sise: unknown key; did you mean size?"),
+        ("segments: [{prompt: a, duration: soon}]", "line 1: segments.1.duration: 'soon' is no duration"),
+        ("segments: []", "at least one segment"),
+        (f"segments: [{{prompt: {'fox ' * 260_000}, duration: 3}}]", "at most 4,000 are allowed"),
+        ("size: 100x32\nsegments: [{prompt: a, duration: 3}]", "story.yaml: size 100x32: the width for model"),
+    ],
+)
+def test_a_wrong_storyboard_is_a_sentence_and_leaves_nothing(generate, story, tmp_path, text, says):
+    story.write_text(text)
+    code, out, err = generate(story, "-o", tmp_path / "film.mp4")
+    assert says in err
+    assert (code, out) == (2, "")
+    assert names(tmp_path) == ["story.yaml"]
+
+
+def test_an_unwritable_folder_is_a_sentence(generate, story, tmp_path):
+    """The super-user may write anywhere but where no file can be made at all."""
+    code, out, err = generate(story, "-o", "/proc/film.mp4")
+    assert (code, out) == (2, "")
+    assert "/proc" in err
+
+
+def test_a_bug_is_one_sentence_and_how_to_see_more(generate, story, tmp_path, monkeypatch):
+    import memflow_cli.film
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("by nought")
+
+    monkeypatch.setattr(memflow_cli.film, "make_film", broken)
+    code, out, err = generate(story, "-o", tmp_path / "film.mp4")
+    assert (code, out) == (1, "")
+    assert "unexpected ZeroDivisionError: by nought" in err
+    assert "MEMFLOW_TRACEBACK=1" in err
