@@ -4,30 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from memflow_cli.errors import ModelError
 from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder, clean_prompt
+from tiny_files import WORDS, save_encoder, save_tokenizer
 
-WORDS = ["<pad>", "</s>", "<unk>", "a", "red", "blue", "fox", "walks", "in", "the", "snow"]
 CPU = torch.device("cpu")
-
-
-def save_tokenizer(folder: Path) -> None:
-    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
-    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
-    fast.save_pretrained(folder)
-
-
-def save_encoder(folder: Path) -> UMT5EncoderModel:
-    torch.manual_seed(0)
-    config = UMT5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
-    model = UMT5EncoderModel(config).eval()
-    model.save_pretrained(folder)
-    return model
 
 
 @pytest.fixture(scope="module")
@@ -86,11 +69,15 @@ def test_cache_tells_models_apart_and_survives_a_broken_file(files, tmp_path):
     assert encoder(files, cache=cache).encode(["a red fox"]).abs().sum() > 0
 
 
-def test_the_encoder_leaves_unless_it_stays(files):
-    one, two = encoder(files), encoder(files, stays=True)
-    one.encode(["a red fox"])
-    two.encode(["a red fox"])
-    assert one._model is None and two._model is not None
+def test_the_encoder_leaves_when_prompts_are_done_unless_it_stays(files):
+    for stays in (False, True):
+        one = encoder(files, stays=stays)
+        one.encode(["a red fox"])
+        loaded = one._model
+        one.encode(["the snow"])
+        assert one._model is loaded, "one load serves all prompts"
+        one.release()
+        assert (one._model is not None) == stays
 
 
 def test_truncated_encoder_is_a_sentence(files, tmp_path):

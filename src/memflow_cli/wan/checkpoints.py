@@ -54,13 +54,15 @@ def load_model(
     config = transformer_config(entry, files)
     published = [Lora(files.lora)] if files.lora else []
     transformer = load_transformer(files.transformer, config, [*published, *loras], device, dtype)
+    text_encoder = make_text_encoder(files, config.text_len, device, embeddings)
     return WanModel(
         transformer,
         entry.geometry,
         entry.sampling,
         entry.positions,
-        encode_prompts=make_text_encoder(files, config.text_len, device, embeddings).encode,
+        encode_prompts=text_encoder.encode,
         make_decoder=make_decoder_factory(files.vae, device, dtype),
+        release_text=text_encoder.release,
     )
 
 

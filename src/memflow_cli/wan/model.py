@@ -19,6 +19,7 @@ class WanModel:
     """Implements `pipeline.Backbone`.
 
     `encode_prompts`: prompts -> [P, T, C], padding rows zero. `make_decoder`: a fresh streaming decoder a film.
+    `release_text`: called when a prompt is projected, that is when encoding is over: a large text encoder leaves then.
     """
 
     def __init__(
@@ -29,6 +30,7 @@ class WanModel:
         positions: PositionMode,
         encode_prompts: EncodePrompts,
         make_decoder: Callable[[], StreamingDecoder],
+        release_text: Callable[[], None] = lambda: None,
     ) -> None:
         weight = transformer.patch_embedding.weight
         self.transformer = transformer.eval().requires_grad_(False)
@@ -39,8 +41,10 @@ class WanModel:
         self.dtype = weight.dtype
         self.encode_prompts = encode_prompts
         self.decoder = make_decoder
+        self._release_text = release_text
 
     def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
+        self._release_text()
         return self.transformer.project_prompt(prompt_embeds.to(self.device))
 
     def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:

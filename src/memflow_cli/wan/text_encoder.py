@@ -1,7 +1,7 @@
 """Prompts to embeddings: a UMT5 encoder and its tokenizer, through transformers.
 
 The encoder of the 1.3B family is four times the size of the transformer it serves. So it is loaded when a prompt is
-not in the cache on disk, encodes all prompts that are missing, and leaves; theatre's is small and stays.
+not in the cache on disk, and leaves when prompts are done (`release`); theatre's is small and stays.
 """
 
 import hashlib
@@ -72,7 +72,7 @@ class EmbeddingCache:
 class TextEncoder:
     """Prompts -> embeddings. The model is loaded at the first prompt that needs it.
 
-    `text_len`: rows of an embedding; longer prompts are cut. `stays`: keep the model loaded between calls.
+    `text_len`: rows of an embedding; longer prompts are cut. `stays`: do not leave at `release`.
     """
 
     def __init__(
@@ -110,8 +110,6 @@ class TextEncoder:
                 if self._cache:
                     self._cache.save(text, known)
             rows[text] = known.to(self._dtype)
-        if not self._stays:
-            self.release()
         size = (len(texts), self.text_len, next(iter(rows.values())).shape[-1])
         embeds = torch.zeros(size, dtype=self._dtype)
         for index, text in enumerate(texts):
@@ -123,7 +121,9 @@ class TextEncoder:
         return len(self.tokenizer(clean_prompt(prompt)).input_ids)
 
     def release(self) -> None:
-        """Take the model off the device."""
+        """All prompts are encoded: the model leaves the device and the memory, unless it stays."""
+        if self._model is None or self._stays:
+            return
         self._model = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

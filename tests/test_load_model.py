@@ -1,0 +1,82 @@
+"""From a name or a path to a model that makes films."""
+
+import json
+import shutil
+
+import pytest
+import torch
+
+from memflow_cli.catalog import find_model
+from memflow_cli.errors import ModelError
+from memflow_cli.film import make_film
+from memflow_cli.wan.checkpoints import load_model
+from tiny_files import save_model, save_transformer
+from tiny_model import story
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("models") / "tiny-wan")
+
+
+def test_a_folder_in_diffusers_layout_makes_a_film(folder, tmp_path):
+    entry = find_model(folder)
+    assert (entry.name, entry.policy, entry.width, entry.height) == ("tiny-wan", "sink", 64, 32)
+    assert (entry.geometry.num_layers, entry.geometry.num_heads, entry.geometry.head_dim) == (2, 2, 12)
+    result = make_film(story("a red fox", "the snow"), entry, load_model(entry), tmp_path / "film.mp4")
+    assert result.plan.num_frames == 45 and (tmp_path / "film.mp4").is_file()
+
+
+def test_embeddings_of_a_large_encoder_are_kept_on_disk(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("memflow_cli.wan.checkpoints.SMALL_ENCODER", 0)
+    entry = find_model(folder)
+    first = load_model(entry, embeddings=tmp_path / "embeddings").encode_prompts(["a red fox"])
+    assert first.dtype == torch.bfloat16 and len(list((tmp_path / "embeddings").iterdir())) == 1
+    again = load_model(entry, embeddings=tmp_path / "embeddings")
+    again.encode_prompts.__self__._folder = tmp_path / "nowhere"
+    assert torch.equal(again.encode_prompts(["a red fox"]), first)
+
+
+def test_bf16_model_makes_finite_latents(folder):
+    model = load_model(find_model(folder), dtype=torch.bfloat16)
+    prompt = model.project_prompt(model.encode_prompts(["a red fox"]))
+    assert model.dtype == torch.bfloat16 and prompt.keys[0].dtype == torch.bfloat16
+    decoder = model.decoder()
+    frames = decoder.decode(torch.randn(3, 16, 4, 8))
+    assert frames.shape == (9, 32, 64, 3) and frames.dtype == torch.float32 and frames.isfinite().all()
+
+
+def test_a_transformer_that_does_not_fit_its_config_is_a_sentence(tmp_path):
+    folder = save_model(tmp_path / "m")
+    config = json.loads((folder / "transformer" / "config.json").read_text())
+    (folder / "transformer" / "config.json").write_text(json.dumps(config | {"num_layers": 5}))
+    with pytest.raises(ModelError, match="missing"):
+        load_model(find_model(folder))
+
+
+def test_an_incomplete_autoencoder_is_a_sentence(folder, tmp_path):
+    other = save_model(tmp_path / "m")
+    save_transformer(other / "vae")
+    (other / "vae" / "config.json").write_text((folder / "vae" / "config.json").read_text())
+    with pytest.raises(ModelError, match="vae does not fit this model"):
+        load_model(find_model(other))
+
+
+@pytest.mark.parametrize("component", ["text_encoder", "tokenizer"])
+def test_a_missing_component_is_named(component, folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "m")
+    shutil.rmtree(other / component)
+    with pytest.raises(ModelError, match=f"no {component}") as caught:
+        load_model(find_model(other))
+    assert caught.value.exit_code == 3
+
+
+def test_folder_without_a_model_and_unknown_names_are_sentences(tmp_path):
+    with pytest.raises(ModelError, match="is no model"):
+        find_model(tmp_path)
+    with pytest.raises(ModelError, match="did you mean 'memflow-1.3b'"):
+        find_model("memflow-13b")
+    (tmp_path / "transformer").mkdir()
+    (tmp_path / "transformer" / "config.json").write_text("{")
+    with pytest.raises(ModelError, match="not JSON"):
+        find_model(tmp_path)

@@ -1,0 +1,52 @@
+"""Models on disk at tiny size: the real classes, saved by the libraries that save the published ones."""
+
+import json
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKLWan, WanTransformer3DModel
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
+
+WORDS = ["<pad>", "</s>", "<unk>", "a", "red", "blue", "fox", "walks", "in", "the", "snow"]
+
+
+def save_tokenizer(folder: Path) -> None:
+    tokenizer = Tokenizer(models.WordLevel({word: index for index, word in enumerate(WORDS)}, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    fast = PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="<pad>", eos_token="</s>", unk_token="<unk>")
+    fast.save_pretrained(folder)
+
+
+def save_encoder(folder: Path) -> UMT5EncoderModel:
+    torch.manual_seed(0)
+    config = UMT5Config(vocab_size=len(WORDS), d_model=16, d_kv=8, d_ff=32, num_layers=2, num_heads=2)
+    model = UMT5EncoderModel(config).eval()
+    model.save_pretrained(folder)
+    return model
+
+
+def save_vae(folder: Path) -> None:
+    torch.manual_seed(0)
+    config = {"base_dim": 8, "z_dim": 16, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1}
+    AutoencoderKLWan(**config).save_pretrained(folder)
+
+
+def save_transformer(folder: Path) -> None:
+    torch.manual_seed(0)
+    sizes = {"num_attention_heads": 2, "attention_head_dim": 12, "num_layers": 2, "ffn_dim": 32, "freq_dim": 16}
+    WanTransformer3DModel(patch_size=(1, 2, 2), text_dim=16, in_channels=16, out_channels=16, **sizes).save_pretrained(
+        folder
+    )
+
+
+def save_model(folder: Path) -> Path:
+    """A whole model in diffusers' layout: 64x32, memory `sink`."""
+    save_transformer(folder / "transformer")
+    save_vae(folder / "vae")
+    save_tokenizer(folder / "tokenizer")
+    save_encoder(folder / "text_encoder")
+    about = {"width": 64, "height": 32, "policy": "sink", "summary": "tiny"}
+    (folder / "model_index.json").write_text(json.dumps({"_class_name": "WanPipeline", "memflow": about}))
+    return folder
