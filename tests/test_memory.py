@@ -228,8 +228,9 @@ def test_sparse_attention_equals_dense_attention_over_the_chosen():
         show(cache, memory, chunk)
     memory.recall(cache, prompt)
     cache.begin(range(24, 27))
-    query, key, value = torch.randn(3, 1, 3, TOKENS, HEADS, SIZE).unbind(0)
-    keys, values = cache.gather(0, query, key, value)
+    query, first_key, key, value = torch.randn(4, 1, 3, TOKENS, HEADS, SIZE).unbind(0)
+    cache.gather(0, query, first_key, first_key)
+    keys, values = cache.gather(0, -query, key, value)  # a chunk's later passes keep the first one's choice
     remembered = {frame: cache.read(frame).keys[0] for frame in cache.sink_frames}
     banked = dict(zip(cache.bank_frames[0], cache.bank_keys(0).unbind(1), strict=True))
     frames = remembered | banked

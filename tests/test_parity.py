@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from parity.check import check, main
 
 RECORDINGS = sorted((Path(__file__).parent / "parity").glob("*.safetensors"))

@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from tiny import tiny_model, tiny_plan, tiny_prompts
 
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.pipeline import generate_chunks
 from memflow_cli.sampler import chunk_noise, denoise, sigmas
 from memflow_cli.storyboard import MemoryOptions
 from memflow_cli.wan.attention import attend, rotary_table, rotate
+from tiny import tiny_model, tiny_plan, tiny_prompts
 
 TRANSITIONS = ("smooth", "smooth", "cut")
 CHUNKS = (4, 5, 5)

@@ -77,11 +77,17 @@ class AttentionContext(Protocol):
 class Activation(Protocol):
     """Sparse Memory Activation: which remembered frames each head reads."""
 
-    count: int
-    """How many frames of sink and bank a head reads."""
-    as_published: bool
-    """Choose anew in every pass, and let the frames at hand compete while they fill the sink. Otherwise: choose once
-    between `begin` and `commit`, among frames of the past only."""
+    @property
+    def count(self) -> int:
+        """How many frames of sink and bank a head reads."""
+        ...
+
+    @property
+    def as_published(self) -> bool:
+        """Choose anew in every pass, and let the frames at hand compete while they fill the sink. Otherwise: choose
+        once between `begin` and `commit`, among frames of the past only.
+        """
+        ...
 
     def choose(self, query: Tensor, keys: Tensor) -> Tensor:
         """Pooled query [B, H, D] and pooled rotated keys [B, S, H, D] of S candidates -> indices [B, H, count]."""
@@ -132,8 +138,8 @@ class KVCache:
         self._position_mode = positions
         self._attend_bank = attend_bank
         self._first_bank_slot = shape.sink + shape.window
-        size = (shape.num_layers, batch, self._first_bank_slot + shape.bank)
-        size += (shape.num_tokens, shape.num_heads, shape.head_dim)
+        num_slots = self._first_bank_slot + shape.bank
+        size = (shape.num_layers, batch, num_slots, shape.num_tokens, shape.num_heads, shape.head_dim)
         self._keys = torch.zeros(size, dtype=dtype, device=device)  # before rotation
         self._rotated = torch.zeros_like(self._keys)
         self._values = torch.zeros_like(self._keys)
@@ -144,7 +150,13 @@ class KVCache:
         self._staged: list[tuple[slice, slice]] = []
         self._candidate_slots: list[int] = []  # sink and bank: what each head chooses from
         self._fixed_slots: list[int] = []  # window and chunk at hand: what every head reads
+        self._candidates, self._fixed, self._in_view = [slice(0, 0)], [slice(0, 0)], [slice(0, 0)]
+        self._sparse = False
+        self._chooses_anew = activation is not None and activation.as_published
         self._chosen: dict[int, Tensor] = {}
+        self._views: dict[
+            int, tuple[Tensor, Tensor]
+        ] = {}  # layer -> what its heads chose to read, until the next begin
 
     # What is in view
 
@@ -177,6 +189,7 @@ class KVCache:
         """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date."""
         self._at_hand = frames
         self._chosen.clear()
+        self._views.clear()
         slots = self._slots_to_stage(frames)
         self._staged = [
             (slice(run[0] - frames.start, run[-1] + 1 - frames.start), slice(slots[run[0]], slots[run[-1]] + 1))
@@ -188,11 +201,14 @@ class KVCache:
         sink = {slot: frame for slot, frame in enumerate(self._frames[: self.shape.sink]) if frame is not None}
         self._rotate_to_positions(sink | kept)
         at_hand = set(slots.values())
-        competing = {*sink, *at_hand} if self.activation and self.activation.as_published else {*sink}
-        self._candidate_slots = sorted(slot for slot in competing if slot < self.shape.sink)
+        competing = {*sink, *at_hand} if self._chooses_anew else {*sink}
+        candidates = sorted(slot for slot in competing if slot < self.shape.sink)
         num_banked = len(self.bank_frames[0]) if self._attend_bank else 0
-        self._candidate_slots += range(self._first_bank_slot, self._first_bank_slot + num_banked)
-        self._fixed_slots = sorted({*kept, *at_hand} - set(self._candidate_slots))
+        candidates += range(self._first_bank_slot, self._first_bank_slot + num_banked)
+        fixed = sorted({*kept, *at_hand} - set(candidates))
+        self._candidate_slots, self._fixed_slots = candidates, fixed
+        self._candidates, self._fixed, self._in_view = _slices(candidates), _slices(fixed), _slices(fixed + candidates)
+        self._sparse = self.activation is not None and len(candidates) > self.activation.count
 
     def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         rotated = self._rotate(key, self.positions)
@@ -201,16 +217,17 @@ class KVCache:
             self._rotated[layer, :, slots] = rotated[:, frames]
             self._values[layer, :, slots] = value[:, frames]
         keys, values = self._rotated[layer], self._values[layer]
-        if self.activation is None or len(self._candidate_slots) <= self.activation.count:
-            in_view = self._fixed_slots + self._candidate_slots
-            return _take(keys, in_view).flatten(1, 2), _take(values, in_view).flatten(1, 2)
-        candidate_keys, candidate_values = _take(keys, self._candidate_slots), _take(values, self._candidate_slots)
+        if not self._sparse:
+            return _take(keys, self._in_view).flatten(1, 2), _take(values, self._in_view).flatten(1, 2)
+        if layer in self._views:
+            return self._refresh(layer, rotated, value)
+        candidate_keys, candidate_values = _take(keys, self._candidates), _take(values, self._candidates)
         chosen = self._choose(layer, query, candidate_keys)
-        fixed_keys, fixed_values = _take(keys, self._fixed_slots), _take(values, self._fixed_slots)
-        return (
-            torch.cat([fixed_keys.flatten(1, 2), _select(candidate_keys, chosen)], dim=1),
-            torch.cat([fixed_values.flatten(1, 2), _select(candidate_values, chosen)], dim=1),
-        )
+        sparse_keys = torch.cat([_take(keys, self._fixed).flatten(1, 2), _select(candidate_keys, chosen)], dim=1)
+        sparse_values = torch.cat([_take(values, self._fixed).flatten(1, 2), _select(candidate_values, chosen)], dim=1)
+        if not self._chooses_anew:
+            self._views[layer] = sparse_keys, sparse_values
+        return sparse_keys, sparse_values
 
     def observe(self, layer: int, prompt_query: Tensor) -> None:
         if self._prompt_queries is not None:
@@ -322,9 +339,20 @@ class KVCache:
 
     def _choose(self, layer: int, query: Tensor, candidate_keys: Tensor) -> Tensor:
         assert self.activation is not None, "activation is asked for only where there is one"
-        if self.activation.as_published or layer not in self._chosen:
-            self._chosen[layer] = self.activation.choose(query.flatten(1, 2).mean(dim=1), candidate_keys.mean(dim=2))
-        return self._chosen[layer]
+        chosen = self.activation.choose(query.flatten(1, 2).mean(dim=1), candidate_keys.mean(dim=2))
+        self._chosen[layer] = chosen
+        return chosen
+
+    def _refresh(self, layer: int, rotated: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """What the layer's heads chose before, with the frames at hand as they are now."""
+        keys, values = self._views[layer]
+        num_tokens = self.shape.num_tokens
+        for frames, slots in self._staged:
+            first = self._fixed_slots.index(slots.start) * num_tokens
+            tokens = slice(first, first + (slots.stop - slots.start) * num_tokens)
+            keys[:, tokens] = rotated[:, frames].flatten(1, 2)
+            values[:, tokens] = value[:, frames].flatten(1, 2)
+        return keys, values
 
 
 def _runs(slots: dict[int, int]) -> list[list[int]]:
@@ -342,11 +370,14 @@ def _expand(slots: slice) -> range:
     return range(slots.start, slots.stop)
 
 
-def _take(stored: Tensor, slots: Iterable[int]) -> Tensor:
-    """Slots of one layer [B, slots, N, H, D], in ascending order; a view where they lie side by side."""
-    parts = [stored[:, run[0] : run[-1] + 1] for run in _runs({slot: slot for slot in slots})]
-    if not parts:
-        return stored[:, :0]
+def _slices(slots: Iterable[int]) -> list[slice]:
+    """Slots as the fewest slices, in ascending order; one empty slice if there are none."""
+    return [slice(run[0], run[-1] + 1) for run in _runs({slot: slot for slot in slots})] or [slice(0, 0)]
+
+
+def _take(stored: Tensor, slots: list[slice]) -> Tensor:
+    """Slots of one layer [B, slots, N, H, D]; a view where they lie side by side."""
+    parts = [stored[:, part] for part in slots]
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
