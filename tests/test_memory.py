@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.errors import UsageError
-from memflow_cli.kv_cache import CacheShape, FrameState, KVCache, PromptProjection
+from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.archive import Archive, Prototype
 from memflow_cli.memory.nam import NarrativeMemory

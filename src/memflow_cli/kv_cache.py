@@ -7,91 +7,13 @@ ever moves. Keys are stored before rotation, and rotated when a frame's position
 Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, T prompt tokens, L layers.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 
-Rotate = Callable[[Tensor, Sequence[int]], Tensor]
-"""(keys [B, F, N, H, D], one temporal position a frame) -> rotated keys of the same shape."""
-
-PositionMode = Literal["absolute", "relative"]
-
-
-@dataclass(frozen=True)
-class PromptProjection:
-    """A prompt as the backbone's cross-attention sees it: finished, so that retrieval can never meet an empty query.
-
-    `keys`, `values`: for each layer [B, T, H, D]. `mask`: [B, T], true where there is a real token, not padding.
-    `embeds`: the text encoder's output [B, T, C].
-    """
-
-    keys: tuple[Tensor, ...]
-    values: tuple[Tensor, ...]
-    mask: Tensor
-    embeds: Tensor
-
-
-@dataclass(frozen=True)
-class FrameState:
-    """All layers' state of one latent frame.
-
-    `keys` (before rotation) and `values`: [L, B, N, H, D]. `prompt_queries`: what its tokens asked the prompt, same
-    shape, or None where the cache does not keep them.
-    """
-
-    frame: int
-    keys: Tensor
-    values: Tensor
-    prompt_queries: Tensor | None = None
-
-    @property
-    def num_bytes(self) -> int:
-        parts = (self.keys, self.values, self.prompt_queries)
-        return sum(part.numel() * part.element_size() for part in parts if part is not None)
-
-
-class AttentionContext(Protocol):
-    """All that a backbone knows about its past. The seam by which any KV-cached streaming backbone can use the memory."""
-
-    @property
-    def positions(self) -> Sequence[int]:
-        """The temporal position of each latent frame at hand, for its queries' rotation."""
-        ...
-
-    def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Stage the keys and values of the frames at hand; return all that their queries may attend to.
-
-        `query`: [B, F, N, H, D], rotated. `key` (before rotation), `value`: [B, F, N, H, D].
-        Returns rotated keys and values, each [B, S, H, D] with S tokens in view.
-        """
-        ...
-
-    def observe(self, layer: int, prompt_query: Tensor) -> None:
-        """See the queries [B, F, N, H, D] that the frames at hand put to the prompt."""
-        ...
-
-
-class Activation(Protocol):
-    """Sparse Memory Activation: which remembered frames each head reads."""
-
-    @property
-    def count(self) -> int:
-        """How many frames of sink and bank a head reads."""
-        ...
-
-    @property
-    def as_published(self) -> bool:
-        """Choose anew in every pass, and let the frames at hand compete while they fill the sink. Otherwise: choose
-        once between `begin` and `commit`, among frames of the past only.
-        """
-        ...
-
-    def choose(self, query: Tensor, keys: Tensor) -> Tensor:
-        """Pooled query [B, H, D] and pooled rotated keys [B, S, H, D] of S candidates -> indices [B, H, count]."""
-        ...
+from memflow_cli.attention_context import Activation, FrameState, PositionMode, Rotate
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,10 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
 from memflow_cli.catalog import Sampling
 from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
-from memflow_cli.kv_cache import AttentionContext, CacheShape, KVCache, PositionMode, PromptProjection
+from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
 from memflow_cli.sampler import chunk_noise, denoise, sigmas
 from memflow_cli.trace import ChunkRecord, Recalled

@@ -14,9 +14,10 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from memflow_cli.attention_context import PromptProjection
 from memflow_cli.catalog import Sampling
 from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
-from memflow_cli.kv_cache import KVCache, PromptProjection
+from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.official import OfficialMemory
 from memflow_cli.memory.policy import Recall
 from memflow_cli.pipeline import generate_chunks

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from memflow_cli.kv_cache import FrameState
+from memflow_cli.attention_context import FrameState
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from memflow_cli.kv_cache import KVCache, PromptProjection
+from memflow_cli.attention_context import PromptProjection
+from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.archive import Archive, Prototype
 from memflow_cli.memory.policy import CacheNeeds, Recall, Remembered

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from memflow_cli.kv_cache import FrameState, KVCache, PromptProjection
+from memflow_cli.attention_context import FrameState, PromptProjection
+from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.policy import CacheNeeds, Recall, Remembered
 

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from memflow_cli.kv_cache import Activation, KVCache, PromptProjection
+from memflow_cli.attention_context import Activation, PromptProjection
+from memflow_cli.kv_cache import KVCache
 
 
 @dataclass(frozen=True)

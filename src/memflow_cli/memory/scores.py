@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memflow_cli.kv_cache import FrameState, PromptProjection
+from memflow_cli.attention_context import FrameState, PromptProjection
 
 
 class Score(Protocol):

@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
 from memflow_cli.catalog import Sampling
 from memflow_cli.geometry import Geometry
-from memflow_cli.kv_cache import AttentionContext, PositionMode, PromptProjection
 from memflow_cli.pipeline import StreamingDecoder
 from memflow_cli.wan.attention import rotary_table, rotate
 from memflow_cli.wan.transformer import CausalWanTransformer

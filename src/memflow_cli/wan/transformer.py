@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from memflow_cli.kv_cache import AttentionContext, PromptProjection
+from memflow_cli.attention_context import AttentionContext, PromptProjection
 from memflow_cli.wan.attention import Attention, attend, rotary_table, rotate
 from memflow_cli.wan.config import WanConfig
 
