@@ -3,7 +3,7 @@
 import os
 import sys
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -13,7 +13,9 @@ from rich.text import Text
 
 from memflow_cli.cli.progress import Pace, describe_start, recalled_times
 from memflow_cli.cli.talk import printable
-from memflow_cli.film import ChunkDone, ChunkReplayed, FilmDone, FilmStarted, SegmentDone, StageStarted
+
+if TYPE_CHECKING:
+    from memflow_cli.film import ChunkDone, FilmStarted
 
 _STAGES = {"prompts": "reading the prompts", "replay": "replaying", "stitch": "stitching"}
 
@@ -52,27 +54,29 @@ class LiveProgress:
         self._status.plain = text
 
     def __call__(self, event: object) -> None:
+        from memflow_cli import film
+
         match event:
-            case FilmStarted():
+            case film.FilmStarted():
                 self._begin(event)
-            case StageStarted():
+            case film.StageStarted():
                 self._status.plain = _STAGES.get(event.stage, event.stage)
                 if event.stage == "prompts" and self._pace:
                     self._pace.begin()
-            case ChunkReplayed():
+            case film.ChunkReplayed():
                 self._status.plain = f"replaying chunk {event.chunk + 1}"
-            case ChunkDone():
+            case film.ChunkDone():
                 self._show_chunk(event)
-            case SegmentDone():
+            case film.SegmentDone():
                 self._console.print(
                     f"[green]segment {event.segment.index + 1}[/] {escape(printable(event.segment.prompt))}",
                     overflow="ellipsis",
                     no_wrap=True,
                 )
-            case FilmDone():
+            case film.FilmDone():
                 self._status.plain = ""
 
-    def _begin(self, event: FilmStarted) -> None:
+    def _begin(self, event: "FilmStarted") -> None:
         for task in self._bars.task_ids:
             self._bars.remove_task(task)
         plan = event.plan
@@ -82,7 +86,7 @@ class LiveProgress:
         self._film = self._bars.add_task("film", total=plan.num_chunks, completed=event.resumed_chunks, note="")
         self._segment = self._bars.add_task("segment", total=None, note="")
 
-    def _show_chunk(self, event: ChunkDone) -> None:
+    def _show_chunk(self, event: "ChunkDone") -> None:
         assert self._pace is not None and self._film is not None and self._segment is not None, "the film has begun"
         pace, segment = self._pace, event.segment
         pace.chunk_done(event.chunk)

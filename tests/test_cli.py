@@ -1,0 +1,176 @@
+"""The command line around generate: help, plan, init, versions, endings."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from memflow_cli import __version__
+from memflow_cli.cli.app import COMMANDS, run
+
+MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
+
+
+@pytest.fixture
+def memflow(capfd):
+    """Runs a command; returns (exit code, stdout, stderr)."""
+
+    def memflow(*arguments):
+        code = run([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        assert "Traceback" not in err
+        return code, out, err
+
+    return memflow
+
+
+@pytest.fixture
+def story(tmp_path, tiny_model_folder):
+    path = tmp_path / "story.yaml"
+    path.write_text(
+        f"title: Fox\nmodel: {tiny_model_folder}\nseed: 7\nsegments:\n"
+        "- {prompt: a red fox, duration: 4s}\n- {prompt: the snow, duration: 2.9, transition: cut}\n"
+    )
+    return path
+
+
+def test_version(memflow):
+    assert memflow("--version") == (0, f"memflow {__version__}\n", "")
+
+
+def test_help_names_every_command(memflow):
+    code, out, _ = memflow("--help")
+    assert code == 0
+    assert all(f"  {name} " in out for name in COMMANDS)
+    for name in COMMANDS:
+        code, out, _ = memflow(name, "--help")
+        assert code == 0
+        assert f"memflow {name}" in out
+
+
+def test_no_command_and_an_unknown_one(memflow):
+    assert "Commands:" in "".join(map(str, memflow()))
+    code, out, err = memflow("generat")
+    assert (code, out) == (2, "")
+    assert err.startswith("error: No such command 'generat'")
+
+
+def test_the_plan_shows_the_rounding(memflow, story):
+    code, out, err = memflow("plan", story)
+    assert (code, err) == (0, "")
+    assert "0:06.75 = 108 frames = 9 chunks of 12 frames (0.75 s)" in out
+    assert "2    0:03.75     3.00 s     2.90 s       4  (cut) the snow" in out
+
+
+def test_the_plan_as_json(memflow, story):
+    code, out, _ = memflow("plan", story, "--json", "--memory", "window", "--set", "segments.1.seed=3")
+    plan = json.loads(out)
+    assert code == 0
+    assert (plan["chunks"], plan["frames"], plan["seconds"], plan["fps"]) == (9, 108, 6.75, 16)
+    assert plan["memory"]["policy"] == "window"
+    assert plan["segments"][0]["seed"] == 3
+    assert [segment["frames"] for segment in plan["segments"]] == [60, 48]
+    assert plan["needs"]["archive_bytes"] == 0
+
+
+def test_the_plan_of_a_model_that_is_not_downloaded(memflow, tmp_path):
+    story = tmp_path / "story.yaml"
+    story.write_text("segments: [{prompt: a fox, duration: 1m}]")
+    code, out, _ = memflow("plan", story, "--model", "memflow-1.3b", "--json")
+    assert code == 0
+    assert (json.loads(out)["frames"], json.loads(out)["width"]) == (957, 832)
+
+
+def test_several_plans_and_one_that_is_wrong(memflow, story, tmp_path):
+    code, out, err = memflow("plan", story, tmp_path / "nope.yaml", story, "--json")
+    assert code == 2
+    assert len(out.splitlines()) == 2
+    assert "nope.yaml: no such file" in err
+
+
+def test_plan_and_help_never_import_torch(story):
+    """A wrong storyboard's error and the help screen come at once."""
+    program = "import sys; from memflow_cli.cli.app import run; code = run(sys.argv[1:]); "
+    program += "sys.exit(code or ('torch' in sys.modules) * 99)"
+    for arguments in (["plan", str(story)], ["--help"], ["init", "-"], ["generate", str(story), "--dry-run"]):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, timeout=60)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0, (arguments, done.stderr)
+        assert after.ru_utime - before.ru_utime < 1.5, f"{arguments}: seconds of computing before a word is said"
+
+
+def test_ten_thousand_segments_are_planned_at_once(memflow, tmp_path, tiny_model_folder):
+    story = tmp_path / "long.yaml"
+    segments = "- {prompt: a red fox walks in the snow, duration: 4s}\n" * 10_000
+    story.write_text(f"model: {tiny_model_folder}\nsegments:\n{segments}")
+    start = time.perf_counter()
+    code, out, _ = memflow("plan", story)
+    assert time.perf_counter() - start < 6
+    assert code == 0
+    assert "11:06:39.75" in out
+
+
+def test_init_writes_a_storyboard_that_is_right(memflow, tmp_path):
+    file = tmp_path / "new.yaml"
+    code, out, _ = memflow("init", file)
+    assert (code, out) == (0, f"{file}\n")
+    from memflow_cli.storyboard import load_storyboard
+
+    assert len(load_storyboard(file).segments) == 5
+    code, _, err = memflow("init", file)
+    assert code == 2
+    assert "exists already" in err
+    assert memflow("init", file, "-y")[0] == 0
+    assert memflow("init", tmp_path / "missing" / "new.yaml")[0] == 2
+
+
+def test_theatre_knows_every_word_of_inits_storyboard(memflow, tmp_path):
+    from memflow_cli.storyboard import load_storyboard
+    from memflow_cli.theatre.vocabulary import unknown_words
+
+    memflow("init", tmp_path / "new.yaml")
+    for segment in load_storyboard(tmp_path / "new.yaml").segments:
+        assert not unknown_words(segment.prompt)
+
+
+def test_control_sequences_in_a_name_do_not_reach_the_terminal(memflow):
+    _, _, err = memflow("plan", "\x1b[31mred.yaml")
+    assert "\x1b" not in err
+    assert "?[31mred.yaml" in err
+
+
+def test_a_reader_that_leaves_is_no_error(story):
+    command = " ".join([*MEMFLOW, "plan", str(story)])
+    done = subprocess.run(["sh", "-c", f"{command} | head -1"], capture_output=True, timeout=60)
+    assert b"Traceback" not in done.stderr
+    assert b"Exception" not in done.stderr
+
+
+def wait_for(condition, seconds=60):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_finishes_the_chunk_keeps_the_run_and_says_how_to_go_on(story, tmp_path, number, code):
+    film = tmp_path / "film.mp4"
+    command = [*MEMFLOW, "generate", str(story), "-o", str(film), "--set", "segments.1.duration=10m"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+    latents = Path(f"{film}.run/latents.bin")
+    wait_for(lambda: process.poll() is not None or (latents.exists() and latents.stat().st_size))
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, b""), err
+    assert b"The same command goes on from there" in err
+    assert b"Traceback" not in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4.run", "story.yaml"]
