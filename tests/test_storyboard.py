@@ -18,7 +18,7 @@ from memflow_cli.storyboard import (
     load_storyboard,
     parse_override,
 )
-from memflow_cli.storyboard_schema import parse_bytes, parse_seconds
+from memflow_cli.storyboard_schema import complete_prompt, parse_bytes, parse_seconds
 
 FULL = """\
 title: The red fox
@@ -194,6 +194,12 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path):
         load_storyboard(tmp_path)
     with pytest.raises(UsageError, match="cannot be read"):
         load_storyboard(tmp_path / ("x" * 5000))
+
+
+def test_a_description_that_begins_a_sentence_gets_a_capital():
+    assert complete_prompt("A hill. {fox} runs; {fox} rests.", {"fox": "a fox"}, "Soft light.") == (
+        "A hill. A fox runs; a fox rests. Soft light."
+    )
 
 
 @pytest.mark.parametrize(

@@ -201,10 +201,17 @@ def names_in(prompt: str) -> Iterable[str]:
 
 
 def complete_prompt(prompt: str, characters: Mapping[str, str], style: str) -> str:
-    """{name} becomes the character's description, {{ a brace; the style is appended; white space becomes one space."""
+    """{name} becomes the character's description, {{ a brace; the style is appended; white space becomes one space.
+
+    A description that begins a sentence after another gets a capital letter.
+    """
 
     def replace(match: re.Match[str]) -> str:
-        return match[0][0] if match[1] is None else characters[match[1].strip()]
+        if match[1] is None:
+            return match[0][0]
+        description = characters[match[1].strip()]
+        begins_sentence = prompt[: match.start()].rstrip().endswith((".", "!", "?"))
+        return description[:1].upper() + description[1:] if begins_sentence else description
 
     text = " ".join(_BRACES.sub(replace, prompt).split())
     style = " ".join(style.split())
