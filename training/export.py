@@ -1,0 +1,111 @@
+"""Writes the trained weights as the package loads them: `python -m training.export --work DIR`."""
+
+import argparse
+import json
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from transformers import PreTrainedTokenizerFast
+
+from memflow_cli.catalog import THEATRE_FOLDER
+from memflow_cli.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.wan.config import WanConfig
+from training.batches import SHIFT
+from training.teacher_forcing import CHUNK, SINK, WINDOW, Trainee
+from training.text import build_encoder
+from training.world import HEIGHT, WIDTH
+
+STEPS = (1000, 750, 500, 250)
+
+
+def describe_transformer(config: WanConfig) -> dict:
+    return {
+        "_class_name": "WanTransformer3DModel",
+        "num_attention_heads": config.num_heads,
+        "attention_head_dim": config.head_dim,
+        "num_layers": config.num_layers,
+        "in_channels": config.in_dim,
+        "out_channels": config.out_dim,
+        "ffn_dim": config.ffn_dim,
+        "freq_dim": config.freq_dim,
+        "text_dim": config.text_dim,
+        "text_len": config.text_len,
+        "patch_size": list(config.patch_size),
+        "eps": config.eps,
+        "qk_norm": "rms_norm_across_heads",
+        "cross_attn_norm": True,
+    }
+
+
+def describe_model() -> dict:
+    return {
+        "_class_name": "WanPipeline",
+        "memflow": {
+            "summary": "the embedded paper theatre",
+            "licence": "Apache-2.0",
+            "width": WIDTH,
+            "height": HEIGHT,
+            "policy": "nam",
+            "positions": "relative",
+            "chunk": CHUNK,
+            "sink": SINK,
+            "window": WINDOW,
+        },
+    }
+
+
+def describe_sampling(steps: tuple[int, ...]) -> dict:
+    return {
+        "_class_name": "FlowMatchEulerDiscreteScheduler",
+        "steps": list(steps),
+        "shift": SHIFT,
+        "warp": True,
+        "prediction": "sample",
+        "context_noise": 0,
+    }
+
+
+def _write_json(path: Path, values: dict) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(values, indent=2) + "\n")
+
+
+def load_average(checkpoint: Path, vocabulary_size: int) -> Trainee:
+    """The averaged weights of a checkpoint, in a model of the checkpoint's own sizes."""
+    state = torch.load(checkpoint, weights_only=True, mmap=True)
+    model = Trainee(WanConfig.from_dict(state["config"]), build_encoder(vocabulary_size))
+    model.load_state_dict(state["average"]["weights"])
+    return model.eval().requires_grad_(False)
+
+
+def export(work: Path, checkpoint: Path, target: Path, steps: tuple[int, ...] = STEPS) -> None:
+    """A diffusers Wan folder: transformer in bf16 with its small tensors in fp32, text encoder and autoencoder in fp16."""
+    tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
+    model = load_average(checkpoint, len(tokenizer))
+    weights = {
+        name: tensor.to(torch.bfloat16 if tensor.ndim >= 2 and "modulation" not in name else torch.float32).contiguous()
+        for name, tensor in model.transformer.state_dict().items()
+    }
+    (target / "transformer").mkdir(parents=True, exist_ok=True)
+    save_file(weights, target / "transformer" / "diffusion_pytorch_model.safetensors")
+    _write_json(target / "transformer" / "config.json", describe_transformer(model.transformer.config))
+    model.encoder.half().save_pretrained(target / "text_encoder")
+    tokenizer.save_pretrained(target / "tokenizer")
+    PatchAutoencoder.from_pretrained(work / "autoencoder").save_pretrained(target / "vae")
+    _write_json(target / "scheduler" / "scheduler_config.json", describe_sampling(steps))
+    _write_json(target / "model_index.json", describe_model())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="the folder that training.run works in")
+    parser.add_argument("--checkpoint", type=Path, help="default: stories.pt of that folder")
+    parser.add_argument("--target", type=Path, default=THEATRE_FOLDER)
+    parser.add_argument("--steps", type=int, nargs="+", default=STEPS, help="denoising timesteps of 1000")
+    options = parser.parse_args()
+    export(options.work, options.checkpoint or options.work / "stories.pt", options.target, tuple(options.steps))
+
+
+if __name__ == "__main__":
+    main()

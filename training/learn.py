@@ -1,0 +1,167 @@
+"""The training loop: pictures first, then stories with memory. Stops by the clock, resumes from its checkpoint."""
+
+import csv
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from memflow_cli.wan.config import WanConfig
+from training.batches import PictureBatch, Pictures, Stories, StoryBatch, add_noise, sample_sigma
+from training.optimizer import MuonAdamW, WeightAverage
+from training.teacher_forcing import Trainee
+from training.text import TEXT_LENGTH, build_encoder
+
+PUPPET_WEIGHT = 9.0  # of a cell with a puppet, against one without
+MEAN_PUPPET_SHARE = 0.12
+SMALLEST_SIGMA = 0.2  # below it, the loss of the clean prediction is not weighted up any more
+CONTEXT_NOISE = 0.25
+WARM_UP_STEPS = 50
+
+
+def theatre_config(**changes) -> WanConfig:
+    sizes = {"dim": 384, "ffn_dim": 1024, "num_heads": 6, "num_layers": 7, "patch_size": (1, 2, 2)} | changes
+    return WanConfig(text_dim=128, text_len=TEXT_LENGTH, in_dim=192, out_dim=192, **sizes)
+
+
+@dataclass(frozen=True)
+class Options:
+    """One stage of training. `hold`: the share of the time before the learning rate falls."""
+
+    seconds: float
+    pictures: int  # in a batch
+    stories: int = 0  # in a batch
+    muon_rate: float = 3e-3
+    adam_rate: float = 1e-3
+    hold: float = 0.5
+    final_factor: float = 0.05
+    seed: int = 1
+
+
+def clean_loss(predicted: Tensor, clean: Tensor, mask: Tensor, sigma: Tensor, channel_weight: Tensor) -> Tensor:
+    """Mean over the batch of the flow loss of a clean prediction: squared error / sigma^2, puppets weighted up.
+
+    predicted, clean: [M, F, C, h, w]; mask [M, F, h, w]; sigma [M]; channel_weight [C] of mean 1.
+    """
+    error = ((predicted - clean).square() * channel_weight[:, None, None]).mean(2)
+    weight = (1 + (PUPPET_WEIGHT - 1) * mask) / (1 + (PUPPET_WEIGHT - 1) * MEAN_PUPPET_SHARE)
+    return ((error * weight).mean((1, 2, 3)) / sigma.clamp_min(SMALLEST_SIGMA).square()).mean()
+
+
+class Learner:
+    """Model, optimizer and average, with the steps that move them."""
+
+    def __init__(self, config: WanConfig, vocabulary_size: int, channel_scale: Tensor, options: Options) -> None:
+        torch.manual_seed(options.seed)
+        self.options = options
+        self.model = Trainee(config, build_encoder(vocabulary_size))
+        matrices = [p for n, p in self.model.transformer.blocks.named_parameters() if p.ndim == 2]
+        chosen = {id(p) for p in matrices}
+        others = [p for p in self.model.parameters() if id(p) not in chosen and p.requires_grad]
+        self.optimizer = MuonAdamW(matrices, others, options.muon_rate, options.adam_rate)
+        self.average = WeightAverage(self.model)
+        self.channel_weight = channel_scale.square() / channel_scale.square().mean()
+        self.rng = np.random.default_rng(options.seed)
+        self.step_count, self.elapsed = 0, 0.0
+
+    def picture_loss(self, batch: PictureBatch, sigma: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = self.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
+        return clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight)
+
+    def story_loss(self, batch: StoryBatch, sigma: Tensor) -> Tensor:
+        chunks = len(batch.clean)
+        context_sigma = self.rng.uniform(0, CONTEXT_NOISE, chunks) * (self.rng.random(chunks) < 0.65)
+        context = add_noise(batch.clean, torch.from_numpy(context_sigma).float())
+        noisy = add_noise(batch.clean, sigma)
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = self.model.stories(context, noisy, sigma, batch.ids, batch.caption, batch.context)
+        return clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight)
+
+    def step(self, pictures: Pictures, stories: Stories | None) -> tuple[float, float]:
+        """One update; returns (picture loss, story loss)."""
+        losses = []
+        if self.options.pictures:
+            batch = pictures.batch(self.rng, self.options.pictures)
+            losses.append(self.picture_loss(batch, sample_sigma(self.rng, len(batch.clean))))
+            losses[-1].backward()
+        if self.options.stories and stories is not None:
+            story_batch = stories.batch(self.rng, self.options.stories)
+            losses.append(self.story_loss(story_batch, sample_sigma(self.rng, len(story_batch.clean))))
+            losses[-1].backward()
+        self.optimizer.step(self._rate_factor())
+        self.optimizer.zero_grad()
+        self.average.update()
+        self.step_count += 1
+        return losses[0].item(), losses[-1].item()
+
+    def _rate_factor(self) -> float:
+        done = self.elapsed / self.options.seconds
+        falling = 1 - (done - self.options.hold) / (1 - self.options.hold)
+        return min(1, (self.step_count + 1) / WARM_UP_STEPS, max(self.options.final_factor, falling))
+
+    def save(self, path: Path) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict(),
+            "step": self.step_count,
+            "elapsed": self.elapsed,
+            "config": asdict(self.model.transformer.config),
+        }
+        torch.save(state, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)
+
+    def load(self, path: Path, weights_only: bool = False) -> None:
+        """Go on from a checkpoint. `weights_only`: a new stage, with a clock and an average of its own."""
+        state = torch.load(path, weights_only=True)
+        self.model.load_state_dict(state["average"]["weights"] if weights_only else state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if weights_only:
+            self.average = WeightAverage(self.model)
+        else:
+            self.average.load_state_dict(state["average"])
+            self.step_count, self.elapsed = state["step"], state["elapsed"]
+
+
+@torch.no_grad()
+def picture_errors(learner: Learner, pictures: Pictures, levels=(0.9, 0.75, 0.5), size: int = 128) -> list[float]:
+    """Squared error of the clean prediction inside the puppets of held-out pictures, at each noise level."""
+    batch = pictures.batch(np.random.default_rng(5), size, held_out=True)
+    errors = []
+    for level in levels:
+        torch.manual_seed(5)
+        sigma = torch.full((size,), level)
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = learner.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
+        error = ((predicted.float() - batch.clean).square() * learner.channel_weight[:, None, None]).mean(2)
+        errors.append(float((error * batch.mask).sum() / batch.mask.sum()))
+    return errors
+
+
+def train(learner: Learner, pictures: Pictures, stories: Stories | None, checkpoint: Path, log: Path) -> None:
+    """Train until the stage's time is up; a line of the log every 50 steps, a checkpoint every few minutes."""
+    new = not log.exists()
+    with log.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if new:
+            names = [f"puppet_error_at_{level}" for level in (0.9, 0.75, 0.5)]
+            writer.writerow(("seconds", "step", "picture_loss", "story_loss", *names))
+        last, recent, saved = time.monotonic(), [], learner.elapsed
+        while learner.elapsed < learner.options.seconds:
+            recent.append(learner.step(pictures, stories))
+            now = time.monotonic()
+            learner.elapsed, last = learner.elapsed + now - last, now
+            if learner.step_count % 50 == 0:
+                errors = picture_errors(learner, pictures) if learner.step_count % 200 == 0 else []
+                values = [*np.mean(recent, axis=0), *errors]
+                writer.writerow((round(learner.elapsed), learner.step_count, *(f"{value:.4f}" for value in values)))
+                file.flush()
+                recent = []
+            if learner.elapsed - saved > 180:
+                learner.save(checkpoint)
+                saved = learner.elapsed
+    learner.save(checkpoint)

@@ -1,0 +1,94 @@
+"""Trains theatre from nothing to weights: `python -m training.run --hours 2 --work DIR`.
+
+Stage by stage - autoencoder basis, tokenizer, rendered data, pictures, stories, refiner, export - and each stage is
+skipped when its result is in DIR, so that the same command goes on after an interruption.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from memflow_cli.catalog import THEATRE_FOLDER
+from memflow_cli.theatre.autoencoder import PatchAutoencoder
+from training import teacher_forcing
+from training.autoencoder import fit_basis, train_refiner
+from training.batches import Pictures, Stories
+from training.data import STORY_CHUNKS, Latents, render_all
+from training.export import export
+from training.learn import Learner, Options, theatre_config, train
+from training.text import TokenIds, train_tokenizer
+
+LOGS = Path(__file__).parent / "logs"
+PICTURES_SHARE, STORIES_SHARE, REFINER_SHARE = 0.3, 0.58, 0.12
+
+
+def make_autoencoder(work: Path) -> PatchAutoencoder:
+    if not (work / "autoencoder" / "config.json").exists():
+        fit_basis().save_pretrained(work / "autoencoder", torch.float32)
+    return PatchAutoencoder.from_pretrained(work / "autoencoder")
+
+
+def make_tokenizer(work: Path) -> PreTrainedTokenizerFast:
+    if not (work / "tokenizer" / "tokenizer.json").exists():
+        train_tokenizer(work / "tokenizer")
+    return PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
+
+
+def train_stage(work: Path, name: str, options: Options, before: Path | None = None) -> None:
+    """One stage of the transformer's training; starts from the checkpoint `before`, or goes on from its own."""
+    autoencoder, tokenizer = make_autoencoder(work), make_tokenizer(work)
+    learner = Learner(theatre_config(), len(tokenizer), autoencoder.scale, options)
+    checkpoint = work / f"{name}.pt"
+    if checkpoint.exists():
+        learner.load(checkpoint)
+    elif before is not None:
+        learner.load(before, weights_only=True)
+    token_ids = TokenIds(tokenizer)
+    pictures = Pictures(Latents.open(work / "data", "pictures"), token_ids)
+    stories = Stories(Latents.open(work / "data", "stories"), token_ids, STORY_CHUNKS) if options.stories else None
+    train(learner, pictures, stories, checkpoint, LOGS / f"{name}.csv")
+
+
+def make_refiner(work: Path, seconds: float) -> None:
+    done = work / "refiner.done"
+    if not done.exists():
+        autoencoder = PatchAutoencoder.from_pretrained(work / "autoencoder")
+        train_refiner(autoencoder, seconds, LOGS / "refiner.csv")
+        autoencoder.save_pretrained(work / "autoencoder", torch.float32)
+        done.touch()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints, about 8 GB")
+    parser.add_argument("--hours", type=float, default=2.0, help="time for training, rendering not counted")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pictures", type=int, default=48_000, help="how many to render")
+    parser.add_argument("--stories", type=int, default=1_300, help="how many to render")
+    parser.add_argument("--stage", choices=("pictures", "stories", "refiner"), help="this one only")
+    parser.add_argument("--no-compile", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if not options.no_compile:
+        teacher_forcing.compile_blocks()
+    work, seconds = options.work, options.hours * 3600
+    make_autoencoder(work)
+    make_tokenizer(work)
+    render_all(work / "data", work / "autoencoder", options.pictures, options.stories, options.threads)
+    alone = options.stage is not None
+    if options.stage in (None, "pictures"):
+        share = 1 if alone else PICTURES_SHARE
+        train_stage(work, "pictures", Options(share * seconds, pictures=192))
+    if options.stage in (None, "stories"):
+        share = 1 if alone else STORIES_SHARE
+        train_stage(work, "stories", Options(share * seconds, pictures=48, stories=3), before=work / "pictures.pt")
+    if options.stage in (None, "refiner"):
+        make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
+    if not alone:
+        export(work, work / "stories.pt", THEATRE_FOLDER)
+
+
+if __name__ == "__main__":
+    main()
