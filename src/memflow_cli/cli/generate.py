@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from memflow_cli.film import FilmResult, Stop
     from memflow_cli.pipeline import Backbone
 
+# Bars and warnings of the libraries below, which would run through our own progress.
+_QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
 
 def register(app: typer.Typer) -> None:
     app.command("generate")(generate)
@@ -178,6 +186,8 @@ class _Maker:
 
             locate(entry)  # a missing file is told before seconds of imports
         self._tell.stage(f"loading {entry.name}")
+        for library_talk, setting in _QUIET.items():
+            os.environ.setdefault(library_talk, setting)
         import torch
 
         from memflow_cli.wan.checkpoints import load_model
