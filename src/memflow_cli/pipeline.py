@@ -88,14 +88,17 @@ def generate_chunks(
     positions: PositionMode | None = None,
     noise: NoiseSource | None = None,
     replay: Iterable[Tensor] = (),
+    synchronize: bool = False,
 ) -> Iterator[Chunk]:
     """Make a film's latents, chunk by chunk.
 
     `memory`: fresh, from `memory.policies.make_policy`. `prompt_embeds`: one [T, C] a segment. `positions`: the
     backbone's own unless given. `replay`: latents of the film's first chunks, as an earlier run made them;
-    they are not denoised again, only committed, after which cache and memory are exactly as they were.
+    they are not denoised again, only committed, after which cache and memory are exactly as they were. `synchronize`:
+    wait for the device after each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk.
     """
-    walk = _Walk(backbone, plan, memory, positions or backbone.positions, noise or _seeded_noise)
+    timer = _Timer(backbone.device if synchronize else None)
+    walk = _Walk(backbone, plan, memory, positions or backbone.positions, noise or _seeded_noise, timer)
     yield from walk.run(prompt_embeds, iter(replay))
 
 
@@ -103,7 +106,13 @@ class _Walk:
     """One film's walk: the state that lives from chunk to chunk."""
 
     def __init__(
-        self, backbone: Backbone, plan: FilmPlan, memory: MemoryPolicy, positions: PositionMode, noise: NoiseSource
+        self,
+        backbone: Backbone,
+        plan: FilmPlan,
+        memory: MemoryPolicy,
+        positions: PositionMode,
+        noise: NoiseSource,
+        timer: "_Timer",
     ) -> None:
         geometry = backbone.geometry
         grid = geometry.grid_size(plan.width, plan.height)
@@ -141,7 +150,7 @@ class _Walk:
         )
         self.latents: deque[Tensor] = deque(maxlen=-(-(needs.sink + window) // geometry.chunk))
         self.scores: dict[int, float] = {}
-        self.timer = _Timer(backbone.device)
+        self.timer = timer
 
     def run(self, prompt_embeds: Sequence[Tensor], replay: Iterator[Tensor]) -> Iterator[Chunk]:
         for segment in self.plan.segments:
@@ -264,9 +273,9 @@ def _complete(record: ChunkRecord, use: dict[int, float], remembered: Sequence[R
 
 
 class _Timer:
-    """Seconds a stage of the chunk at hand. On CUDA the queue is left alone: a stage's time is when it was issued."""
+    """Seconds a stage of the chunk at hand. Without a device to wait for, a GPU's work is timed when it is issued."""
 
-    def __init__(self, device: torch.device) -> None:
+    def __init__(self, device: torch.device | None) -> None:
         self._device = device
         self._seconds: dict[str, float] = {}
         self._last = 0.0
@@ -276,6 +285,8 @@ class _Timer:
         self._last = time.perf_counter()
 
     def stop(self, stage: str) -> None:
+        if self._device is not None and self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
         now = time.perf_counter()
         self._seconds[stage] = now - self._last
         self._last = now

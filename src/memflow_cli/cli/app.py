@@ -17,6 +17,9 @@ COMMANDS = {
     "generate": "memflow_cli.cli.generate",
     "plan": "memflow_cli.cli.plan",
     "init": "memflow_cli.cli.init",
+    "inspect-memory": "memflow_cli.cli.inspect_memory",
+    "models": "memflow_cli.cli.models",
+    "bench": "memflow_cli.cli.bench",
 }
 
 HELP = """Turn storyboards into long, coherent films.

@@ -53,3 +53,18 @@ class WanModel:
 
     def rotate(self, key: Tensor, positions: Sequence[int], grid: tuple[int, int]) -> Tensor:
         return rotate(key, rotary_table(tuple(positions), grid, key.shape[-1], key.device))
+
+    def work_of_pass(self, grid: tuple[int, int], frames_in_view: int) -> tuple[float, float]:
+        """Floating-point operations and bytes moved at least (weights, keys and values) by a pass over one chunk.
+
+        `grid`: rows and columns of tokens in a latent frame. `frames_in_view`: latent frames that attention reads.
+        """
+        config = self.transformer.config
+        tokens_a_frame = grid[0] * grid[1]
+        tokens, keys = self.geometry.chunk * tokens_a_frame, frames_in_view * tokens_a_frame
+        a_token = config.num_layers * 2 * config.dim * (6 * config.dim + 2 * config.ffn_dim)
+        a_token += config.num_layers * 4 * config.dim * (keys + config.text_len)
+        a_token += 4 * config.dim * config.in_dim * config.patch_size[1] * config.patch_size[2]
+        weights = sum(parameter.numel() * parameter.element_size() for parameter in self.transformer.parameters())
+        read = 2 * config.num_layers * keys * config.dim * torch.finfo(self.dtype).bits // 8
+        return float(tokens * a_token), float(weights + read)

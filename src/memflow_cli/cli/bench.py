@@ -1,0 +1,101 @@
+"""`memflow bench`: how fast a model is here, and what its memory costs."""
+
+import json
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memflow_cli.cli import options
+from memflow_cli.cli.device import check_names, choose_device, choose_dtype
+from memflow_cli.cli.talk import note
+from memflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from memflow_cli.bench import BenchReport
+
+PROMPTS = ("a red fox walks to the right in a meadow", "the fox jumps")
+
+
+def register(app: typer.Typer) -> None:
+    app.command("bench")(bench)
+
+
+def bench(
+    model: options.Model = "theatre",
+    random_weights: Annotated[
+        bool, typer.Option("--random-weights", help="Random numbers in the model's shape: nothing to download.")
+    ] = False,
+    policies: Annotated[
+        str, typer.Option("--policies", metavar="LIST", help="Policies to compare; add +sma to one for sparse reading.")
+    ] = "window,sink,nam,nam+sma,official",
+    chunks: Annotated[
+        int, typer.Option("--chunks", metavar="N", help="Length of each film; the first 12 warm up.")
+    ] = 40,
+    size: options.Size = None,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
+    as_json: options.Json = False,
+) -> None:
+    """Measure frames a second, end to end, and the cost of memory.
+
+    All policies make a film at the same time, a chunk each in turn; ratios are taken chunk by chunk.
+    """
+    check_names(device, dtype)
+    names = [name.strip() for name in policies.split(",") if name.strip()]
+    if not names or len(set(names)) < len(names):
+        raise UsageError(f"--policies {policies[:80]}: name each policy once", "for example window,sink,nam+sma")
+    wanted = _size(size) if size else None
+
+    from memflow_cli.bench import run_bench
+    from memflow_cli.catalog import find_model
+    from memflow_cli.wan.checkpoints import load_model
+    from memflow_cli.wan.random_weights import random_model, random_prompts
+
+    entry = find_model(model or "theatre")
+    place = choose_device(device)
+    load = random_model if random_weights else load_model
+    backbone = load(entry, place, choose_dtype(dtype, place))
+    width, height = wanted or (entry.width, entry.height)
+    prompts = random_prompts(entry, len(PROMPTS)) if random_weights else PROMPTS
+    report = run_bench(backbone, (width, height), names, chunks, prompts)
+    what = f"{entry.name} {width}x{height} on {place}, {str(backbone.dtype).removeprefix('torch.')}"
+    note(f"{what}, {chunks} chunks a policy")
+    print(json.dumps(report.to_json() | {"what": what}) if as_json else table(report))
+
+
+def table(report: "BenchReport") -> str:
+    """The report as markdown tables."""
+    content = report.to_json()
+    lines = [
+        "| policy | frames/s | ms a chunk | retrieve | denoise | commit | decode | encode | TFLOP/s | GB/s |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for item in content["policies"]:
+        stages = " | ".join(f"{1000 * seconds:.1f}" for seconds in item["stages"].values())
+        rates = (item["flops_per_second"], 1e12), (item["bytes_per_second"], 1e9)
+        shown = " | ".join("-" if rate is None else f"{rate / unit:.3g}" for rate, unit in rates)
+        lines.append(
+            f"| {item['policy']} | {item['frames_per_second']:.1f} | {1000 * item['chunk_seconds']:.1f} | {stages} | {shown} |"
+        )
+    ceilings = content["ceilings"]
+    lines += [
+        "",
+        f"ceilings here: {ceilings['flops'] / 1e12:.3g} TFLOP/s (matrix product),"
+        f" {ceilings['bytes_per_second'] / 1e9:.3g} GB/s (copy, read and write);"
+        f" peak memory of all policies together {content['peak_bytes'] / 2**20:.0f} MiB;"
+        f" first frames after {content['first_frame_seconds']:.2f} s",
+        "",
+        "| time of | over | median | quartiles |",
+        "|---|---|---|---|",
+    ]
+    for ratio in content["ratios"]:
+        low, high = ratio["quartiles"]
+        lines.append(f"| {ratio['policy']} | {ratio['to']} | {ratio['median']:.3f} | {low:.3f} - {high:.3f} |")
+    return "\n".join(lines)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, times, height = text.lower().partition("x")
+    if not (times and width.isdecimal() and height.isdecimal()):
+        raise UsageError(f"--size {text[:40]}: not of the form WIDTHxHEIGHT", "for example --size 224x128")
+    return int(width), int(height)
