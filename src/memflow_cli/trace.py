@@ -202,7 +202,7 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
         return Recalled(frame(value[0]), number(value[1]), number(value[2]))
 
     segment = content.get("segment")
-    if content.get("chunk") != chunk or type(segment) is not int or not 0 <= segment < len(plan.segments):
+    if content.get("chunk") != chunk or type(segment) is not int or segment != plan.segment_of_chunk(chunk).index:
         raise UsageError(f"{where}: not the record of chunk {chunk}")
     candidates = content.get("candidates", {})
     if not isinstance(candidates, dict) or not all(

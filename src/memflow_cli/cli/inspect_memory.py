@@ -1,0 +1,174 @@
+"""`memflow inspect-memory`: what a film remembered, as pictures, a page, a table or JSON."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from memflow_cli.cli.talk import note, printable
+from memflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from memflow_cli.report import Inspection
+    from memflow_cli.report.summary import RecalledFrame, SegmentMemory
+
+
+class Format(StrEnum):
+    png = "png"
+    html = "html"
+    json = "json"
+    table = "table"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("inspect-memory")(inspect_memory)
+
+
+def inspect_memory(
+    film: Annotated[Path, typer.Argument(metavar="FILM|TRACE", help="film.mp4, or its film.memory.jsonl.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", metavar="DIR", help="Where pictures and page go. [film.inspect/]")
+    ] = None,
+    segments: Annotated[
+        list[int] | None, typer.Option("--segment", "-s", metavar="N", help="Only this segment (from 1); repeatable.")
+    ] = None,
+    formats: Annotated[
+        list[Format] | None, typer.Option("--format", "-f", help="Only this; repeatable. [png, html and table]")
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="K", min=1, max=100, help="Recalled frames shown of a segment.")] = 6,
+) -> None:
+    """See what a film remembered: which frames each segment recalled, how much they were used, and with what score.
+
+    Writes into DIR, for each segment, the recalled frames themselves and a contact sheet; memory-map.png, in which
+    whoever returns draws a line back to where they were first seen; and index.html, a page of its own that plays the
+    film beside its memory. Prints a table. Needs no model.
+    """
+    from memflow_cli.report import inspect, write_report
+
+    wanted = set(formats or (Format.png, Format.html, Format.table))
+    found = inspect(film)
+    only = _checked(found, segments or [])
+    folder = out or film.with_name(f"{found.name}.inspect")
+    if found.memory and wanted & {Format.png, Format.html}:
+        write_report(found, folder, Format.png in wanted, Format.html in wanted, top, only)
+    if Format.json in wanted:
+        print(json.dumps(to_json(found, folder, top, only), ensure_ascii=False, indent=1))
+    if Format.table in wanted:
+        _print_table(found, top, only)
+    if Format.html in wanted and found.memory:
+        note(f"open {folder / 'index.html'}")
+    elif Format.png in wanted and found.memory:
+        note(f"pictures in {folder}")
+    if found.problem:
+        raise UsageError(found.problem, found.hint)
+
+
+def to_json(found: "Inspection", folder: Path, top: int, only: list[int]) -> dict[str, Any]:
+    """One document; its keys are stable. Times in seconds of the film, `frame` counts latent frames."""
+    content: dict[str, Any] = {
+        "film": str(found.film) if found.film else None,
+        "problem": found.problem,
+        "files": [str(path) for path in found.written],
+    }
+    if found.video:
+        content["video"] = {
+            "codec": found.video.codec,
+            "frames": found.video.num_frames,
+            "seconds": found.video.seconds,
+        }
+    memory = found.memory
+    if memory is None:
+        return content
+    plan = memory.plan
+    return content | {
+        "title": plan.title,
+        "model": memory.header.model,
+        "policy": memory.header.policy,
+        "seed": plan.seed,
+        "seconds": plan.seconds,
+        "fps": plan.fps,
+        "chunks": len(memory.chunks),
+        "archive": memory.chunks[-1].archive_size if memory.chunks else 0,
+        "segments": [
+            _segment_json(segment, top) for segment in memory.segments if not only or segment.plan.index in only
+        ],
+    }
+
+
+def _segment_json(segment: "SegmentMemory", top: int) -> dict[str, Any]:
+    return {
+        "segment": segment.plan.index + 1,
+        "prompt": segment.plan.prompt,
+        "start": segment.start_seconds,
+        "end": segment.end_seconds,
+        "transition": segment.plan.transition,
+        "sink_use": segment.sink_use,
+        "recalled": [
+            {
+                "frame": item.frame,
+                "seconds": item.seconds,
+                "segment": item.segment + 1,
+                "score": item.score,
+                "use": round(item.use, 4),
+                "chunks": item.num_chunks,
+            }
+            for item in segment.recalled[:top]
+        ],
+        "candidates": segment.num_candidates,
+    }
+
+
+def _checked(found: "Inspection", numbers: list[int]) -> list[int]:
+    if found.memory is None:
+        return []
+    count = len(found.memory.plan.segments)
+    for number in numbers:
+        if not 1 <= number <= count:
+            raise UsageError(f"--segment {number}: the film has {count} segments, counted from 1")
+    return sorted({number - 1 for number in numbers})
+
+
+def _print_table(found: "Inspection", top: int, only: list[int]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from memflow_cli.report.pictures import clock
+
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    memory = found.memory
+    if memory is None:
+        if found.video:
+            console.print(f"{found.name}: {found.video.num_frames} frames, {clock(found.video.seconds)}", markup=False)
+        return
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=False)
+    table.add_column("#", justify="right")
+    table.add_column("time", no_wrap=True)
+    table.add_column("prompt", ratio=2)
+    table.add_column("recalled, most used first: time (use, score)", ratio=3)
+    for segment in memory.segments:
+        if only and segment.plan.index not in only:
+            continue
+        table.add_row(
+            str(segment.plan.index + 1),
+            f"{clock(segment.start_seconds)}-{clock(segment.end_seconds)}",
+            Text(printable(segment.plan.prompt[:200]).replace("\n", " ")),
+            _recalled_text(segment.recalled[:top]),
+        )
+    console.print(table)
+
+
+def _recalled_text(recalled: "tuple[RecalledFrame, ...]") -> Any:
+    from rich.text import Text
+
+    from memflow_cli.report.pictures import clock
+
+    text = Text()
+    for index, item in enumerate(recalled):
+        text.append("  " if index else "")
+        text.append(clock(item.seconds), "bold" if item.use >= 0.5 else "")
+        text.append(f" ({item.use:.0%}, {item.score:.2f})", "dim")
+    return text or Text("nothing", "dim")

@@ -1,0 +1,224 @@
+"""Trace + film -> recalled frames, contact sheets, memory map, one HTML page. No torch, no model."""
+
+import io
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.recipe import trace_path
+from memflow_cli.report.page import make_page, relative_url
+from memflow_cli.report.pictures import Picture, clock, draw_map, draw_sheet
+from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory, summarise
+from memflow_cli.trace import read_trace
+from memflow_cli.video import VideoInfo, probe, read_frames
+
+OWN_FRAMES = 6  # pictures that stand for a segment
+MANY_PICTURES = 1500  # above this many, segments show fewer of their own
+PAGE_PICTURE_BYTES = 9_000_000  # as JPEG; a third more as text in the page
+BYTES_A_PIXEL = 0.2  # what a JPEG thumbnail of this quality is expected to take
+MIN_THUMBNAIL, MAX_THUMBNAIL = 96, 320
+PNG_LEVEL = 1  # fast; these are to be looked at and thrown away
+
+
+@dataclass
+class Inspection:
+    """What there is to show. `problem`: why something is missing, as a sentence; `video` None: no pictures."""
+
+    name: str
+    memory: FilmMemory | None = None
+    film: Path | None = None
+    video: VideoInfo | None = None
+    problem: str | None = None
+    hint: str | None = None
+    written: list[Path] = field(default_factory=list)
+
+
+def inspect(path: Path) -> Inspection:
+    """Opens a film and its trace, given either. What is missing or does not fit becomes `problem`.
+
+    Raises UsageError if there is nothing to show at all.
+    """
+    is_trace = path.suffix == ".jsonl"
+    film = path.with_name(path.name.removesuffix(".jsonl").removesuffix(".memory") + ".mp4") if is_trace else path
+    trace = path if is_trace else trace_path(path)
+    found = Inspection(film.stem)
+    if not is_trace and not film.is_file() and not trace.is_file():
+        raise UsageError(f"{path}: no such film")
+    try:
+        found.memory = summarise(read_trace(trace))
+    except UsageError as error:
+        found.problem, found.hint = error.message, error.hint
+        if not trace.exists():
+            found.problem = f"{film} has no memory trace: there is no {trace}"
+            found.hint = "memflow generate writes one beside every film; a film that was moved needs it moved along."
+        if is_trace or not film.is_file():
+            raise UsageError(found.problem, found.hint) from error
+    try:
+        found.video, found.film = probe(film), film
+    except MemflowError as error:
+        missing = f"the film is missing: there is no {film}" if not film.exists() else error.message
+        found.problem = found.problem or f"{missing}; the trace is shown without pictures"
+        if found.memory is None:
+            raise UsageError(found.problem, found.hint) from error
+    if found.memory and found.video and found.video.num_frames != found.memory.plan.num_frames:
+        plan = found.memory.plan
+        found.problem = (
+            f"{film} has {found.video.num_frames} frames ({found.video.seconds:.2f} s), its trace tells of "
+            f"{plan.num_frames} ({plan.seconds:.2f} s): another film, or encoded anew; pictures are those at the same time"
+        )
+    return found
+
+
+def write_report(
+    found: Inspection, folder: Path, pictures: bool = True, page: bool = True, top: int = 6, only: Sequence[int] = ()
+) -> None:
+    """Writes into `folder`; `only`: numbers of the segments wanted (from 0), all if empty.
+
+    segment-03/recall-1_t=00-02.25_score=0.41.png, segment-03/sheet.png, memory-map.png; index.html.
+    """
+    assert found.memory is not None, "without a trace there is nothing to write"
+    memory = found.memory
+    chosen = [segment for segment in memory.segments if not only or segment.plan.index in only]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        gallery = _Gallery(found, chosen, top, folder if pictures else None)
+        gallery.read()
+        if pictures:
+            found.written += gallery.write_sheets()
+            draw_map(memory).save(folder / "memory-map.png", compress_level=PNG_LEVEL)
+            found.written.append(folder / "memory-map.png")
+        if page:
+            url = relative_url(found.film, folder) if found.film else None
+            text = make_page(memory, gallery.own, gallery.thumbnails, url, top, found.problem)
+            (folder / "index.html").write_text(text, "utf-8")
+            found.written.append(folder / "index.html")
+    except OSError as error:
+        raise MemflowError(f"cannot write into {folder}: {error.strerror}") from error
+
+
+class _Gallery:
+    """The pictures of a report. The film is read once, in order; only thumbnails stay in memory."""
+
+    def __init__(self, found: Inspection, segments: Sequence[SegmentMemory], top: int, folder: Path | None) -> None:
+        assert found.memory is not None, "a gallery needs a trace"
+        self._found = found
+        self._segments = segments
+        self._top = top
+        self._folder = folder
+        self._plan = found.memory.plan
+        digits = max(2, len(str(len(self._plan.segments))))
+        self._folders = {
+            segment.plan.index: (folder or Path()) / f"segment-{segment.plan.index + 1:0{digits}}"
+            for segment in segments
+        }
+        count = OWN_FRAMES if len(segments) * (OWN_FRAMES + top) <= MANY_PICTURES else 2
+        self.own = {segment.plan.index: _own_frames(segment, count) for segment in segments}
+        self.thumbnails: dict[int, bytes] = {}  # film frame -> JPEG
+
+    def read(self) -> None:
+        """Reads every picture that is wanted, keeps its thumbnail, and writes the recalled frames themselves."""
+        dumps = self._dumps()
+        wanted = {frame for own in self.own.values() for frame in own}
+        wanted |= {item.film_frame for segment in self._segments for item in segment.recalled[: self._top]}
+        sources: dict[int, list[int]] = {}  # frame of the video file -> frames of the film as planned
+        for frame in sorted(wanted):
+            if (source := self._source(frame)) is not None:
+                sources.setdefault(source, []).append(frame)
+        if not sources or self._found.film is None:
+            return
+        size = self._thumbnail_size(len(sources))
+        with ThreadPoolExecutor(_workers()) as pool:
+            jobs: list[Callable[[], None]] = []
+            for source, pixels in read_frames(self._found.film, list(sources), self._found.video):
+                files = [path for frame in sources[source] for path in dumps.get(frame, ())]
+                jobs.append(pool.submit(self._keep, pixels, sources[source], files, size).result)
+                while len(jobs) > 64:
+                    jobs.pop(0)()
+            for job in jobs:
+                job()
+
+    def _keep(self, pixels: np.ndarray, frames: list[int], files: list[Path], size: tuple[int, int]) -> None:
+        image = Image.fromarray(pixels)
+        if files:
+            content = _encoded(image, "PNG", compress_level=PNG_LEVEL)
+            for path in files:
+                path.write_bytes(content)
+        thumbnail = _encoded(image.resize(size, Image.Resampling.LANCZOS), "JPEG", quality=86)
+        for frame in frames:
+            self.thumbnails[frame] = thumbnail
+
+    def write_sheets(self) -> Iterator[Path]:
+        with ThreadPoolExecutor(_workers()) as pool:
+            yield from pool.map(self._write_sheet, self._segments)
+
+    def _write_sheet(self, segment: SegmentMemory) -> Path:
+        own = [Picture(self._picture(frame), clock(frame / self._plan.fps)) for frame in self.own[segment.plan.index]]
+        recalled = [
+            Picture(self._picture(item.film_frame), clock(item.seconds), f"score {item.score:.3g}   use {item.use:.0%}")
+            for item in segment.recalled[: self._top]
+        ]
+        path = self._folders[segment.plan.index] / "sheet.png"
+        path.parent.mkdir(exist_ok=True)
+        sheet = draw_sheet(segment, own, recalled, self._plan.width / self._plan.height)
+        sheet.save(path, compress_level=PNG_LEVEL)
+        return path
+
+    def _dumps(self) -> dict[int, list[Path]]:
+        """Film frame -> the files it is written to; folders are made, and emptied of an earlier report."""
+        dumps: dict[int, list[Path]] = {}
+        if self._folder is None:
+            return dumps
+        for segment in self._segments:
+            place = self._folders[segment.plan.index]
+            place.mkdir(exist_ok=True)
+            for old in place.glob("recall-*_t=*_score=*.png"):
+                old.unlink()
+            for rank, item in enumerate(segment.recalled[: self._top], start=1):
+                dumps.setdefault(item.film_frame, []).append(place / recall_name(rank, item))
+        return dumps
+
+    def _source(self, frame: int) -> int | None:
+        """The video file's frame that shows this frame of the film: the same, or in a strange file the one at its time."""
+        video = self._found.video
+        if video is None:
+            return None
+        if video.num_frames != self._plan.num_frames:
+            frame = round(frame / self._plan.fps * video.fps)
+        return frame if frame < video.num_frames else None
+
+    def _picture(self, frame: int) -> Image.Image | None:
+        content = self.thumbnails.get(frame)
+        return None if content is None else Image.open(io.BytesIO(content)).convert("RGB")
+
+    def _thumbnail_size(self, num_pictures: int) -> tuple[int, int]:
+        """As large as the page's budget allows, never larger than the film."""
+        aspect = self._plan.width / self._plan.height
+        fits = int((PAGE_PICTURE_BYTES * aspect / (num_pictures * BYTES_A_PIXEL)) ** 0.5)
+        width = max(MIN_THUMBNAIL, min(fits, MAX_THUMBNAIL, self._plan.width))
+        return width, max(1, round(width / aspect))
+
+
+def recall_name(rank: int, item: RecalledFrame) -> str:
+    return f"recall-{rank}_t={clock(item.seconds).replace(':', '-').zfill(8)}_score={item.score:.2f}.png"
+
+
+def _own_frames(segment: SegmentMemory, count: int) -> list[int]:
+    """Film frames from the middle of `count` equal stretches of a segment."""
+    start, length = segment.plan.start_frame, segment.plan.num_frames
+    return sorted({start + int((index + 0.5) * length / count) for index in range(count)})
+
+
+def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _workers() -> int:
+    return min(4, os.cpu_count() or 1)

@@ -1,0 +1,169 @@
+"""The report as one HTML page: style, script, data and pictures inside, nothing loaded from anywhere but the film beside it.
+
+Everything that comes from a trace reaches the page as JSON and is shown as text; a content security policy allows no
+script but the page's own.
+"""
+
+import base64
+import hashlib
+import html
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from memflow_cli.report.pictures import clock
+from memflow_cli.report.summary import FilmMemory, SegmentMemory
+
+MAX_PICTURE_BYTES = 10_000_000  # as JPEG; a third more as text. What does not fit is shown as an empty frame
+
+
+def make_page(
+    memory: FilmMemory,
+    own_frames: Mapping[int, Sequence[int]],
+    thumbnails: Mapping[int, bytes],
+    film_url: str | None,
+    top: int,
+    problem: str | None = None,
+) -> str:
+    """`own_frames`: film frames that stand for each segment, by its number; `thumbnails`: JPEG of a film frame."""
+    images: list[str] = []
+    place: dict[int, int] = {}
+    room = MAX_PICTURE_BYTES
+
+    def image(film_frame: int) -> int | None:
+        nonlocal room
+        content = thumbnails.get(film_frame, b"")
+        if content and film_frame not in place and len(content) <= room:
+            room -= len(content)
+            place[film_frame] = len(images)
+            images.append("data:image/jpeg;base64," + base64.b64encode(content).decode())
+        return place.get(film_frame)
+
+    plan = memory.plan
+    segments = [
+        _segment(memory, segment, own_frames.get(segment.plan.index, ()), image, top) for segment in memory.segments
+    ]
+    data = {
+        "title": plan.title,
+        "facts": _facts(memory),
+        "problem": problem,
+        "made": f"memflow-cli {memory.header.memflow} · memory trace version {memory.header.version}",
+        "width": plan.width,
+        "height": plan.height,
+        "fps": plan.fps,
+        "seconds": plan.seconds,
+        "firstFrames": plan.geometry.first_frames,
+        "temporalStride": plan.geometry.temporal_stride,
+        "chunk": plan.geometry.chunk,
+        "numChunks": plan.num_chunks,
+        "film": film_url,
+        "segments": segments,
+        "chunks": {
+            "bank": [
+                [[item.frame, round(100 * item.use), _score(item.score)] for item in chunk.bank]
+                for chunk in memory.chunks
+            ],
+            "sink": [chunk.sink for chunk in memory.chunks],
+            "window": [chunk.window for chunk in memory.chunks],
+            "archive": [chunk.archive_size for chunk in memory.chunks],
+        },
+        "imageOfFrame": {
+            item["frame"]: item["image"]
+            for segment in segments
+            for item in segment["recalled"]
+            if item["image"] is not None
+        },
+        "images": images,
+    }
+    style, script = _resource("page.css"), _resource("page.js")
+    parts = {
+        "TITLE": html.escape(f"{plan.title} · memory"),
+        "STYLE": style,
+        "SCRIPT": script,
+        "STYLE_HASH": _policy_hash(style),
+        "SCRIPT_HASH": _policy_hash(script),
+        "DATA": _json_in_html(data),
+    }
+    # One pass: what is filled in is never searched again.
+    return re.sub(r"@([A-Z_]+)@", lambda found: parts[found[1]], _resource("page.html"))
+
+
+def relative_url(film: Path, folder: Path) -> str:
+    """The film as the page in `folder` links to it."""
+    try:
+        return quote(os.path.relpath(film.resolve(), folder.resolve()).replace(os.sep, "/"))
+    except ValueError:  # another drive
+        return film.resolve().as_uri()
+
+
+def _segment(memory: FilmMemory, segment: SegmentMemory, own: Sequence[int], image: Any, top: int) -> dict[str, Any]:
+    plan = memory.plan
+    notes = [f"{segment.plan.num_chunks} chunks"]
+    if segment.plan.transition == "cut":
+        notes.append("begins with a cut")
+    if segment.sink_use is not None:
+        notes.append(f"sink read by {segment.sink_use:.0%} of the heads")
+    pictures = [{"seconds": frame / plan.fps, "image": image(frame)} for frame in own]
+    return {
+        "prompt": segment.plan.prompt,
+        "start": segment.start_seconds,
+        "end": segment.end_seconds,
+        "startChunk": segment.plan.start_chunk,
+        "numChunks": segment.plan.num_chunks,
+        "notes": " · ".join(notes),
+        "own": [picture for picture in pictures if picture["image"] is not None],
+        "recalled": [
+            {
+                "frame": item.frame,
+                "segment": item.segment,
+                "score": _score(item.score),
+                "use": round(item.use, 4),
+                "image": image(item.film_frame),
+            }
+            for item in segment.recalled[:top]
+        ],
+        "numRecalled": len(segment.recalled),
+        "candidates": [[item.frame, _score(item.score), item.is_recalled] for item in segment.candidates],
+        "numCandidates": segment.num_candidates,
+    }
+
+
+def _facts(memory: FilmMemory) -> list[str]:
+    plan = memory.plan
+    facts = [
+        clock(plan.seconds),
+        f"{len(plan.segments)} segments",
+        f"{plan.num_chunks} chunks",
+        memory.header.model,
+        f"{memory.header.policy} memory",
+        f"seed {plan.seed}",
+        f"{plan.width} × {plan.height} at {plan.fps} frames/s",
+    ]
+    if len(memory.chunks) < plan.num_chunks:
+        facts.append(f"unfinished: {len(memory.chunks)} chunks so far")
+    return facts
+
+
+def _score(score: float) -> float:
+    return float(f"{score:.4g}")
+
+
+def _json_in_html(data: Any) -> str:
+    """JSON that no HTML parser can mistake for the end of its script element."""
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _policy_hash(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _resource(name: str) -> str:
+    return (resources.files("memflow_cli.report") / name).read_text("utf-8")

@@ -1,0 +1,152 @@
+"""A trace, summed up: what each segment recalled, how much it was used, and how the archive grew.
+
+Reads the trace once, record by record; what is kept is a few numbers a chunk.
+"""
+
+import heapq
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from memflow_cli.geometry import FilmPlan, SegmentPlan
+from memflow_cli.trace import ChunkRecord, MemoryTrace, Recalled, TraceHeader
+
+BEST_CANDIDATES = 24  # of a segment's first retrieval, kept for show
+
+
+@dataclass(frozen=True)
+class RecalledFrame:
+    """A latent frame that a segment recalled. Times in seconds of the film.
+
+    `use`: share of layers x heads that read it, averaged over the segment's chunks (0 where it was not in the bank).
+    `score`: the best it got in this segment. `film_frame`: the first pixel frame that the latent frame decodes to.
+    """
+
+    frame: int
+    film_frame: int
+    seconds: float
+    segment: int
+    score: float
+    use: float
+    num_chunks: int
+
+
+@dataclass(frozen=True)
+class Candidate:
+    frame: int
+    seconds: float
+    score: float
+    is_recalled: bool
+
+
+@dataclass(frozen=True)
+class SegmentMemory:
+    """`recalled`: most used first. `candidates`: the best of the first retrieval, best first; `num_candidates`: of all."""
+
+    plan: SegmentPlan
+    start_seconds: float
+    end_seconds: float
+    recalled: tuple[RecalledFrame, ...]
+    candidates: tuple[Candidate, ...]
+    num_candidates: int
+    sink_use: float | None
+
+
+@dataclass(frozen=True)
+class ChunkMemory:
+    """What one chunk attended to, for the map. `window`: the earlier latent frames, as (first, count)."""
+
+    bank: tuple[Recalled, ...]
+    sink: int
+    window: tuple[int, int]
+    archive_size: int
+
+
+@dataclass(frozen=True)
+class FilmMemory:
+    """`chunks` may be fewer than the plan's: the film's making was not finished."""
+
+    header: TraceHeader
+    segments: tuple[SegmentMemory, ...]
+    chunks: tuple[ChunkMemory, ...]
+
+    @property
+    def plan(self) -> FilmPlan:
+        return self.header.plan
+
+
+class _SegmentSum:
+    """Adds up one segment, chunk by chunk."""
+
+    def __init__(self) -> None:
+        self.num_chunks = 0
+        self.use: dict[int, float] = {}
+        self.score: dict[int, float] = {}
+        self.count: dict[int, int] = {}
+        self.sink_use: list[float] = []
+        self.candidates: list[tuple[float, int]] = []
+        self.num_candidates = 0
+
+    def add(self, record: ChunkRecord) -> None:
+        self.num_chunks += 1
+        for item in record.bank:
+            self.use[item.frame] = self.use.get(item.frame, 0.0) + item.use
+            self.score[item.frame] = max(item.score, self.score.get(item.frame, item.score))
+            self.count[item.frame] = self.count.get(item.frame, 0) + 1
+        if record.sink_use:
+            self.sink_use.append(sum(record.sink_use) / len(record.sink_use))
+        if record.candidates and not self.candidates:
+            scored = ((score, frame) for frame, score in record.candidates.items())
+            self.candidates = heapq.nlargest(BEST_CANDIDATES, scored)
+            self.num_candidates = len(record.candidates)
+
+    def finish(self, plan: FilmPlan, segment: SegmentPlan) -> SegmentMemory:
+        recalled = [
+            RecalledFrame(
+                frame=frame,
+                film_frame=plan.geometry.latent_frame_range(frame).start,
+                seconds=plan.latent_frame_seconds(frame),
+                segment=plan.segment_of_chunk(frame // plan.geometry.chunk).index,
+                score=self.score[frame],
+                use=use / self.num_chunks,
+                num_chunks=self.count[frame],
+            )
+            for frame, use in self.use.items()
+        ]
+        recalled.sort(key=lambda item: (-item.use, -item.score, item.frame))
+        candidates = tuple(
+            Candidate(frame, plan.latent_frame_seconds(frame), score, frame in self.use)
+            for score, frame in self.candidates
+        )
+        return SegmentMemory(
+            plan=segment,
+            start_seconds=segment.start_frame / plan.fps,
+            end_seconds=(segment.start_frame + segment.num_frames) / plan.fps,
+            recalled=tuple(recalled),
+            candidates=candidates,
+            num_candidates=self.num_candidates,
+            sink_use=sum(self.sink_use) / len(self.sink_use) if self.sink_use else None,
+        )
+
+
+def summarise(trace: MemoryTrace) -> FilmMemory:
+    """Raises UsageError for a trace that is damaged in the middle; one torn at its end is summed up so far."""
+    plan = trace.header.plan
+    return _summarise(trace.header, plan, trace.records())
+
+
+def _summarise(header: TraceHeader, plan: FilmPlan, records: Iterable[ChunkRecord]) -> FilmMemory:
+    chunks: list[ChunkMemory] = []
+    segments: list[SegmentMemory] = []
+    archive_size = 0
+    current, index = _SegmentSum(), 0
+    for record in records:
+        if record.segment != index:
+            segments.append(current.finish(plan, plan.segments[index]))
+            current, index = _SegmentSum(), len(segments)
+        current.add(record)
+        archive_size = max(0, archive_size + len(record.archived) - len(record.evicted))
+        window = (min(record.window), len(record.window)) if record.window else (0, 0)
+        chunks.append(ChunkMemory(record.bank, len(record.sink), window, archive_size))
+    if current.num_chunks:
+        segments.append(current.finish(plan, plan.segments[index]))
+    return FilmMemory(header, tuple(segments), tuple(chunks))
