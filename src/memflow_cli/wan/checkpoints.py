@@ -5,7 +5,7 @@ Nothing is loaded halfway: every key and shape is compared with the model on the
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,21 @@ def load_model(
         make_decoder=make_decoder_factory(files.vae, device, dtype),
         release_text=text_encoder.release,
     )
+
+
+def check_model(entry: ModelEntry) -> Iterator[str]:
+    """Compare every tensor's name and shape with the model, loading none; a line for each component that fits.
+
+    Raises ModelError at the first that does not.
+    """
+    files = locate(entry)
+    published = [Lora(files.lora)] if files.lora else []
+    _, weights, updates = fit_transformer(files.transformer, transformer_config(entry, files), published)
+    yield f"transformer: {len(weights)} tensors"
+    for update in updates:
+        yield f"low-rank update: {len(update.pairs)} matrices"
+    make_decoder_factory(files.vae, torch.device("cpu"), torch.float32)
+    yield "autoencoder"
 
 
 def transformer_config(entry: ModelEntry, files: ModelFiles) -> WanConfig:
@@ -139,6 +154,18 @@ def load_transformer(
 
     Raises ModelError, before anything is loaded, if a file is missing, broken, unsafe or of another model.
     """
+    transformer, weights, updates = fit_transformer(path, config, loras)
+    for name in transformer.state_dict():
+        kept = torch.float32 if FULL_PRECISION.search(name) else dtype
+        weights[name] = _merged(weights[name], name, updates, device).to(device, kept)
+    transformer.load_state_dict(weights, strict=True, assign=True)
+    return transformer.eval().requires_grad_(False)
+
+
+def fit_transformer(
+    path: Path, config: WanConfig, loras: Sequence[Lora] = ()
+) -> tuple[CausalWanTransformer, dict[str, Tensor], list[LoraUpdate]]:
+    """The transformer on the meta device, the weights by its own names, and the updates: every key and shape checked."""
     loaded = read_tensors(path)
     if is_lora(loaded):
         raise ModelError(
@@ -150,12 +177,7 @@ def load_transformer(
         transformer = CausalWanTransformer(config)
     expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
     _check_fit(path, weights, expected)
-    updates = [read_lora(lora, expected) for lora in loras]
-    for name in expected:
-        kept = torch.float32 if FULL_PRECISION.search(name) else dtype
-        weights[name] = _merged(weights[name], name, updates, device).to(device, kept)
-    transformer.load_state_dict(weights, strict=True, assign=True)
-    return transformer.eval().requires_grad_(False)
+    return transformer, weights, [read_lora(lora, expected) for lora in loras]
 
 
 def _merged(weight: Tensor, name: str, updates: Sequence[LoraUpdate], device: torch.device | str) -> Tensor:

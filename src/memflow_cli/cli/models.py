@@ -1,0 +1,253 @@
+"""`memflow models`: what is known, what is here, fetching it, checking it."""
+
+import json
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from memflow_cli.cli import options
+from memflow_cli.cli.plan import size_text
+from memflow_cli.cli.talk import note, warn
+from memflow_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from memflow_cli.catalog import ModelEntry
+    from memflow_cli.downloads import HubFile
+
+Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model's name, its folder or its checkpoint.")]
+
+
+def register(app: typer.Typer) -> None:
+    models = typer.Typer(help="List, download, show and verify models.", no_args_is_help=True, rich_markup_mode=None)
+    models.command("list")(list_models)
+    models.command("pull")(pull)
+    models.command("show")(show)
+    models.command("verify")(verify)
+    app.add_typer(models, name="models")
+
+
+def list_models(as_json: options.Json = False) -> None:
+    """List the models that are known, what is downloaded, and the disk it takes."""
+    from memflow_cli.catalog import known_models
+
+    entries, problems = known_models()
+    for problem in problems:
+        warn(problem)
+    rows = [_summary(entry) for entry in entries]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False))
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        print(f"{row['name']:{width}}  {_state_text(row):34}  {row['summary']}")
+    shared = _disk_used(entries)
+    print(f"\n{size_text(shared)} on disk; files that models share are counted once")
+
+
+def pull(name: Name) -> None:
+    """Download a model, or what is missing of it; an interrupted download goes on where it stopped.
+
+    Obeys HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE. Prints the path of each file.
+    """
+    from memflow_cli.catalog import find_model
+    from memflow_cli.downloads import missing_bytes
+    from memflow_cli.downloads import pull as pull_files
+
+    entry = find_model(name)
+    size = missing_bytes(entry)
+    if size:
+        for repository in entry.repositories:
+            note(f"{repository.repo_id}: licence {repository.licence}")
+        note(f"The terms of these weights are their authors', not memflow's. Downloading {size_text(size)}.")
+    elif not entry.repositories:
+        note(f"{entry.name} is on this machine already; there is nothing to download")
+    with _Download() as progress:
+        for file in pull_files(entry, progress):
+            progress.done(file)
+            print(file.path, flush=True)
+
+
+def show(name: Name, as_json: options.Json = False) -> None:
+    """Show all that is known about a model: sizes, steps, licence, files, and what theatre understands."""
+    from memflow_cli.catalog import find_model
+
+    entry = find_model(name)
+    about = _summary(entry) | _details(entry)
+    if as_json:
+        print(json.dumps(about, ensure_ascii=False))
+        return
+    geometry, sampling = entry.geometry, entry.sampling
+    multiple = "x".join(map(str, geometry.size_multiple))
+    lines = [
+        f"{entry.name}: {entry.summary}",
+        f"  state      {_state_text(about)}",
+        f"  licence    {entry.licence}",
+        f"  picture    {entry.width}x{entry.height} unless asked otherwise; any multiple of {multiple}",
+        f"  chunk      {geometry.chunk} latent frames of {geometry.temporal_stride} frames",
+        f"  memory     {entry.policy}; sink {geometry.sink}, window {geometry.window} latent frames; {entry.positions} positions",
+        f"  steps      {', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {sampling.prediction}",
+        f"  layers     {geometry.num_layers}, {geometry.num_heads} heads of {geometry.head_dim}",
+    ]
+    if entry.folder:
+        lines.append(f"  folder     {entry.folder}")
+    for file in about["files"]:
+        state = "here" if file["path"] else "missing"
+        lines.append(f"  {state:9}  {size_text(file['num_bytes']):>9}  {file['repository']}/{file['file']}")
+    print("\n".join(lines))
+    if about.get("vocabulary"):
+        print("\nIt understands these words, and simple sentences made of them:")
+        for kind, words in about["vocabulary"].items():
+            print(textwrap.fill(", ".join(words), 100, initial_indent=f"  {kind:11}", subsequent_indent=" " * 13))
+
+
+def verify(name: Name) -> None:
+    """Check a model's files: sizes and checksums as far as they are known, and every tensor's name and shape."""
+    from memflow_cli.catalog import find_model
+    from memflow_cli.downloads import verify as verify_files
+
+    entry = find_model(name)
+    num_wrong = 0
+    for file, problem in verify_files(entry):
+        known = "" if file.file.sha256 else " (there is no checksum to compare with)"
+        print(
+            f"{'wrong' if problem else 'ok':5}  {file.repository.repo_id}/{file.file.path} {problem or ''}{known}",
+            flush=True,
+        )
+        num_wrong += problem is not None
+    if num_wrong:
+        raise ModelError(
+            f"{entry.name}: {num_wrong} files are not as they should be", f"memflow models pull {entry.name}"
+        )
+    if entry.backbone is None:
+        from memflow_cli.wan.checkpoints import check_model
+
+        for line in check_model(entry):
+            print(f"ok     {line}", flush=True)
+
+
+class _Download:
+    """Progress on stderr: a bar on a terminal, else a line a file."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._last = 0.0
+
+    def __enter__(self) -> "_Download":
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+            columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+            self._bar = Progress("{task.description}", *columns, console=Console(stderr=True))
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, file: "HubFile", num_bytes: int) -> None:
+        name = file.file.path
+        if self._bar is not None:
+            if name not in self._tasks:
+                self._tasks[name] = self._bar.add_task(Path(name).name, total=file.file.num_bytes)
+            self._bar.update(self._tasks[name], completed=num_bytes)
+        elif name not in self._tasks or time.monotonic() - self._last > 30:
+            self._tasks[name] = True
+            self._last = time.monotonic()
+            note(f"{name}: {size_text(num_bytes)} of {size_text(file.file.num_bytes)}")
+
+    def done(self, file: "HubFile") -> None:
+        if self._bar is not None and file.file.path in self._tasks:
+            self._bar.remove_task(self._tasks[file.file.path])
+
+
+def _summary(entry: "ModelEntry") -> dict[str, Any]:
+    from memflow_cli.downloads import hub_files
+
+    files = hub_files(entry)
+    here = [file for file in files if file.path is not None]
+    return {
+        "name": entry.name,
+        "summary": entry.summary,
+        "licence": entry.licence,
+        "ready": len(here) == len(files),
+        "files_here": len(here),
+        "files_needed": len(files),
+        "missing_bytes": sum(file.file.num_bytes for file in files if file.path is None),
+        "disk_bytes": _disk_used([entry]),
+    }
+
+
+def _state_text(row: dict[str, Any]) -> str:
+    if row["ready"]:
+        return f"ready, {size_text(row['disk_bytes'])}"
+    if row["files_here"]:
+        return f"{row['files_here']} of {row['files_needed']} files, {size_text(row['missing_bytes'])} missing"
+    return f"not downloaded, {size_text(row['missing_bytes'])}"
+
+
+def _disk_used(entries: "list[ModelEntry]") -> int:
+    from memflow_cli.downloads import hub_files
+
+    paths: set[Path] = set()
+    for entry in entries:
+        paths |= {file.path.resolve() for file in hub_files(entry) if file.path is not None}
+        if entry.folder is not None:
+            paths |= {path for path in entry.folder.rglob("*") if path.is_file()}
+        paths |= {Path(name) for name in (entry.transformer_file, entry.lora_file) if name and Path(name).is_absolute()}
+    return sum(path.stat().st_size for path in paths)
+
+
+def _details(entry: "ModelEntry") -> dict[str, Any]:
+    import dataclasses
+
+    from memflow_cli.downloads import hub_files
+
+    about: dict[str, Any] = {
+        "width": entry.width,
+        "height": entry.height,
+        "policy": entry.policy,
+        "positions": entry.positions,
+        "geometry": dataclasses.asdict(entry.geometry),
+        "sampling": dataclasses.asdict(entry.sampling),
+        "folder": str(entry.folder) if entry.folder else None,
+        "files": [
+            {
+                "repository": file.repository.repo_id,
+                "revision": file.repository.revision,
+                "file": file.file.path,
+                "num_bytes": file.file.num_bytes,
+                "sha256": file.file.sha256,
+                "path": str(file.path) if file.path else None,
+            }
+            for file in hub_files(entry)
+        ],
+    }
+    if entry.name == "theatre":
+        about["vocabulary"] = _vocabulary()
+    return about
+
+
+def _vocabulary() -> dict[str, list[str]]:
+    from memflow_cli.theatre import vocabulary
+
+    sides = " or ".join(vocabulary.SIDES)
+    return {
+        "puppets": list(vocabulary.SPECIES),
+        "colours": list(vocabulary.COLOURS),
+        "wearing": [
+            f"a {colour} {thing}" for thing in vocabulary.ACCESSORIES for colour in vocabulary.ACCESSORY_COLOURS
+        ],
+        "settings": [phrase for phrases in vocabulary.SETTINGS.values() for phrase in phrases],
+        "actions": [phrase.format(side=sides) for phrases in vocabulary.ACTIONS.values() for phrase in phrases],
+        "nobody": [
+            *(scene.format(setting="meadow") for scene in vocabulary.EMPTY_SCENES),
+            *vocabulary.EMPTY_PLACES,
+        ],
+    }

@@ -1,0 +1,181 @@
+"""Models come from the hub: exercised by the command itself, against a server on loopback that speaks its protocol."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hub_server import serve
+from tiny_files import save_model
+
+from memflow_cli.catalog import find_model
+
+MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
+LARGE = "transformer/diffusion_pytorch_model.safetensors"
+BIG = "tokenizer/notes.bin"
+MIB = 1 << 20
+PLUGIN = """
+from dataclasses import replace
+from pathlib import Path
+from memflow_cli.catalog import RemoteFile, Repository, folder_model
+
+def model():
+    entry = folder_model(Path({folder!r}))
+    files = tuple(RemoteFile(*row) for row in {rows!r})
+    components = ("transformer", "text_encoder", "tokenizer", "vae")
+    hub = Repository("someone/tiny", "main", "MIT", components, files)
+    return replace(entry, name="tiny-hub", folder=None, repositories=(hub,), transformer_file={large!r})
+"""
+
+
+class Machine:
+    """A fresh machine: an empty hub cache, a plug-in whose model is on the server."""
+
+    def __init__(self, folder: Path, model: Path, with_big_file: bool) -> None:
+        self.home = folder / "hf"
+        paths = sorted(path for path in model.rglob("*") if path.is_file() and path.parent != model)
+        self.content = {str(path.relative_to(model)): path.read_bytes() for path in paths}
+        self.content |= {BIG: os.urandom(1 * MIB) * 25} if with_big_file else {}
+        self.content = dict(sorted(self.content.items()))
+        rows = [(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in self.content.items()]
+        site = folder / "site"
+        (site / "tiny_hub-1.0.dist-info").mkdir(parents=True)
+        (site / "tiny_hub-1.0.dist-info" / "METADATA").write_text(
+            "Metadata-Version: 2.1\nName: tiny-hub\nVersion: 1.0\n"
+        )
+        (site / "tiny_hub-1.0.dist-info" / "entry_points.txt").write_text(
+            "[memflow_cli.backbones]\ntiny-hub = tiny_hub_plugin:model\n"
+        )
+        (site / "tiny_hub_plugin.py").write_text(PLUGIN.format(folder=str(model), rows=rows, large=LARGE))
+        self.site = site
+        self.endpoint = "http://127.0.0.1:9"  # nobody listens there
+
+    @property
+    def files(self) -> dict[tuple[str, str], bytes]:
+        return {("someone/tiny", name): content for name, content in self.content.items()}
+
+    def memflow(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        place = {
+            "HF_HOME": str(self.home),
+            "HF_ENDPOINT": self.endpoint,
+            "PYTHONPATH": str(self.site),
+            "HF_HUB_OFFLINE": "0",
+        }
+        done = subprocess.run(
+            [*MEMFLOW, *arguments], env=os.environ | place | environment, capture_output=True, text=True, timeout=120
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return done
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("hub") / "tiny")
+
+
+@pytest.fixture
+def machine(request, tmp_path, model):
+    return Machine(tmp_path, model, with_big_file="interrupted" in request.node.name)
+
+
+def test_generation_never_downloads_and_names_the_command(machine, tmp_path):
+    (tmp_path / "s.yaml").write_text("title: t\nmodel: tiny-hub\nsegments: [{prompt: a red fox, duration: 1s}]\n")
+    with serve(machine.files) as hub:
+        machine.endpoint = hub.endpoint
+        done = machine.memflow("generate", str(tmp_path / "s.yaml"), "-o", str(tmp_path / "film.mp4"))
+        assert hub.requests == []
+    assert done.returncode == 3 and "is not downloaded: 8 of 8 files" in done.stderr
+    assert "memflow models pull tiny-hub" in done.stderr
+
+
+def test_pulled_model_is_listed_and_verified(machine):
+    with serve(machine.files, token="secret") as hub:
+        machine.endpoint = hub.endpoint
+        pulled = machine.memflow("models", "pull", "tiny-hub", HF_TOKEN="secret")
+    assert pulled.returncode == 0, pulled.stderr
+    assert "licence MIT" in pulled.stderr and "terms of these weights" in pulled.stderr
+    for name, path in zip(machine.content, pulled.stdout.split(), strict=True):
+        assert Path(path).read_bytes() == machine.content[name] and path.startswith(str(machine.home))
+    rows = {row["name"]: row for row in json.loads(machine.memflow("models", "list", "--json").stdout)}
+    assert rows["tiny-hub"]["ready"] and not rows["memflow-1.3b"]["ready"]
+    assert rows["tiny-hub"]["disk_bytes"] == sum(map(len, machine.content.values()))
+    verified = machine.memflow("models", "verify", "tiny-hub")
+    assert verified.returncode == 0 and "transformer: 69 tensors" in verified.stdout, verified.stderr
+    again = machine.memflow("models", "pull", "tiny-hub", HF_HUB_OFFLINE="1")
+    assert again.returncode == 0 and again.stdout == pulled.stdout
+
+
+def test_interrupted_download_goes_on_where_it_stopped(machine):
+    """huggingface_hub itself, in the tested version, throws away what an earlier run downloaded of a file."""
+    assert machine.content[BIG] and list(machine.content)[-1] != BIG
+    with serve(machine.files) as hub:
+        machine.endpoint = hub.endpoint
+        hub.break_at = (BIG, 15 * MIB)
+        broken = machine.memflow("models", "pull", "tiny-hub")
+        assert broken.returncode == 3 and "kept" in broken.stderr
+        assert not list(machine.home.rglob(Path(BIG).name))
+        hub.break_at, hub.is_down = None, False
+        hub.requests.clear()
+        pulled = machine.memflow("models", "pull", "tiny-hub")
+        assert pulled.returncode == 0, pulled.stderr
+        assert hub.ranges(BIG) == [f"bytes={10 * MIB}-"], "the library writes 10 MiB at a time"
+        assert not hub.ranges("text_encoder/model.safetensors"), "files that are here are not asked for again"
+    path = next(Path(line) for line in pulled.stdout.split() if line.endswith(BIG))
+    assert path.read_bytes() == machine.content[BIG]
+    assert not list(machine.home.rglob("*.part")) and not list(machine.home.rglob("*.part.lock"))
+
+
+def test_content_that_is_not_as_known_is_thrown_away(machine):
+    files = machine.files
+    files[("someone/tiny", LARGE)] = bytes(len(machine.content[LARGE]))
+    with serve(files) as hub:
+        machine.endpoint = hub.endpoint
+        done = machine.memflow("models", "pull", "tiny-hub")
+    assert done.returncode == 3 and "checksum" in done.stderr and not list(machine.home.rglob("*.part"))
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [({"HF_HUB_OFFLINE": "1"}, "offline mode is on"), ({}, "cannot reach the hub")],
+    ids=["offline", "nobody there"],
+)
+def test_no_hub_is_a_sentence(machine, environment, message):
+    done = machine.memflow("models", "pull", "tiny-hub", **environment)
+    assert done.returncode == 3 and message in done.stderr
+
+
+def test_a_refused_or_missing_file_is_a_sentence(machine):
+    with serve(machine.files, token="secret") as hub:
+        machine.endpoint = hub.endpoint
+        refused = machine.memflow("models", "pull", "tiny-hub", HF_TOKEN="wrong")
+    assert refused.returncode == 3 and "HF_TOKEN" in refused.stderr
+    with serve({}) as hub:
+        machine.endpoint = hub.endpoint
+        missing = machine.memflow("models", "pull", "tiny-hub")
+    assert missing.returncode == 3 and "someone/tiny/" in missing.stderr
+
+
+def test_verify_finds_a_damaged_file(machine):
+    with serve(machine.files) as hub:
+        machine.endpoint = hub.endpoint
+        pulled = machine.memflow("models", "pull", "tiny-hub").stdout.split()
+    damaged = next(Path(line) for line in pulled if line.endswith(LARGE))
+    content = bytearray(damaged.read_bytes())
+    content[-1] ^= 1
+    damaged.write_bytes(bytes(content))
+    done = machine.memflow("models", "verify", "tiny-hub")
+    assert done.returncode == 3 and "checksum" in done.stdout and "1 files are not" in done.stderr
+
+
+def test_catalog_is_told_without_the_network(machine):
+    """The published models: every size, licence and revision can be read before anything is downloaded."""
+    listed = machine.memflow("models", "list")
+    assert listed.returncode == 0 and "self-forcing-1.3b" in listed.stdout
+    shown = json.loads(machine.memflow("models", "show", "longlive-1.3b", "--json").stdout)
+    assert shown["licence"] == "CC-BY-NC-SA-4.0" and shown["policy"] == "sink" and len(shown["files"]) == 14
+    assert all(len(file["revision"]) == 40 and len(file["sha256"]) == 64 for file in shown["files"])
+    entry = find_model("memflow-1.3b")
+    assert entry.num_bytes > 28e9 and entry.geometry.tokens_per_frame(entry.width, entry.height) == 30 * 52
