@@ -19,6 +19,7 @@ COMMANDS = {
     "init": "memflow_cli.cli.init",
     "inspect-memory": "memflow_cli.cli.inspect_memory",
     "models": "memflow_cli.cli.models",
+    "doctor": "memflow_cli.cli.doctor",
     "bench": "memflow_cli.cli.bench",
 }
 

@@ -1,0 +1,244 @@
+"""`memflow doctor`: is everything here that films need, and which command repairs what is not?"""
+
+import importlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from memflow_cli.cli import options
+from memflow_cli.cli.plan import size_text
+from memflow_cli.cli.talk import use_colour
+from memflow_cli.errors import MemflowError, ModelError
+
+MIN_PYTHON = (3, 11)
+MIN_DISK = 1 << 30  # bytes; parts, latents and the film of some minutes of theatre
+MIN_MEMORY = 2 << 30  # bytes; theatre with its libraries takes about one
+HUB_TIMEOUT = 4.0  # seconds
+LIBRARIES = ("diffusers", "transformers", "safetensors", "tokenizers", "pydantic", "yaml", "PIL", "imageio_ffmpeg")
+
+_MARKS = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
+_COLOURS = {"ok": "\x1b[32m", "note": "\x1b[33m", "failed": "\x1b[1;31m"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. `note`: films can be made, but not every one. `repair`: the command that helps."""
+
+    check: str
+    status: Literal["ok", "note", "failed"]
+    text: str
+    repair: str | None = None
+
+
+def register(app: typer.Typer) -> None:
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    offline: Annotated[bool, typer.Option("--offline", help="Do not try to reach the hub.")] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Check that all is here that films need; each failed check names the command that repairs it.
+
+    Exit code 0 if films can be made, 1 if not.
+    """
+    findings = []
+    for finding in examine(offline):
+        findings.append(finding)
+        if not as_json:
+            _print(finding)
+    if as_json:
+        print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+    failed = [finding for finding in findings if finding.status == "failed"]
+    if failed:
+        raise MemflowError(
+            f"{len(failed)} of {len(findings)} checks failed: {', '.join(item.check for item in failed)}"
+        )
+
+
+def examine(offline: bool = False) -> Iterator[Finding]:
+    """All checks, one after the other; none of them raises."""
+    checks: list[tuple[str, Callable[[], Iterator[Finding]]]] = [
+        ("python", _python),
+        ("torch", _torch),
+        ("libraries", _libraries),
+        ("memory", _memory),
+        ("disk", _disk),
+        ("ffmpeg", _ffmpeg),
+        ("models", _models),
+    ]
+    if not offline:
+        checks.append(("hub", _hub))
+    for name, check in checks:
+        try:
+            yield from check()
+        except Exception as error:
+            yield Finding(name, "failed", f"the check itself failed: {type(error).__name__}: {error}")
+
+
+def _python() -> Iterator[Finding]:
+    text = f"Python {platform.python_version()} at {sys.executable}"
+    if sys.version_info < MIN_PYTHON:
+        needed = ".".join(map(str, MIN_PYTHON))
+        yield Finding(
+            "python", "failed", f"{text}; {needed} or newer is needed", f"python{needed} -m pip install memflow-cli"
+        )
+    else:
+        yield Finding("python", "ok", text)
+
+
+def _torch() -> Iterator[Finding]:
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        yield Finding("torch", "failed", f"PyTorch cannot be imported: {error}", _pip("torch"))
+        return
+    yield Finding("torch", "ok", f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads")
+    for index in range(torch.cuda.device_count()):
+        about = torch.cuda.get_device_properties(index)
+        free, total = torch.cuda.mem_get_info(index)
+        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        text = f"cuda:{index} {about.name}, {size_text(free)} of {size_text(total)} free, {precision}"
+        yield Finding("device", "ok", text)
+    if torch.backends.mps.is_available():
+        yield Finding("device", "ok", "mps (Apple GPU)")
+    elif not torch.cuda.is_available():
+        driver = shutil.which("nvidia-smi") is not None
+        if driver and torch.version.cuda is None:
+            yield Finding(
+                "device", "note", "there is an NVIDIA driver, but PyTorch was built without CUDA", _pip("torch")
+            )
+        else:
+            yield Finding("device", "ok", "no GPU: theatre runs on the CPU, the 1.3B models want a GPU")
+
+
+def _libraries() -> Iterator[Finding]:
+    missing = []
+    for name in LIBRARIES:
+        try:
+            importlib.import_module(name)
+        except (ImportError, OSError, RuntimeError) as error:
+            missing.append(f"{name} ({error})")
+    if missing:
+        repair = f"{sys.executable} -m pip install --force-reinstall memflow-cli"
+        yield Finding("libraries", "failed", f"cannot be imported: {'; '.join(missing)}", repair)
+    else:
+        yield Finding("libraries", "ok", f"{len(LIBRARIES)} libraries can be imported")
+
+
+def _memory() -> Iterator[Finding]:
+    total = _physical_memory()
+    if total is None:
+        yield Finding("memory", "note", "this system does not say how much memory it has")
+    elif total < MIN_MEMORY:
+        yield Finding("memory", "note", f"{size_text(total)}; theatre wants about {size_text(MIN_MEMORY)}")
+    else:
+        yield Finding("memory", "ok", size_text(total))
+
+
+def _physical_memory() -> int | None:
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return None
+
+
+def _disk() -> Iterator[Finding]:
+    from memflow_cli.downloads import cache_folder
+
+    for name, folder in (("the current folder", Path.cwd()), ("the models' folder", cache_folder())):
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+        free = shutil.disk_usage(existing).free
+        text = f"{size_text(free)} free in {name}, {folder}"
+        if not os.access(existing, os.W_OK):
+            yield Finding("disk", "note", f"{folder} cannot be written to", f"chmod u+w {existing}")
+        elif free < MIN_DISK:
+            repair = "export HF_HOME=/a/larger/disk" if folder != Path.cwd() else "cd /a/larger/disk"
+            yield Finding("disk", "note", text, repair)
+        else:
+            yield Finding("disk", "ok", text)
+
+
+def _ffmpeg() -> Iterator[Finding]:
+    try:
+        import imageio_ffmpeg
+
+        command = imageio_ffmpeg.get_ffmpeg_exe()
+        listed = subprocess.run([command, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=30)
+    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
+        yield Finding("ffmpeg", "failed", f"ffmpeg does not run: {error}", _pip("imageio-ffmpeg"))
+        return
+    if "libx264" not in listed.stdout:
+        yield Finding("ffmpeg", "failed", f"{command} cannot encode H.264", "unset IMAGEIO_FFMPEG_EXE")
+    else:
+        yield Finding("ffmpeg", "ok", f"{command}, with H.264")
+
+
+def _models() -> Iterator[Finding]:
+    from memflow_cli.catalog import known_models, theatre
+    from memflow_cli.downloads import hub_files, locate
+
+    reinstall = f"{sys.executable} -m pip install --force-reinstall memflow-cli"
+    try:
+        locate(theatre())
+        yield Finding("models", "ok", "theatre is here")
+    except ModelError as error:
+        yield Finding("models", "failed", error.message, reinstall)
+    entries, problems = known_models()
+    for problem in problems:
+        if not problem.startswith("theatre"):
+            yield Finding("models", "note", problem, f"{sys.executable} -m pip list")
+    for entry in entries:
+        files = hub_files(entry)
+        missing = sum(file.file.num_bytes for file in files if file.path is None)
+        if files and missing:
+            text = f"{entry.name} is not here ({size_text(missing)} to download)"
+            yield Finding("models", "note", text, f"memflow models pull {entry.name}")
+        elif files:
+            yield Finding("models", "ok", f"{entry.name} is here")
+
+
+def _hub() -> Iterator[Finding]:
+    from urllib.error import URLError
+    from urllib.request import Request, urlopen
+
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        yield Finding(
+            "hub", "note", "offline mode is on; only models that are here can be used", "unset HF_HUB_OFFLINE"
+        )
+        return
+    try:
+        with urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=HUB_TIMEOUT):
+            pass
+        yield Finding("hub", "ok", f"{constants.ENDPOINT} answers")
+    except (URLError, OSError, ValueError) as error:
+        if getattr(error, "code", None):  # it answered, if only with an error
+            yield Finding("hub", "ok", f"{constants.ENDPOINT} answers")
+            return
+        reason = getattr(error, "reason", error)
+        text = f"{constants.ENDPOINT} cannot be reached ({reason}); models cannot be downloaded"
+        yield Finding("hub", "note", text, "export HF_ENDPOINT=https://a-mirror, or connect to the network")
+
+
+def _pip(package: str) -> str:
+    return f"{sys.executable} -m pip install --force-reinstall {package}"
+
+
+def _print(finding: Finding) -> None:
+    mark = _MARKS[finding.status]
+    if use_colour() and sys.stdout.isatty():
+        mark = f"{_COLOURS[finding.status]}{mark}\x1b[0m"
+    print(f"{mark}  {finding.check:9}  {finding.text}")
+    if finding.repair and finding.status != "ok":
+        print(f"{'':19}repair: {finding.repair}", flush=True)
