@@ -117,7 +117,7 @@ def test_published_score_is_the_mean_over_everything():
 
 def test_archive_keeps_what_is_rare():
     """Of two alike neighbours the later goes first; the one unlike all others stays."""
-    each = random_state(0).num_bytes
+    each = Prototype(random_state(0), torch.zeros(1)).num_bytes
     archive = Archive(3 * each)
     gone = []
     for frame, look in ((0, 1), (3, 1), (6, 2), (9, 1), (12, 1)):
@@ -205,6 +205,41 @@ def test_incremental_scores_equal_scores_from_scratch():
     features = torch.stack([item.features for item in memory.archive.prototypes])
     scratch = score.rank(score.match(features, prompt)).tolist()
     assert list(latest.values()) == pytest.approx(scratch, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_scores_stay_with_their_frames_when_some_are_evicted(name):
+    """Rows of evicted prototypes leave the table: what is told over time equals scoring the archive from scratch."""
+    score = SCORES[name]()
+    room = 6 * Prototype(random_state(0), torch.zeros(200)).num_bytes
+    memory = NarrativeMemory(3, 3, score, archive_bytes=room)
+    cache = empty_cache(keep_prompt_queries=True)
+    prompt = random_prompt(1)
+    memory.switch_prompt(prompt)
+    told = {}
+    for chunk in range(20):
+        show(cache, memory, chunk)
+        told |= memory.recall(cache, prompt).scores
+    kept = [item.state.frame for item in memory.archive.prototypes]
+    assert len(kept) < 15, "the archive was too small for all"
+    features = torch.stack([item.features for item in memory.archive.prototypes])
+    scratch = score.rank(score.match(features, prompt)).tolist()
+    assert [told[frame] for frame in kept] == pytest.approx(scratch, rel=1e-4)
+    best = sorted((told[frame] for frame in kept), reverse=True)[:3]
+    assert sorted((told[frame] for frame in cache.bank_frames[0]), reverse=True) == best
+
+
+def test_only_news_is_told():
+    memory = NarrativeMemory(3, 3, SCORES["published"]())
+    cache = empty_cache()
+    prompt = random_prompt(1)
+    memory.switch_prompt(prompt)
+    told = []
+    for chunk in range(9):
+        memory.leave(cache, cache.leaving(range(3 * chunk, 3 * chunk + 3)))
+        told.append(sorted(memory.recall(cache, prompt).scores))
+        show(cache, memory, chunk)
+    assert told == [[], [], [], [], [3], [6], [9], [12], [15]]
 
 
 # Activation

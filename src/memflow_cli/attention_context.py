@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import torch
 from torch import Tensor
 
 Rotate = Callable[[Tensor, Sequence[int]], Tensor]
@@ -47,6 +48,11 @@ class FrameState:
     def num_bytes(self) -> int:
         parts = (self.keys, self.values, self.prompt_queries)
         return sum(part.numel() * part.element_size() for part in parts if part is not None)
+
+    def on_host(self) -> "FrameState":
+        """The same state in host memory, pinned where it comes from a GPU, so that it returns without waiting."""
+        queries = None if self.prompt_queries is None else _on_host(self.prompt_queries)
+        return FrameState(self.frame, _on_host(self.keys), _on_host(self.values), queries)
 
 
 class AttentionContext(Protocol):
@@ -88,3 +94,10 @@ class Activation(Protocol):
     def choose(self, query: Tensor, keys: Tensor) -> Tensor:
         """Pooled query [B, H, D] and pooled rotated keys [B, S, H, D] of S candidates -> indices [B, H, count]."""
         ...
+
+
+def _on_host(tensor: Tensor) -> Tensor:
+    if tensor.device.type == "cpu":
+        return tensor
+    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.device.type == "cuda")
+    return host.copy_(tensor)

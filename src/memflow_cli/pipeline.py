@@ -177,6 +177,7 @@ class _Walk:
     def enter(self, segment: SegmentPlan, prompt: PromptProjection) -> Remembered:
         """A new segment: the memory learns of its prompt, the window is run again under it, or emptied (a cut)."""
         self.memory.switch_prompt(prompt)
+        self.scores.clear()
         if segment.start_chunk == 0:
             return Remembered()
         if segment.transition == "cut":
@@ -203,8 +204,7 @@ class _Walk:
 
     def recall(self, prompt: PromptProjection) -> Recall:
         recall = self.memory.recall(self.cache, prompt)
-        if recall.scores:
-            self.scores = recall.scores
+        self.scores.update(recall.scores)
         return recall
 
     def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:

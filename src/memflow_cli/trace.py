@@ -48,7 +48,7 @@ class ChunkRecord:
     sink_use: tuple[float, ...] = ()  # one share for each frame of `sink`; empty: every head reads all of it
     candidates: dict[int, float] = field(
         default_factory=dict
-    )  # latent frame -> score; empty: nothing was retrieved anew
+    )  # latent frame -> score, where it is new or has changed since the segment began
     archived: tuple[int, ...] = ()
     evicted: tuple[int, ...] = ()
     layer_banks: tuple[tuple[int, ...], ...] = ()  # policy `official`: each layer's own bank

@@ -17,7 +17,10 @@ class Prototype:
 
     @property
     def num_bytes(self) -> int:
-        return self.state.num_bytes
+        """Of state and features; features that are a view of the state cost nothing more."""
+        parts = (self.state.keys, self.state.values, self.state.prompt_queries)
+        shared = any(part is not None and self.features.data_ptr() == part.data_ptr() for part in parts)
+        return self.state.num_bytes + (0 if shared else self.features.numel() * self.features.element_size())
 
 
 class Archive:

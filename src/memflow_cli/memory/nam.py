@@ -16,7 +16,7 @@ from memflow_cli.memory.archive import Archive, Prototype
 from memflow_cli.memory.policy import CacheNeeds, Recall, Remembered
 from memflow_cli.memory.scores import Score
 
-SCORE_BATCH = 64  # prototypes compared at a time, so that a long film's archive is never copied whole
+SCORE_BATCH_BYTES = 2**27  # of features compared at a time, so that a long film's archive is never copied whole
 
 
 class NarrativeMemory:
@@ -44,12 +44,15 @@ class NarrativeMemory:
         self._record_interval = record_interval
         self._prompt: PromptProjection | None = None
         self._made_under: dict[int, PromptProjection] = {}  # prototypes still in the window, and their prompt
-        self._matches: dict[int, Tensor] = {}  # prototype -> its match with the prompt at hand
         self._stale = False
+        # For the prompt at hand, a row for each prototype compared with it, in film order:
+        self._frames: list[int] = []
+        self._matches: Tensor | None = None  # [P, M]
+        self._told: Tensor = torch.empty(0)  # the scores [P] that recall() returned last
 
     def switch_prompt(self, prompt: PromptProjection) -> None:
         self._prompt = prompt
-        self._matches.clear()
+        self._frames, self._matches, self._told = [], None, torch.empty(0)
         self._stale = True
 
     def committed(self, cache: KVCache, chunk: int, first_frame: int) -> Remembered:
@@ -66,29 +69,47 @@ class NarrativeMemory:
             if prompt is None:
                 continue
             state = cache.read(frame)
+            features = self._score.features(state, prompt).to("cpu")
             archived.append(frame)
-            evicted += self.archive.add(Prototype(state, self._score.features(state, prompt)))
+            evicted += self.archive.add(Prototype(state.on_host(), features))
             self._stale = True
         for frame in evicted:
-            self._matches.pop(frame, None)
+            self._forget(frame)
         return Remembered(tuple(archived), tuple(evicted))
 
     def recall(self, cache: KVCache, prompt: PromptProjection) -> Recall:
         if not self._stale or not self.archive.prototypes or not self.needs.bank:
             return Recall()
         self._stale = False
-        scores = self._scores(prompt)
-        best = sorted(scores, key=scores.__getitem__, reverse=True)[: self.needs.bank]
-        cache.load_bank([item.state for item in self.archive.prototypes if item.state.frame in best])
-        return Recall(scores)
+        self._compare(prompt)
+        assert self._matches is not None, "an archive that is not empty has matches"
+        scores = self._score.rank(self._matches)
+        best = scores.topk(min(self.needs.bank, len(scores))).indices.sort().values.tolist()
+        cache.load_bank([self.archive.prototypes[row].state for row in best])
+        changed = torch.ones(len(scores), dtype=torch.bool)
+        changed[: len(self._told)] = scores[: len(self._told)] != self._told
+        self._told = scores
+        return Recall({self._frames[row]: scores[row].item() for row in changed.nonzero()[:, 0].tolist()})
 
-    def _scores(self, prompt: PromptProjection) -> dict[int, float]:
-        """Latent frame -> score, for the whole archive; only prototypes new to this prompt are compared with it."""
-        unseen = [item for item in self.archive.prototypes if item.state.frame not in self._matches]
-        for start in range(0, len(unseen), SCORE_BATCH):
-            batch = unseen[start : start + SCORE_BATCH]
-            matches = self._score.match(torch.stack([item.features for item in batch]), prompt)
-            self._matches.update((item.state.frame, match) for item, match in zip(batch, matches, strict=True))
-        frames = [item.state.frame for item in self.archive.prototypes]
-        ranks = self._score.rank(torch.stack([self._matches[frame] for frame in frames]))
-        return dict(zip(frames, ranks.tolist(), strict=True))
+    def _compare(self, prompt: PromptProjection) -> None:
+        """Match the prototypes that this prompt has not met yet, a bounded number of bytes at a time."""
+        unseen = self.archive.prototypes[len(self._frames) :]
+        if not unseen:
+            return
+        num_bytes = unseen[0].features.numel() * unseen[0].features.element_size()
+        length = max(1, SCORE_BATCH_BYTES // num_bytes)
+        parts = [] if self._matches is None else [self._matches]
+        for start in range(0, len(unseen), length):
+            features = torch.stack([item.features for item in unseen[start : start + length]])
+            parts.append(self._score.match(features.to(prompt.embeds.device), prompt).to("cpu"))
+        self._matches = torch.cat(parts)
+        self._frames += [item.state.frame for item in unseen]
+
+    def _forget(self, frame: int) -> None:
+        if frame not in self._frames:
+            return
+        assert self._matches is not None, "a frame that was compared has matches"
+        row = self._frames.index(frame)
+        del self._frames[row]
+        self._matches = torch.cat([self._matches[:row], self._matches[row + 1 :]])
+        self._told = torch.cat([self._told[:row], self._told[row + 1 :]])

@@ -21,7 +21,9 @@ class CacheNeeds:
 
 @dataclass(frozen=True)
 class Recall:
-    """What a retrieval found: `scores`, latent frame -> score, of every candidate that was ranked."""
+    """What a retrieval found: `scores`, latent frame -> score, of every candidate whose score is new or has changed since
+    the segment began. A film's candidates grow with its length; what is told of them does not.
+    """
 
     scores: dict[int, float] = field(default_factory=dict)
 
