@@ -106,7 +106,9 @@ def test_a_frame_that_is_not_there_is_a_sentence(tmp_path):
         read_frame(film, 45)
 
 
-@pytest.mark.parametrize("folder", ["with space", 'it\'s "quoted"', "ünï—日本", "%d 100%", "-dash", "a:b", "new\nline"])
+@pytest.mark.parametrize(
+    "folder", ["with space", 'it\'s "quoted"', "ünï—日本", "%d 100%", "-dash", "a:b", "new\nline", "#1?x=2&y"]
+)
 def test_odd_paths(tmp_path, folder):
     (tmp_path / folder).mkdir()
     film = write_film(tmp_path / folder, name=f"{folder}.mp4")

@@ -148,7 +148,7 @@ def stitch(parts: Sequence[Path], out: Path, fps: float, num_frames: int, metada
     listing.write_text("ffconcat version 1.0\n" + "".join(f"file {part.name}\n" for part in parts), "utf-8")
     tags.write_text(";FFMETADATA1\n" + "".join(f"{key}={_escape(text)}\n" for key, text in metadata.items()), "utf-8")
     command = [
-        *_FFMPEG_QUIET, "-f", "concat", "-safe", "1", "-i", _url(listing), "-f", "ffmetadata", "-i", _url(tags),
+        *_FFMPEG_QUIET, "-f", "concat", "-safe", "1", "-i", listing.name, "-f", "ffmetadata", "-i", _url(tags),
         "-map", "0:v:0", "-map_metadata", "1", "-c", "copy", "-fflags", "+bitexact",
         # The concat demuxer counts in microseconds; this puts every frame back on its exact tick.
         "-bsf:v", f"setts=ts=N*{ticks_a_frame}:duration={ticks_a_frame}:time_base=1/{ticks_a_second}",
@@ -156,7 +156,8 @@ def stitch(parts: Sequence[Path], out: Path, fps: float, num_frames: int, metada
     ]  # fmt: skip
     try:
         with tempfile.TemporaryFile() as stderr:
-            process = _start(command, stderr)
+            # From within the folder: the demuxer takes what surrounds a part's name for an address, # and ? included.
+            process = _start(command, stderr, folder=folder)
             if process.wait() != 0:
                 raise MemflowError(f"ffmpeg could not join the parts of {out}: {_last_words(stderr)}")
         joined = probe(unfinished)
@@ -292,10 +293,15 @@ def _ffmpeg() -> str:
 
 
 def _start(
-    arguments: Sequence[str], stderr: IO[bytes], stdin: int = subprocess.DEVNULL, stdout: int = subprocess.DEVNULL
+    arguments: Sequence[str],
+    stderr: IO[bytes],
+    stdin: int = subprocess.DEVNULL,
+    stdout: int = subprocess.DEVNULL,
+    folder: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C reaches memflow, which finishes the chunk and then ends the encoder properly.
-    return subprocess.Popen([_ffmpeg(), *arguments], stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True)
+    command = [_ffmpeg(), *arguments]
+    return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=folder, start_new_session=True)
 
 
 def _last_words(stderr: IO[bytes]) -> str:

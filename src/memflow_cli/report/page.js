@@ -22,6 +22,7 @@
     const total = Number(seconds.toFixed(digits)), minutes = Math.floor(total / 60);
     return `${minutes}:${(total - 60 * minutes).toFixed(digits).padStart(digits ? 3 + digits : 2, "0")}`;
   };
+  const short = (score) => String(Number(score.toPrecision(3)));
   const picture = (index, label) => {
     const image = make("img");
     image.decoding = "async";
@@ -56,7 +57,7 @@
     button.type = "button";
     button.title = segment.prompt.slice(0, 300);
     if (segment.own.length) frame.append(picture(segment.own[0].image, ""));
-    caption.append(make("span", "", String(index + 1)), make("span", "", clock(segment.start, 0)));
+    caption.append(make("b", "", String(index + 1)), make("span", "", clock(segment.start, 0)));
     button.append(frame, caption);
     button.addEventListener("click", () => select(index, true));
     item.append(button);
@@ -73,9 +74,9 @@
     current = index;
     const segment = segments[index], button = buttons[index];
     button.setAttribute("aria-current", "true");
-    const strip = button.closest("nav"), left = button.offsetLeft - strip.offsetLeft;
-    if (left < strip.scrollLeft + 20 || left + button.offsetWidth > strip.scrollLeft + strip.clientWidth - 20)
-      strip.scrollTo({ left: left - strip.clientWidth / 2 + button.offsetWidth / 2, behavior: "auto" });
+    const strip = button.closest("nav"), box = button.getBoundingClientRect(), frame = strip.getBoundingClientRect();
+    if (box.left < frame.left + 20 || box.right > frame.right - 20)
+      strip.scrollTo({ left: strip.scrollLeft + box.left - frame.left - (frame.width - box.width) / 2, behavior: "instant" });
     $("number").textContent = `Segment ${index + 1} of ${segments.length}`;
     $("times").textContent = `${clock(segment.start)} – ${clock(segment.end)}`;
     $("prompt").textContent = segment.prompt;
@@ -116,7 +117,7 @@
       const meter = make("span", "meter"), bar = make("span", "bar"), fill = make("i");
       fill.style.width = `${Math.round(item.use * 100)}%`;
       bar.append(fill);
-      meter.append(bar, make("span", "", `use ${Math.round(item.use * 100)} %  ·  score ${item.score}`));
+      meter.append(bar, make("span", "", `use ${Math.round(item.use * 100)} %  ·  score ${short(item.score)}`));
       text.append(line, meter);
       button.append(frame, text);
       button.addEventListener("click", () => {
@@ -147,7 +148,7 @@
       const at = x(latentSeconds(frame)), y = base - 8 - ((score - low) / span) * (base - top - 8), mark = recalled ? " is-recalled" : "";
       chart.append(svg("line", { class: `stem${mark}`, x1: at, x2: at, y1: base, y2: y }));
       const dot = svg("circle", { class: `dot${mark}`, cx: at, cy: y, r: recalled ? 4 : 3 });
-      dot.append(svg("title", {}, `${clock(latentSeconds(frame))}, score ${score}`));
+      dot.append(svg("title", {}, `${clock(latentSeconds(frame))}, score ${short(score)}`));
       chart.append(dot);
     }
     chart.append(svg("text", { x: 0, y: height - 4 }, "0:00"));
@@ -249,7 +250,7 @@
   function describe(at) {
     const { chunk, frame, nearest } = at, [first, length] = data.chunks.window[chunk];
     const now = `generating ${clock(chunkSeconds(chunk))}`;
-    if (nearest) return `${now}\nrecalls ${clock(latentSeconds(nearest[0]))}\nuse ${nearest[1]} %, score ${nearest[2]}`;
+    if (nearest) return `${now}\nrecalls ${clock(latentSeconds(nearest[0]))}\nuse ${nearest[1]} %, score ${short(nearest[2])}`;
     if (frame >= chunk * data.chunk) return frame < (chunk + 1) * data.chunk ? `${now}\nthe chunk itself` : `${now}\nnot made yet`;
     if (frame < data.chunks.sink[chunk]) return `${now}\nsees the sink`;
     if (length && frame >= first && frame < first + length) return `${now}\nsees its window`;

@@ -136,7 +136,7 @@ def _segment(memory: FilmMemory, segment: SegmentMemory, own: Sequence[int], ima
 def _facts(memory: FilmMemory) -> list[str]:
     plan = memory.plan
     facts = [
-        clock(plan.seconds),
+        clock(plan.seconds, 0 if plan.seconds >= 10 else 2),
         f"{len(plan.segments)} segments",
         f"{plan.num_chunks} chunks",
         memory.header.model,

@@ -1,5 +1,6 @@
 """Contact sheets and the memory map, drawn with Pillow and the font it brings along."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -17,6 +18,7 @@ SHEET_WIDTH = 1280
 GAP = 12
 MAP_WIDTH, MAP_HEIGHT = 1600, 1000
 MAX_PROMPT_LINES = 4
+OTHER_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msgothic.ttc")
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,8 @@ def draw_sheet(
     width = (SHEET_WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns
     height = max(8, round(width / aspect))
     text, heading = _font(17), _font(26)
-    prompt = _wrap(segment.plan.prompt, text, SHEET_WIDTH - 2 * MARGIN)
+    words, prompt_font = _font_for(segment.plan.prompt[:2000], 17)
+    prompt = _wrap(words, prompt_font, SHEET_WIDTH - 2 * MARGIN)
     row_height = height + 52
     rows = -(-len(recalled) // columns) if recalled else 0
     recalled_height = rows * row_height if rows else 40
@@ -54,11 +57,11 @@ def draw_sheet(
     y = MARGIN
     number = f"Segment {segment.plan.index + 1}"
     draw.text((MARGIN, y), number, INK, heading)
-    times = f"{clock(segment.start_seconds)} – {clock(segment.end_seconds)}"
+    times = f"{clock(segment.start_seconds)} to {clock(segment.end_seconds)}"
     draw.text((MARGIN + draw.textlength(number, heading) + 18, y + 8), times, MUTED, text)
     y += 42
     for line in prompt:
-        draw.text((MARGIN, y), line, INK, text)
+        draw.text((MARGIN, y), line, INK, prompt_font)
         y += 24
     y += 20
     _draw_row(sheet, draw, own, y, width, height, columns)
@@ -102,8 +105,8 @@ def draw_map(memory: FilmMemory) -> Image.Image:
     picture.paste(Image.fromarray(area), (left, top))
     draw = ImageDraw.Draw(picture)
     small, text = _font(15), _font(17)
-    title = _fit(plan.title, _font(26), MAP_WIDTH // 2)
-    draw.text((left, 24), title, INK, _font(26))
+    title, title_font = _font_for(plan.title[:400], 26)
+    draw.text((left, 24), _fit(title, title_font, MAP_WIDTH // 2), INK, title_font)
     _draw_key(draw, MAP_WIDTH - right, 34)
     for segment in plan.segments:
         x = left + round(segment.start_chunk / plan.num_chunks * width)
@@ -115,8 +118,8 @@ def draw_map(memory: FilmMemory) -> Image.Image:
         if room > 26:
             draw.text((x + 5, top - 24), str(segment.index + 1), MUTED, small)
         if room > 130:
-            label = _fit(segment.prompt, small, room - 42)
-            draw.text((x + 30, top - 24), label, INK, small)
+            label, label_font = _font_for(segment.prompt[:400], 15)
+            draw.text((x + 32, top - 24), _fit(label, label_font, room - 44), INK, label_font)
     draw.rectangle((left - 1, top - 1, left + width, top + height), outline=MUTED)
     for seconds in _ticks(plan.seconds):
         share = seconds / plan.seconds
@@ -191,9 +194,31 @@ def _font(size: int) -> ImageFont.FreeTypeFont:
     return font
 
 
+@cache
+def _fonts(size: int) -> list[ImageFont.FreeTypeFont]:
+    """Pillow's own font, which knows Latin letters, and what this machine has for all others."""
+    fonts = [_font(size)]
+    for name in OTHER_FONTS:
+        with contextlib.suppress(OSError):
+            fonts.append(ImageFont.truetype(name, size))
+    return fonts
+
+
+def _font_for(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
+    """The text and a font that can write it; letters that no font here knows become question marks."""
+    text = printable(text)
+    font = min(_fonts(size), key=lambda font: sum(not _knows(font, letter) for letter in set(text)))
+    return "".join(letter if _knows(font, letter) else "?" for letter in text), font
+
+
+@cache
+def _knows(font: ImageFont.FreeTypeFont, letter: str) -> bool:
+    return letter.isspace() or bytes(font.getmask(letter)) != bytes(font.getmask("\uffff"))
+
+
 def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     """At most MAX_PROMPT_LINES lines, the last one cut if there is more; the work does not grow with the text."""
-    words = printable(text[:2000]).split()
+    words = text.split()
     lines: list[str] = []
     line = ""
     for word in words:
@@ -207,19 +232,18 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     lines.append(line)
     if len(lines) > MAX_PROMPT_LINES:
         lines = lines[:MAX_PROMPT_LINES]
-        lines[-1] += " …"
+        lines[-1] += " ..."
     return [_fit(line, font, width) for line in lines]
 
 
 def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
-    text = printable(text[:400])
     if font.getlength(text) <= width:
         return text
     low, high = 0, len(text)
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if font.getlength(text[:middle] + "…") <= width else (low, middle - 1)
-    return text[:low].rstrip() + "…"
+        low, high = (middle, high) if font.getlength(text[:middle] + "...") <= width else (low, middle - 1)
+    return text[:low].rstrip() + "..."
 
 
 def printable(text: str) -> str:
