@@ -13,6 +13,9 @@ from memflow_cli.theatre.vocabulary import (
 )
 from training.world import Act, Beat, Puppet, Story
 
+ARTICLES_AGAIN = ("a", "the")  # before a known puppet that is described once more
+UNMENTIONED = 0.15  # how often a caption says nothing of a known puppet that only stands there
+
 
 def _pick(rng: np.random.Generator, choices) -> str:
     return choices[int(rng.integers(len(choices)))]
@@ -48,8 +51,15 @@ def captions(story: Story, rng: np.random.Generator, said_again: float = 0.2) ->
             phrases = []
             for puppet_index, act in beat.acts.items():
                 puppet, back = story.puppets[puppet_index], puppet_index in seen
+                others_act = any(other.verb != "stand" for other in beat.acts.values())
+                if back and act.verb == "stand" and others_act and not beat.cut and rng.random() < UNMENTIONED:
+                    continue
                 full = not back or rng.random() < said_again
-                name = describe(puppet, rng, "the" if back else "a") if full else f"the {puppet.species}"
+                name = (
+                    describe(puppet, rng, _pick(rng, ARTICLES_AGAIN) if back else "a")
+                    if full
+                    else f"the {puppet.species}"
+                )
                 phrases.append(f"{name} {_action(act, back, rng)}")
                 seen.add(puppet_index)
             line = f" {_pick(rng, JOINING)} ".join(phrases)

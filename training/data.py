@@ -21,9 +21,9 @@ from training.world import (
     Act,
     Beat,
     Story,
-    is_held_out,
     sample_puppets,
     sample_story,
+    shows_held_out,
     stage,
 )
 
@@ -38,13 +38,14 @@ class Picture:
     latent: int  # which latent frame of it is drawn, 0..2 mostly
 
 
-def sample_picture(seed: int) -> Picture:
-    """An opening scene and one of its latent frames."""
+def sample_picture(seed: int, held_out: bool = False) -> Picture:
+    """An opening scene and one of its latent frames; with held-out combinations never, or always."""
     rng = np.random.default_rng([seed, 99])
     count = int(rng.choice(3, p=(0.06, 0.66, 0.28)))
     setting = str(rng.choice(list(SETTINGS)))
+    count = max(count, 1) if held_out else count
     puppets = sample_puppets(rng, count)
-    while any(is_held_out(p.species, p.colour, setting) for p in puppets):
+    while shows_held_out(puppets, [setting]) != held_out:
         puppets = sample_puppets(rng, count)
     verbs = [str(rng.choice(("stand", "stand", "jump", "wave", "spin"))) for _ in puppets]
     acts = {index: Act(verb) for index, verb in enumerate(verbs)}
@@ -93,29 +94,29 @@ def visibility(story: Story) -> np.ndarray:
     return np.stack(rows) if rows else np.zeros((0, story.num_chunks), bool)
 
 
-def render_all(folder: Path, autoencoder_folder: Path, num_pictures: int, num_stories: int, processes: int = 2) -> None:
-    """Write `{pictures,stories}_{latents,masks}.npy`. Latents fp16 [rows, (F,) C, h, w], masks bool [rows, (F,) h, w]."""
+def render_rows(folder: Path, autoencoder_folder: Path, name: str, rows: int, processes: int = 2) -> None:
+    """Write `{name}_{latents,masks}.npy` for name "pictures" or "stories", unless they are there.
+
+    Latents are fp16 [rows, (F,) C, h, w], masks bool [rows, (F,) h, w].
+    """
+    done = folder / f"{name}.done"
+    if done.exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     channels = PatchAutoencoder.from_pretrained(autoencoder_folder).config.latent_channels
-    for name, shape, rows, job in (
-        ("pictures", (), num_pictures, _render_pictures),
-        ("stories", (STORY_CHUNKS * 3,), num_stories, _render_stories),
-    ):
-        done = folder / f"{name}.done"
-        if done.exists():
-            continue
-        for part, dtype, size in (("latents", np.float16, (channels, *GRID)), ("masks", np.bool_, GRID)):
-            np.lib.format.open_memmap(folder / f"{name}_{part}.npy", "w+", dtype, (rows, *shape, *size)).flush()
-        step = -(-rows // (processes * 8))
-        jobs = [(folder, autoencoder_folder, range(first, min(first + step, rows))) for first in range(0, rows, step)]
-        with get_context("fork").Pool(processes, initializer=_one_thread) as pool:
-            pool.starmap(job, jobs, chunksize=1)
-        done.touch()
+    frames, job = {"pictures": ((), _render_pictures), "stories": ((STORY_CHUNKS * 3,), _render_stories)}[name]
+    for part, dtype, size in (("latents", np.float16, (channels, *GRID)), ("masks", np.bool_, GRID)):
+        np.lib.format.open_memmap(folder / f"{name}_{part}.npy", "w+", dtype, (rows, *frames, *size)).flush()
+    step = -(-rows // (processes * 8))
+    jobs = [(folder, autoencoder_folder, range(first, min(first + step, rows))) for first in range(0, rows, step)]
+    with get_context("fork").Pool(processes, initializer=_one_thread) as pool:
+        pool.starmap(job, jobs, chunksize=1)
+    done.touch()
 
 
 @dataclass(frozen=True)
 class Latents:
-    """What `render_all` wrote, memory-mapped."""
+    """What `render_rows` wrote, memory-mapped."""
 
     latents: np.ndarray
     masks: np.ndarray

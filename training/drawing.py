@@ -5,7 +5,17 @@ from functools import cache, lru_cache
 import numpy as np
 
 from memflow_cli.theatre.vocabulary import SETTINGS
-from training.world import FRAMES_PER_LATENT, HEIGHT, WIDTH, Motion, Puppet, Story, stage
+from training.world import (
+    FRAMES_PER_CHUNK,
+    FRAMES_PER_LATENT,
+    HEIGHT,
+    LATENTS_PER_CHUNK,
+    WIDTH,
+    Motion,
+    Puppet,
+    Story,
+    stage,
+)
 
 PUPPET_HEIGHT = 0.6 * HEIGHT  # pixels of one puppet unit
 GROUND = 114  # pixel row of the puppets' feet
@@ -332,22 +342,23 @@ def backdrop(setting: str, index: int) -> np.ndarray:
 # -- stories
 
 
+def draw_frame(story: Story, motions: list[Motion], t: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel frame `t`: uint8 [HEIGHT, WIDTH, 3], and how far puppets cover each pixel, float32 [HEIGHT, WIDTH] in 0..1."""
+    beat = story.beats[story.beat_of_chunks()[t // FRAMES_PER_CHUNK]]
+    frame, mask = backdrop(beat.setting, beat.backdrop).copy(), np.zeros((HEIGHT, WIDTH), np.float32)
+    for puppet, motion in zip(story.puppets, motions, strict=True):
+        if not np.isnan(motion.x[t]):
+            _paste(frame, mask, puppet, motion, t)
+    return frame.round().astype(np.uint8), mask
+
+
 def render(story: Story, first_latent: int = 0, num_latents: int | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Frames uint8 [T, HEIGHT, WIDTH, 3] and puppet coverage float32 [T, HEIGHT, WIDTH] in 0..1."""
-    motions, beat_of_chunk = stage(story), story.beat_of_chunks()
-    total = story.num_chunks * 3
-    num_latents = total - first_latent if num_latents is None else num_latents
+    num_latents = story.num_chunks * LATENTS_PER_CHUNK - first_latent if num_latents is None else num_latents
     times = range(first_latent * FRAMES_PER_LATENT, (first_latent + num_latents) * FRAMES_PER_LATENT)
-    frames = np.empty((len(times), HEIGHT, WIDTH, 3), np.uint8)
-    masks = np.zeros((len(times), HEIGHT, WIDTH), np.float32)
-    for row, t in enumerate(times):
-        beat = story.beats[beat_of_chunk[t // (3 * FRAMES_PER_LATENT)]]
-        frame = backdrop(beat.setting, beat.backdrop).copy()
-        for puppet, motion in zip(story.puppets, motions, strict=True):
-            if not np.isnan(motion.x[t]):
-                _paste(frame, masks[row], puppet, motion, t)
-        frames[row] = frame.round()
-    return frames, masks
+    motions = stage(story)
+    frames, masks = zip(*(draw_frame(story, motions, t) for t in times), strict=True)
+    return np.stack(frames), np.stack(masks)
 
 
 def cell_masks(masks: np.ndarray, cell: int = 16) -> np.ndarray:

@@ -23,7 +23,7 @@ WARM_UP_STEPS = 50
 
 
 def theatre_config(**changes) -> WanConfig:
-    sizes = {"dim": 384, "ffn_dim": 1024, "num_heads": 6, "num_layers": 7, "patch_size": (1, 2, 2)} | changes
+    sizes = {"dim": 384, "ffn_dim": 1024, "num_heads": 6, "num_layers": 6, "patch_size": (1, 2, 2)} | changes
     return WanConfig(text_dim=128, text_len=TEXT_LENGTH, in_dim=192, out_dim=192, **sizes)
 
 

@@ -27,7 +27,7 @@ PROMPTS = (
     "A red robot wearing a yellow scarf waves in the snow.",
     "A yellow cat in a blue hat stands still in a city at night.",
     "A purple fox with a white scarf jumps in a forest.",
-    "A pink fox and a blue robot wave in a meadow.",
+    "A pink fox waves and a blue robot jumps in a meadow.",
     "A yellow rabbit stands still while an orange bird waits on a beach.",
     "A green bear with a red hat waits and a white cat waves in the snow.",
     "An empty forest.",

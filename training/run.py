@@ -15,7 +15,7 @@ from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from training import teacher_forcing
 from training.autoencoder import fit_basis, train_refiner
 from training.batches import Pictures, Stories
-from training.data import STORY_CHUNKS, Latents, render_all
+from training.data import STORY_CHUNKS, Latents, render_rows
 from training.export import export
 from training.learn import Learner, Options, theatre_config, train
 from training.text import TokenIds, train_tokenizer
@@ -76,12 +76,14 @@ def main() -> None:
     work, seconds = options.work, options.hours * 3600
     make_autoencoder(work)
     make_tokenizer(work)
-    render_all(work / "data", work / "autoencoder", options.pictures, options.stories, options.threads)
+    data = work / "data", work / "autoencoder"
     alone = options.stage is not None
     if options.stage in (None, "pictures"):
+        render_rows(*data, "pictures", options.pictures, options.threads)
         share = 1 if alone else PICTURES_SHARE
-        train_stage(work, "pictures", Options(share * seconds, pictures=192))
+        train_stage(work, "pictures", Options(share * seconds, pictures=144, hold=0.6, final_factor=0.2))
     if options.stage in (None, "stories"):
+        render_rows(*data, "stories", options.stories, options.threads)
         share = 1 if alone else STORIES_SHARE
         train_stage(work, "stories", Options(share * seconds, pictures=48, stories=3), before=work / "pictures.pt")
     if options.stage in (None, "refiner"):

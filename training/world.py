@@ -192,6 +192,8 @@ def _opening_acts(rng, cast: dict[int, str] | None, count: int) -> dict[int, Act
     if cast is None:
         chosen = rng.choice(3, p=(0.3, 0.35, 0.35))
         cast = () if chosen == 0 else (0,) if chosen == 1 else range(count)
+        if len(cast) == 1 and rng.random() < 0.4:
+            return {0: Act(str(rng.choice(("enter", "enter", "walk"))), _side(rng))}
     return {puppet: Act(str(rng.choice(("stand", "stand", "jump", "wave", "spin")))) for puppet in cast}
 
 
@@ -227,7 +229,7 @@ def _move(places: dict[int, str], puppet: int, act: Act, acts: dict[int, Act]) -
     elif act.verb == "enter":
         places[puppet] = act.side
     elif act.verb == "walk":
-        places[puppet] = "middle" if places[puppet] != "middle" else act.side
+        places[puppet] = "middle" if places.get(puppet, "middle") != "middle" else act.side
     elif not places.get(puppet):
         places[puppet] = "middle" if len(acts) == 1 else SIDES[sorted(acts).index(puppet)]
 
