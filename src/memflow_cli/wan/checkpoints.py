@@ -19,10 +19,12 @@ from memflow_cli.downloads import ModelFiles, locate
 from memflow_cli.errors import ModelError
 from memflow_cli.geometry import Geometry
 from memflow_cli.pipeline import Backbone, StreamingDecoder
+from memflow_cli.vram import TILE, Placement
 from memflow_cli.wan.config import WanConfig
 from memflow_cli.wan.lora import Lora, LoraUpdate, read_lora
 from memflow_cli.wan.model import WanModel
 from memflow_cli.wan.names import from_diffusers, is_lora, original_names
+from memflow_cli.wan.streaming import move_streamed
 from memflow_cli.wan.tensor_files import first_three, read_tensors, tally
 from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder
 from memflow_cli.wan.transformer import CausalWanTransformer
@@ -41,11 +43,13 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     loras: Sequence[Lora] = (),
     embeddings: Path | None = None,
+    placement: Placement | None = None,
 ) -> Backbone:
     """A model ready to make films.
 
     `loras`: users' own updates, besides the model's. `embeddings`: folder to keep the embeddings of a large text
-    encoder in. Raises ModelError: files missing (with the command that downloads them), broken, or not fitting.
+    encoder in. `placement`: what stays on the device, all of it unless given. Raises ModelError: files missing (with
+    the command that downloads them), broken, or not fitting.
     """
     device = torch.device(device)
     if entry.backbone is not None:
@@ -53,15 +57,19 @@ def load_model(
     files = locate(entry)
     config = transformer_config(entry, files)
     published = [Lora(files.lora)] if files.lora else []
-    transformer = load_transformer(files.transformer, config, [*published, *loras], device, dtype)
-    text_encoder = make_text_encoder(files, config.text_len, device, embeddings)
+    streams = placement is not None and placement.resident_blocks is not None
+    transformer = load_transformer(files.transformer, config, [*published, *loras], "cpu" if streams else device, dtype)
+    if placement is not None and streams:
+        move_streamed(transformer, placement.resident_blocks, device)
+    text_device = device if placement is None or placement.text_encoder_on_card else torch.device("cpu")
+    text_encoder = make_text_encoder(files, config.text_len, text_device, embeddings)
     return WanModel(
         transformer,
         entry.geometry,
         entry.sampling,
         entry.positions,
         encode_prompts=text_encoder.encode,
-        make_decoder=make_decoder_factory(files.vae, device, dtype),
+        make_decoder=make_decoder_factory(files.vae, device, dtype, placement is not None and placement.tile_decoder),
         release_text=text_encoder.release,
     )
 
@@ -110,8 +118,13 @@ def make_text_encoder(files: ModelFiles, text_len: int, device: torch.device, em
     return TextEncoder(files.text_encoder, files.tokenizer, text_len, device, dtype, stays=small, cache=cache)
 
 
-def make_decoder_factory(folder: Path, device: torch.device, dtype: torch.dtype) -> Callable[[], StreamingDecoder]:
-    """The autoencoder that vae/config.json names, loaded once; each film gets its own decoder."""
+def make_decoder_factory(
+    folder: Path, device: torch.device, dtype: torch.dtype, tiled: bool = False
+) -> Callable[[], StreamingDecoder]:
+    """The autoencoder that vae/config.json names, loaded once; each film gets its own decoder.
+
+    `tiled`: where the decoder knows tiles, it works in them and leaves their state on the host.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     name = config.get("_class_name")
     if name == "PatchAutoencoder":
@@ -122,7 +135,7 @@ def make_decoder_factory(folder: Path, device: torch.device, dtype: torch.dtype)
     if name == "AutoencoderKLWan":
         from diffusers import AutoencoderKLWan  # here: seconds to import, and theatre does without
 
-        from memflow_cli.wan.vae import WanDecoder
+        from memflow_cli.wan.vae import Tiling, WanDecoder
 
         with torch.device("meta"):
             vae = AutoencoderKLWan.from_config(config)
@@ -130,7 +143,8 @@ def make_decoder_factory(folder: Path, device: torch.device, dtype: torch.dtype)
         _check_fit(folder, weights, {key: tensor.shape for key, tensor in vae.state_dict().items()})
         vae.load_state_dict({key: tensor.to(device, dtype) for key, tensor in weights.items()}, assign=True)
         vae.eval().requires_grad_(False)
-        return lambda: WanDecoder(vae)
+        tiling = Tiling(size=TILE, stride=TILE * 3 // 4, state_on_host=True) if tiled else None
+        return lambda: WanDecoder(vae, tiling)
     raise ModelError(f"{folder / 'config.json'} names the unknown autoencoder {name!r}")
 
 

@@ -20,10 +20,14 @@ FeatureCache = list[Any]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Decode in overlapping squares to save memory: their side and their distance, in pixels."""
+    """Decode in overlapping squares to save memory: their side and their distance, in pixels.
+
+    `state_on_host`: each tile's features wait in host memory for the tile's next turn.
+    """
 
     size: int = 256
     stride: int = 192
+    state_on_host: bool = False
 
 
 @dataclass
@@ -94,7 +98,10 @@ class WanDecoder:
         cache = self._state.caches.setdefault(tile, [None] * self._num_slots)
         z = self._vae.post_quant_conv(z)
         is_first = self._state.num_latent_frames == 0
-        return self._vae.decoder(z, feat_cache=cache, feat_idx=[0], first_chunk=is_first)
+        pixels = self._vae.decoder(z, feat_cache=cache, feat_idx=[0], first_chunk=is_first)
+        if self._tiling is not None and self._tiling.state_on_host:
+            cache[:] = [slot.cpu() if isinstance(slot, Tensor) else slot for slot in cache]
+        return pixels
 
     def _is_tiled(self, z: Tensor) -> bool:
         if self._tiling is None:
