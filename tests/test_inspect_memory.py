@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_model import make, story, tiny_backbone, tiny_entry
 
 from memflow_cli.cli.app import run
 from memflow_cli.film import make_film
@@ -19,6 +18,7 @@ from memflow_cli.report.pictures import clock
 from memflow_cli.storyboard import MemoryOptions, Segment
 from memflow_cli.trace import Recalled, TraceWriter, read_trace
 from memflow_cli.video import PartWriter, read_frame, read_frames, stitch
+from tiny_model import make, story, tiny_backbone, tiny_entry
 
 CODEC_ERROR = 25  # mean difference that H.264 may make on these pictures, random as they are
 

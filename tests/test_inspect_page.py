@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from browser import Page, find_chromium
-from tiny_model import make, story
 
+from browser import Page, find_chromium
 from memflow_cli.report import inspect, write_report
+from tiny_model import make, story
 
 CHROMIUM = find_chromium()
 pytestmark = pytest.mark.skipif(

@@ -46,9 +46,8 @@ class ChunkRecord:
     window: tuple[int, ...] = ()  # without the chunk itself
     bank: tuple[Recalled, ...] = ()
     sink_use: tuple[float, ...] = ()  # one share for each frame of `sink`; empty: every head reads all of it
-    candidates: dict[int, float] = field(
-        default_factory=dict
-    )  # latent frame -> score, where it is new or has changed since the segment began
+    # latent frame -> score, where it is new or has changed since the segment began
+    candidates: dict[int, float] = field(default_factory=dict)
     archived: tuple[int, ...] = ()
     evicted: tuple[int, ...] = ()
     layer_banks: tuple[tuple[int, ...], ...] = ()  # policy `official`: each layer's own bank

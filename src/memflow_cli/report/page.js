@@ -134,7 +134,7 @@
     const offers = segment.candidates, box = $("offer");
     box.replaceChildren();
     $("offer-hint").textContent = offers.length ?
-      `${segment.numCandidates} remembered frames were scored against the prompt; ` +
+      `${segment.numCandidates} remembered frames were scored against this prompt; ` +
       (offers.length < segment.numCandidates ? `the best ${offers.length}, where they lie in the film.` : "where they lie in the film.") :
       "No frame was scored for this segment.";
     if (!offers.length) return;

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from memflow_cli.geometry import FilmPlan, SegmentPlan
 from memflow_cli.trace import ChunkRecord, MemoryTrace, Recalled, TraceHeader
 
-BEST_CANDIDATES = 24  # of a segment's first retrieval, kept for show
+BEST_CANDIDATES = 24  # of all that were scored for a segment, kept for show
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SegmentMemory:
-    """`recalled`: most used first. `candidates`: the best of the first retrieval, best first; `num_candidates`: of all."""
+    """`recalled`: most used first. `candidates`: the best of all frames scored for it, best first; `num_candidates`: how many."""
 
     plan: SegmentPlan
     start_seconds: float
@@ -83,8 +83,7 @@ class _SegmentSum:
         self.score: dict[int, float] = {}
         self.count: dict[int, int] = {}
         self.sink_use: list[float] = []
-        self.candidates: list[tuple[float, int]] = []
-        self.num_candidates = 0
+        self.candidates: dict[int, float] = {}  # the latest score of each
 
     def add(self, record: ChunkRecord) -> None:
         self.num_chunks += 1
@@ -94,10 +93,7 @@ class _SegmentSum:
             self.count[item.frame] = self.count.get(item.frame, 0) + 1
         if record.sink_use:
             self.sink_use.append(sum(record.sink_use) / len(record.sink_use))
-        if record.candidates and not self.candidates:
-            scored = ((score, frame) for frame, score in record.candidates.items())
-            self.candidates = heapq.nlargest(BEST_CANDIDATES, scored)
-            self.num_candidates = len(record.candidates)
+        self.candidates |= record.candidates
 
     def finish(self, plan: FilmPlan, segment: SegmentPlan) -> SegmentMemory:
         recalled = [
@@ -113,9 +109,9 @@ class _SegmentSum:
             for frame, use in self.use.items()
         ]
         recalled.sort(key=lambda item: (-item.use, -item.score, item.frame))
+        best = heapq.nlargest(BEST_CANDIDATES, ((score, frame) for frame, score in self.candidates.items()))
         candidates = tuple(
-            Candidate(frame, plan.latent_frame_seconds(frame), score, frame in self.use)
-            for score, frame in self.candidates
+            Candidate(frame, plan.latent_frame_seconds(frame), score, frame in self.use) for score, frame in best
         )
         return SegmentMemory(
             plan=segment,
@@ -123,7 +119,7 @@ class _SegmentSum:
             end_seconds=(segment.start_frame + segment.num_frames) / plan.fps,
             recalled=tuple(recalled),
             candidates=candidates,
-            num_candidates=self.num_candidates,
+            num_candidates=len(self.candidates),
             sink_use=sum(self.sink_use) / len(self.sink_use) if self.sink_use else None,
         )
 
