@@ -95,6 +95,8 @@ def export(work: Path, checkpoint: Path, target: Path, steps: tuple[int, ...] = 
     PatchAutoencoder.from_pretrained(work / "autoencoder").save_pretrained(target / "vae")
     _write_json(target / "scheduler" / "scheduler_config.json", describe_sampling(steps))
     _write_json(target / "model_index.json", describe_model())
+    for path in target.rglob("*.safetensors"):
+        path.chmod(0o644)  # safetensors writes for the owner only
 
 
 def main() -> None:
