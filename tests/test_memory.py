@@ -7,7 +7,7 @@ from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.errors import UsageError
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.activation import TopFrames
-from memflow_cli.memory.archive import Archive, Prototype
+from memflow_cli.memory.archive import Archive
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.official import published_score
 from memflow_cli.memory.policies import make_policy
@@ -117,11 +117,11 @@ def test_published_score_is_the_mean_over_everything():
 
 def test_archive_keeps_what_is_rare():
     """Of two alike neighbours the later goes first; the one unlike all others stays."""
-    each = Prototype(random_state(0), torch.zeros(1)).num_bytes
+    each = random_state(0).num_bytes + torch.zeros(1).element_size()
     archive = Archive(3 * each)
     gone = []
     for frame, look in ((0, 1), (3, 1), (6, 2), (9, 1), (12, 1)):
-        gone += archive.add(Prototype(random_state(frame, seed=look), torch.zeros(1)))
+        gone += archive.add(random_state(frame, seed=look), torch.zeros(1))
     assert gone == [3, 12]
     assert [item.state.frame for item in archive.prototypes] == [0, 6, 9]
 
@@ -129,8 +129,30 @@ def test_archive_keeps_what_is_rare():
 def test_archive_within_its_budget_forgets_nothing():
     archive = Archive(2**30)
     for frame in range(50):
-        assert archive.add(Prototype(random_state(frame), torch.zeros(1))) == ()
+        assert archive.add(random_state(frame), torch.zeros(1)) == ()
     assert len(archive.prototypes) == 50
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("parts", [2, 3])
+def test_archive_in_a_file_gives_back_what_it_took(tmp_path, dtype, parts):
+    """Bit for bit, also where a forgotten state's place was used again; and the file is gone with its process."""
+
+    def state(frame):
+        whole = random_state(frame)
+        return FrameState(frame, *(part.to(dtype) for part in (whole.keys, whole.values, whole.prompt_queries)[:parts]))
+
+    room = 5 * (state(0).num_bytes + 4)
+    in_file, in_memory = Archive(room, tmp_path), Archive(room)
+    for frame in range(20):
+        assert in_file.add(state(frame), torch.zeros(1)) == in_memory.add(state(frame), torch.zeros(1))
+    for stored, kept in zip(in_file.prototypes, in_memory.prototypes, strict=True):
+        read, expected = stored.state.load(), kept.state.load()
+        assert read.frame == expected.frame
+        assert torch.equal(read.keys, expected.keys) and torch.equal(read.values, expected.values)
+        assert (read.prompt_queries is None) == (parts == 2)
+        assert parts == 2 or torch.equal(read.prompt_queries, expected.prompt_queries)
+    assert not list(tmp_path.iterdir())
 
 
 # Narrative memory
@@ -211,7 +233,7 @@ def test_incremental_scores_equal_scores_from_scratch():
 def test_scores_stay_with_their_frames_when_some_are_evicted(name):
     """Rows of evicted prototypes leave the table: what is told over time equals scoring the archive from scratch."""
     score = SCORES[name]()
-    room = 6 * Prototype(random_state(0), torch.zeros(200)).num_bytes
+    room = 6 * (random_state(0).num_bytes + 800)
     memory = NarrativeMemory(3, 3, score, archive_bytes=room)
     cache = empty_cache(keep_prompt_queries=True)
     prompt = random_prompt(1)

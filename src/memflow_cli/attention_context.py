@@ -49,10 +49,23 @@ class FrameState:
         parts = (self.keys, self.values, self.prompt_queries)
         return sum(part.numel() * part.element_size() for part in parts if part is not None)
 
+    def load(self) -> "FrameState":
+        """The state itself; a stored one (memory/archive.py) is read back here."""
+        return self
+
     def on_host(self) -> "FrameState":
         """The same state in host memory, pinned where it comes from a GPU, so that it returns without waiting."""
         queries = None if self.prompt_queries is None else _on_host(self.prompt_queries)
         return FrameState(self.frame, _on_host(self.keys), _on_host(self.values), queries)
+
+
+class StoredFrame(Protocol):
+    """A frame's state, wherever it is kept."""
+
+    @property
+    def frame(self) -> int: ...
+
+    def load(self) -> FrameState: ...
 
 
 class AttentionContext(Protocol):

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from memflow_cli.attention_context import Activation, FrameState, PositionMode, Rotate
+from memflow_cli.attention_context import Activation, FrameState, PositionMode, Rotate, StoredFrame
 
 
 @dataclass(frozen=True)
@@ -200,12 +200,15 @@ class KVCache:
         self._rotated[layer, :, slot] = self._rotate(self._keys[layer, :, slot : slot + 1], [position])[:, 0]
         self.bank_frames[layer][index : index + 1] = [state.frame]
 
-    def load_bank(self, states: Sequence[FrameState]) -> None:
+    def load_bank(self, states: Sequence[StoredFrame]) -> None:
         """Fill every layer's bank with `states`, in this order; slots that hold the right frame already are left alone."""
-        for layer, held in enumerate(self.bank_frames):
-            for index, state in enumerate(states):
-                if held[index : index + 1] != [state.frame]:
+        for index, stored in enumerate(states):
+            stale = [layer for layer, held in enumerate(self.bank_frames) if held[index : index + 1] != [stored.frame]]
+            if stale:
+                state = stored.load()
+                for layer in stale:
                     self.write_bank(layer, index, state)
+        for held in self.bank_frames:
             del held[len(states) :]
 
     def keep_in_bank(self, layer: int, indices: Sequence[int]) -> None:

@@ -73,6 +73,9 @@ def generate(
             "--max-time", metavar="TIME", help="Stop after this long (90s, 2h); the same command goes on later."
         ),
     ] = None,
+    inspect: Annotated[
+        bool, typer.Option("--inspect", help="Write what the film remembered beside it (see inspect-memory).")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, make nothing.")] = False,
     progress: Annotated[
         str, typer.Option(metavar="|".join(KINDS), help="What is told on stderr while films are made.")
@@ -122,6 +125,9 @@ def generate(
                     batch.skipped(story, film)
                 else:
                     batch.made(job, film, maker.make(job, film))
+                    if inspect:
+                        tell.stage("writing what it remembered")
+                        _write_report(film)
             except MemflowError as error:
                 batch.failed(story.path, film, error)
                 if isinstance(error, Interrupted | TimeLimitReached):
@@ -144,6 +150,14 @@ def _prepare(story: Story, film: Path, overwrite: bool, no_overwrite: bool) -> S
     raise UsageError(
         f"{film} exists and is another film than this would be", hint="-y replaces it, -n leaves it as it is"
     )
+
+
+def _write_report(film: Path) -> None:
+    from memflow_cli import report
+
+    folder = film.with_name(f"{film.stem}.inspect")
+    report.write_report(report.inspect(film), folder)
+    note(f"open {folder / 'index.html'} to see what it remembered")
 
 
 class _Maker:

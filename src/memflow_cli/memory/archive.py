@@ -1,45 +1,47 @@
-"""The archive: the prototypes of the whole film so far, within a byte budget."""
+"""The archive: the prototypes of the whole film so far, within a byte budget, in memory or in a file."""
 
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memflow_cli.attention_context import FrameState
+from memflow_cli.attention_context import FrameState, StoredFrame
 
 
 @dataclass(frozen=True)
 class Prototype:
     """A remembered latent frame, and what the retrieval score keeps of it."""
 
-    state: FrameState
+    state: StoredFrame
     features: Tensor
-
-    @property
-    def num_bytes(self) -> int:
-        """Of state and features; features that are a view of the state cost nothing more."""
-        parts = (self.state.keys, self.state.values, self.state.prompt_queries)
-        shared = any(part is not None and self.features.data_ptr() == part.data_ptr() for part in parts)
-        return self.state.num_bytes + (0 if shared else self.features.numel() * self.features.element_size())
 
 
 class Archive:
-    """Prototypes in film order. When full, the one most like its neighbour in time goes first: what is rare stays."""
+    """Prototypes in film order. When full, the one most like its neighbour in time goes first: what is rare stays.
 
-    def __init__(self, num_bytes: int) -> None:
+    `folder`: keep the states in a nameless file there, and only what retrieval compares in memory.
+    """
+
+    def __init__(self, num_bytes: int, folder: Path | None = None) -> None:
         self.prototypes: list[Prototype] = []
+        self._file = None if folder is None else StateFile(folder)
         self._budget = num_bytes
         self._used = 0
+        self._sizes: list[int] = []
         self._pooled: list[Tensor] = []
         self._likeness: list[float] = []  # of each prototype to the one before it
 
-    def add(self, prototype: Prototype) -> tuple[int, ...]:
-        """Archive a prototype later than all others. Returns the latent frames that had to go for it."""
-        pooled = prototype.state.keys.float().mean(dim=2).flatten()  # [L * B * H * D]
+    def add(self, state: FrameState, features: Tensor) -> tuple[int, ...]:
+        """Archive a frame later than all others. Returns the latent frames that had to go for it."""
+        pooled = state.keys.float().mean(dim=2).flatten()  # [L * B * H * D]
         self._likeness.append(_cosine(self._pooled[-1], pooled) if self._pooled else -1.0)
         self._pooled.append(pooled)
-        self.prototypes.append(prototype)
-        self._used += prototype.num_bytes
+        self._sizes.append(_num_bytes(state, features))
+        self._used += self._sizes[-1]
+        self.prototypes.append(Prototype(self._file.store(state) if self._file else state, features))
         evicted = []
         while self._used > self._budget and len(self.prototypes) > 1:
             evicted.append(self._evict(max(range(1, len(self._likeness)), key=self._likeness.__getitem__)))
@@ -49,10 +51,69 @@ class Archive:
         gone = self.prototypes.pop(index)
         self._pooled.pop(index)
         self._likeness.pop(index)
-        self._used -= gone.num_bytes
+        self._used -= self._sizes.pop(index)
+        if isinstance(gone.state, StateInFile):
+            gone.state.forget()
         if index < len(self.prototypes):
             self._likeness[index] = _cosine(self._pooled[index - 1], self._pooled[index])
         return gone.state.frame
+
+
+class StateFile:
+    """States of equal shape in a file that has no name and goes with the process. A forgotten state's place is used again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the archive
+        self._free: list[int] = []
+        self._end = 0
+
+    def store(self, state: FrameState) -> "StateInFile":
+        parts = [part for part in (state.keys, state.values, state.prompt_queries) if part is not None]
+        content = b"".join(part.contiguous().view(torch.uint8).numpy().tobytes() for part in parts)
+        place = self._free.pop() if self._free else self._end
+        self._end = max(self._end, place + len(content))
+        self._file.seek(place)
+        written = 0
+        while written < len(content):
+            written += self._file.write(memoryview(content)[written:])
+        return StateInFile(state.frame, self, place, state.keys.shape, state.keys.dtype, len(parts))
+
+    def read(self, place: int, num_bytes: int) -> bytearray:
+        content = bytearray(num_bytes)
+        self._file.seek(place)
+        count = self._file.readinto(content)
+        assert count == num_bytes, f"{count} of {num_bytes} bytes of a remembered frame came back"
+        return content
+
+    def release(self, place: int) -> None:
+        self._free.append(place)
+
+
+@dataclass(frozen=True)
+class StateInFile:
+    """A `FrameState` that lies in a file: `num_parts` tensors of one shape and dtype, one after the other."""
+
+    frame: int
+    file: StateFile
+    place: int
+    shape: torch.Size
+    dtype: torch.dtype
+    num_parts: int
+
+    def load(self) -> FrameState:
+        num_bytes = self.num_parts * self.shape.numel() * self.dtype.itemsize
+        whole = torch.frombuffer(self.file.read(self.place, num_bytes), dtype=self.dtype)
+        return FrameState(self.frame, *whole.view(self.num_parts, *self.shape).unbind())
+
+    def forget(self) -> None:
+        self.file.release(self.place)
+
+
+def _num_bytes(state: FrameState, features: Tensor) -> int:
+    """Of state and features; features that are a view of the state cost nothing more."""
+    parts = (state.keys, state.values, state.prompt_queries)
+    shared = any(part is not None and features.data_ptr() == part.data_ptr() for part in parts)
+    return state.num_bytes + (0 if shared else features.numel() * features.element_size())
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:

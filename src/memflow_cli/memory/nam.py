@@ -5,6 +5,7 @@ never holds one frame twice, padding does not vote, and one choice serves all la
 """
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from memflow_cli.attention_context import PromptProjection
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
-from memflow_cli.memory.archive import Archive, Prototype
+from memflow_cli.memory.archive import Archive
 from memflow_cli.memory.policy import CacheNeeds, Recall, Remembered
 from memflow_cli.memory.scores import Score
 
@@ -34,12 +35,13 @@ class NarrativeMemory:
         activate: int | None = None,
         record_interval: int = 1,
         archive_bytes: int = 8 * 2**30,
+        archive_folder: Path | None = None,
     ) -> None:
         activation = TopFrames(activate) if activate else None
         self.needs = CacheNeeds(
             sink=sink, bank=bank, activation=activation, keep_prompt_queries=score.needs_prompt_queries
         )
-        self.archive = Archive(archive_bytes)
+        self.archive = Archive(archive_bytes, archive_folder)
         self._score = score
         self._record_interval = record_interval
         self._prompt: PromptProjection | None = None
@@ -71,7 +73,7 @@ class NarrativeMemory:
             state = cache.read(frame)
             features = self._score.features(state, prompt).to("cpu")
             archived.append(frame)
-            evicted += self.archive.add(Prototype(state.on_host(), features))
+            evicted += self.archive.add(state.on_host(), features)
             self._stale = True
         for frame in evicted:
             self._forget(frame)

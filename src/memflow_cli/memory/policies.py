@@ -1,5 +1,7 @@
 """From memory options to a policy: the one place that knows all of them by name."""
 
+from pathlib import Path
+
 from memflow_cli.errors import UsageError
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.nam import NarrativeMemory
@@ -12,8 +14,11 @@ OFFICIAL_RECORD_INTERVAL = 3
 DEFAULT_SCORE = "prompt"
 
 
-def make_policy(options: MemoryOptions, geometry: Geometry) -> MemoryPolicy:
-    """The policy that `options` name. Raises UsageError for a name that is none."""
+def make_policy(options: MemoryOptions, geometry: Geometry, archive_folder: Path | None = None) -> MemoryPolicy:
+    """The policy that `options` name. Raises UsageError for a name that is none.
+
+    `archive_folder`: where to keep what is remembered in a file; None keeps it in the host's memory.
+    """
     sink = geometry.sink
     if options.policy == "window":
         return NoMemory(sink=0)
@@ -33,5 +38,6 @@ def make_policy(options: MemoryOptions, geometry: Geometry) -> MemoryPolicy:
             options.activate,
             options.record_interval or 1,
             options.archive_bytes,
+            archive_folder,
         )
     raise UsageError(f"memory policy {options.policy!r} is none of window, sink, official, nam")
