@@ -15,7 +15,6 @@ import torch
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.catalog import find_model
 from memflow_cli.kv_cache import CacheShape, KVCache
-from memflow_cli.memory.archive import Prototype
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.scores import SCORES
 
@@ -56,7 +55,7 @@ def time_score(name: str, num_prototypes: int, repeats: int) -> dict[str, float]
         frame = 3 * (len(memory.archive.prototypes) + 1)
         keys = numbers[frame % len(numbers)]
         state = FrameState(frame, keys, keys, keys)
-        memory.archive.add(Prototype(state, score.features(state, made_under)))
+        memory.archive.add(state, score.features(state, made_under))
         memory._stale = True  # as leave() says it, for a frame that came through the cache
 
     for _ in range(num_prototypes - repeats):
