@@ -1,5 +1,6 @@
 """The command line around generate: help, plan, init, versions, endings."""
 
+import contextlib
 import json
 import os
 import resource
@@ -174,3 +175,21 @@ def test_a_signal_finishes_the_chunk_keeps_the_run_and_says_how_to_go_on(story, 
     assert b"The same command goes on from there" in err
     assert b"Traceback" not in err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4.run", "story.yaml"]
+
+
+def test_the_result_goes_to_stdout_while_the_live_view_holds_the_terminal(story, tmp_path):
+    """`film=$(memflow generate ...)` in a terminal was empty: rich's live view took stdout along to stderr."""
+    terminal, stderr = os.openpty()
+    command = [*MEMFLOW, "generate", str(story), "-o", str(tmp_path / "film.mp4")]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm", "COLUMNS": "200"}
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, env=environment)
+    os.close(stderr)
+    seen = b""
+    with contextlib.suppress(OSError):  # how a terminal says that its last writer has left
+        while content := os.read(terminal, 65536):
+            seen += content
+    out, _ = process.communicate(timeout=60)
+    os.close(terminal)
+    assert out.decode() == f"{tmp_path / 'film.mp4'}\n"
+    assert b"recalls" in seen
+    assert b"film.mp4" not in seen

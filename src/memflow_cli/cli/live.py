@@ -34,7 +34,14 @@ class LiveProgress:
         )
         self._status = Text("")
         self._memory = Text("", style="cyan", overflow="ellipsis", no_wrap=True)
-        self._live = Live(Group(self._bars, self._memory, self._status), console=self._console, refresh_per_second=8)
+        # Results printed to a terminal are moved above the bars; to a pipe or file they must go as they are.
+        self._live = Live(
+            Group(self._bars, self._memory, self._status),
+            console=self._console,
+            refresh_per_second=8,
+            transient=True,
+            redirect_stdout=sys.stdout.isatty(),
+        )
         self._film: TaskID | None = None
         self._segment: TaskID | None = None
         self._shown_segment = -1
