@@ -39,6 +39,17 @@ def test_rows_after_the_prompt_are_zero_and_the_rest_is_the_models_output(files)
     assert (embeds[0, 4:] == 0).all() and (embeds[0, :4].abs().amax(-1) > 0).all()
 
 
+def test_a_long_prompt_meets_every_distance_as_in_transformers(files):
+    """Distances beyond 128 tokens share a bucket; those before get ever coarser ones."""
+    text = " ".join(WORDS[3:] * 40)
+    embeds = TextEncoder(files / "text_encoder", files / "tokenizer", 400, CPU, torch.float32).encode([text])
+    tokens = PreTrainedTokenizerFast.from_pretrained(files / "tokenizer")(text, return_tensors="pt").input_ids
+    assert tokens.shape[1] == 321
+    with torch.no_grad():
+        expected = UMT5EncoderModel.from_pretrained(files / "text_encoder")(tokens).last_hidden_state
+    torch.testing.assert_close(embeds[:, :321], expected, atol=1e-5, rtol=1e-5)
+
+
 def test_a_prompts_embedding_does_not_depend_on_the_others(files):
     one = encoder(files)
     assert torch.equal(one.encode(["a red fox"])[0], one.encode(["the snow", "a red fox", "the snow"])[1])
@@ -84,7 +95,7 @@ def test_truncated_encoder_is_a_sentence(files, tmp_path):
     save_encoder(tmp_path)
     weights = tmp_path / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(ModelError, match="cannot read the text encoder"):
+    with pytest.raises(ModelError, match="cut off"):
         TextEncoder(tmp_path, files / "tokenizer", 8, CPU, torch.float32).encode(["a red fox"])
 
 

@@ -116,6 +116,8 @@ class ToyBackbone(nn.Module):
 class ToyDecoder:
     """Implements `memflow_cli.pipeline.StreamingDecoder`: every pixel of a latent is a square, shown twice."""
 
+    past = 0  # a frame depends on no latent frame but its own
+
     def reset(self) -> None:
         """There is no state."""
 

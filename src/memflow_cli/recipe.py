@@ -9,6 +9,7 @@ from typing import Any
 from memflow_cli import __version__
 from memflow_cli.catalog import ModelEntry
 from memflow_cli.geometry import FilmPlan, plan_film
+from memflow_cli.picture import picture_identity
 from memflow_cli.storyboard import Storyboard
 
 MAX_RECIPE_BYTES = 256 * 2**20
@@ -95,7 +96,7 @@ def make_recipe(storyboard: Storyboard, entry: ModelEntry, **run: str) -> tuple[
             "num_chunks": segment.num_chunks,
             "seed": segment.seed,
             "transition": segment.transition,
-            "image": source.image,
+            "image": picture_identity(source.image),
         }
         for segment, source in zip(plan.segments, storyboard.segments, strict=True)
     ]

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -23,9 +23,9 @@ from memflow_cli.vram import TILE, Placement
 from memflow_cli.wan.config import WanConfig
 from memflow_cli.wan.lora import Lora, LoraUpdate, read_lora
 from memflow_cli.wan.model import WanModel
-from memflow_cli.wan.names import from_diffusers, is_lora, original_names
+from memflow_cli.wan.names import is_lora, original_names
 from memflow_cli.wan.streaming import move_streamed
-from memflow_cli.wan.tensor_files import first_three, read_tensors, tally
+from memflow_cli.wan.tensor_files import check_fit, first_three, likely_cause, read_tensors
 from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder
 from memflow_cli.wan.transformer import CausalWanTransformer
 
@@ -63,14 +63,17 @@ def load_model(
         move_streamed(transformer, placement.resident_blocks, device)
     text_device = device if placement is None or placement.text_encoder_on_card else torch.device("cpu")
     text_encoder = make_text_encoder(files, config.text_len, text_device, embeddings)
+    tiled = placement is not None and placement.tile_decoder
+    autoencoder = load_autoencoder(files.vae, device, dtype, tiled)
     return WanModel(
         transformer,
         entry.geometry,
         entry.sampling,
         entry.positions,
         encode_prompts=text_encoder.encode,
-        make_decoder=make_decoder_factory(files.vae, device, dtype, placement is not None and placement.tile_decoder),
+        make_decoder=autoencoder.make_decoder,
         release_text=text_encoder.release,
+        encode_frames=autoencoder.encode_frames,
     )
 
 
@@ -85,7 +88,7 @@ def check_model(entry: ModelEntry) -> Iterator[str]:
     yield f"transformer: {len(weights)} tensors"
     for update in updates:
         yield f"low-rank update: {len(update.pairs)} matrices"
-    make_decoder_factory(files.vae, torch.device("cpu"), torch.float32)
+    load_autoencoder(files.vae, torch.device("cpu"), torch.float32)
     yield "autoencoder"
 
 
@@ -118,10 +121,15 @@ def make_text_encoder(files: ModelFiles, text_len: int, device: torch.device, em
     return TextEncoder(files.text_encoder, files.tokenizer, text_len, device, dtype, stays=small, cache=cache)
 
 
-def make_decoder_factory(
-    folder: Path, device: torch.device, dtype: torch.dtype, tiled: bool = False
-) -> Callable[[], StreamingDecoder]:
-    """The autoencoder that vae/config.json names, loaded once; each film gets its own decoder.
+class Autoencoder(NamedTuple):
+    """Both ways of a loaded autoencoder; each film gets its own decoder."""
+
+    make_decoder: Callable[[], StreamingDecoder]
+    encode_frames: Callable[[Tensor], Tensor]
+
+
+def load_autoencoder(folder: Path, device: torch.device, dtype: torch.dtype, tiled: bool = False) -> Autoencoder:
+    """The autoencoder that vae/config.json names.
 
     `tiled`: where the decoder knows tiles, it works in them and leaves their state on the host.
     """
@@ -131,20 +139,22 @@ def make_decoder_factory(
         from memflow_cli.theatre.autoencoder import PatchAutoencoder, PatchStreamingDecoder
 
         patches = _loaded(folder, lambda: PatchAutoencoder.from_pretrained(folder, dtype).to(device))
-        return lambda: PatchStreamingDecoder(patches)
+        return Autoencoder(
+            lambda: PatchStreamingDecoder(patches), lambda frames: patches.encode(frames.to(device, dtype)).float()
+        )
     if name == "AutoencoderKLWan":
         from diffusers import AutoencoderKLWan  # here: seconds to import, and theatre does without
 
-        from memflow_cli.wan.vae import Tiling, WanDecoder
+        from memflow_cli.wan.vae import Tiling, WanDecoder, encode
 
         with torch.device("meta"):
             vae = AutoencoderKLWan.from_config(config)
         weights = read_tensors(folder)
-        _check_fit(folder, weights, {key: tensor.shape for key, tensor in vae.state_dict().items()})
+        check_fit(folder, weights, {key: tensor.shape for key, tensor in vae.state_dict().items()})
         vae.load_state_dict({key: tensor.to(device, dtype) for key, tensor in weights.items()}, assign=True)
         vae.eval().requires_grad_(False)
         tiling = Tiling(size=TILE, stride=TILE * 3 // 4, state_on_host=True) if tiled else None
-        return lambda: WanDecoder(vae, tiling)
+        return Autoencoder(lambda: WanDecoder(vae, tiling), lambda frames: encode(vae, frames))
     raise ModelError(f"{folder / 'config.json'} names the unknown autoencoder {name!r}")
 
 
@@ -190,7 +200,7 @@ def fit_transformer(
     with torch.device("meta"):
         transformer = CausalWanTransformer(config)
     expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
-    _check_fit(path, weights, expected)
+    check_fit(path, weights, expected)
     return transformer, weights, [read_lora(lora, expected) for lora in loras]
 
 
@@ -221,7 +231,7 @@ def infer_config(path: Path, weights: Mapping[str, Tensor], geometry: Geometry) 
     except (KeyError, ValueError, IndexError) as error:
         raise ModelError(
             f"{path} is no Wan transformer: its tensors have other names ({first_three(list(weights))})",
-            _cause(weights, {}),
+            likely_cause(weights, {}),
         ) from error
 
 
@@ -238,40 +248,3 @@ def read_config(folder: Path) -> WanConfig:
         return WanConfig.from_dict(values)
     except (ValueError, TypeError) as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from error
-
-
-def _check_fit(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
-    missing = [name for name in expected if name not in weights]
-    unexpected = [name for name in weights if name not in expected]
-    misfits = [
-        f"{name} ({_size(weights[name].shape)}, not {_size(shape)})"
-        for name, shape in expected.items()
-        if name in weights and weights[name].shape != shape
-    ]
-    if missing or unexpected or misfits:
-        raise ModelError(
-            f"{path} does not fit this model: "
-            + tally(("missing", missing), ("unexpected", unexpected), ("of another shape", misfits)),
-            _cause(weights, expected),
-        )
-
-
-def _size(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) or "a number"
-
-
-def _cause(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
-    """The likely reason why a checkpoint does not fit."""
-    names = [from_diffusers(name) for name in weights]
-    if any(name.startswith(("img_emb", "condition_embedder.image_embedder")) or "k_img" in name for name in names):
-        return "this is an image-to-video model; a text-to-video model is needed"
-    if any(name.startswith(("vace_", "control")) for name in names):
-        return "this model has control inputs, which are not supported"
-    if any(name.startswith(("decoder.", "encoder.", "conv1", "post_quant")) for name in names):
-        return "this looks like an autoencoder or a text encoder, not the transformer"
-    if "patch_embedding.weight" in weights and "patch_embedding.weight" in expected:
-        theirs, ours = weights["patch_embedding.weight"].shape[0], expected["patch_embedding.weight"][0]
-        if theirs != ours:
-            return f"this is a model of width {theirs}, not {ours}: perhaps another size of the same family"
-        return "the file is incomplete, or of a variant with other layers"
-    return "this is another kind of model"

@@ -19,6 +19,7 @@ class WanModel:
     """Implements `pipeline.Backbone`.
 
     `encode_prompts`: prompts -> [P, T, C], padding rows zero. `make_decoder`: a fresh streaming decoder a film.
+    `encode_frames`: frames [F', height, width, 3] in 0..1 -> normalised latents [F, C, h, w].
     `release_text`: called when a prompt is projected, that is when encoding is over: a large text encoder leaves then.
     """
 
@@ -31,6 +32,7 @@ class WanModel:
         encode_prompts: EncodePrompts,
         make_decoder: Callable[[], StreamingDecoder],
         release_text: Callable[[], None] = lambda: None,
+        encode_frames: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         weight = transformer.patch_embedding.weight
         self.transformer = transformer.eval().requires_grad_(False)
@@ -42,6 +44,8 @@ class WanModel:
         self.encode_prompts = encode_prompts
         self.decoder = make_decoder
         self._release_text = release_text
+        if encode_frames is not None:
+            self.encode_frames = encode_frames
 
     def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
         self._release_text()

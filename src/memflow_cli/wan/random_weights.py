@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from memflow_cli.catalog import ModelEntry
 from memflow_cli.pipeline import Backbone
-from memflow_cli.wan.checkpoints import FULL_PRECISION, make_decoder_factory, read_config
+from memflow_cli.wan.checkpoints import FULL_PRECISION, load_autoencoder, read_config
 from memflow_cli.wan.config import WanConfig
 from memflow_cli.wan.model import WanModel
 from memflow_cli.wan.transformer import CausalWanTransformer
@@ -27,7 +27,7 @@ def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: t
     }
     transformer.load_state_dict(weights, strict=True, assign=True)
     if entry.folder is not None:
-        make_decoder = make_decoder_factory(entry.folder / "vae", device, dtype)
+        make_decoder = load_autoencoder(entry.folder / "vae", device, dtype).make_decoder
     else:
         vae = _random_vae(device, dtype)
 

@@ -9,8 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from memflow_cli.errors import ModelError
+from memflow_cli.wan.names import from_diffusers
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
@@ -82,3 +84,41 @@ def tally(*kinds: tuple[str, Sequence[str]]) -> str:
 
 def first_three(keys: Sequence[str]) -> str:
     return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
+
+
+def check_fit(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+    """Raises ModelError unless names and shapes are exactly those of the model."""
+    missing = [name for name in expected if name not in weights]
+    unexpected = [name for name in weights if name not in expected]
+    misfits = [
+        f"{name} ({_size(weights[name].shape)}, not {_size(shape)})"
+        for name, shape in expected.items()
+        if name in weights and weights[name].shape != shape
+    ]
+    if missing or unexpected or misfits:
+        raise ModelError(
+            f"{path} does not fit this model: "
+            + tally(("missing", missing), ("unexpected", unexpected), ("of another shape", misfits)),
+            likely_cause(weights, expected),
+        )
+
+
+def _size(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) or "a number"
+
+
+def likely_cause(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
+    """The likely reason why a checkpoint does not fit."""
+    names = [from_diffusers(name) for name in weights]
+    if any(name.startswith(("img_emb", "condition_embedder.image_embedder")) or "k_img" in name for name in names):
+        return "this is an image-to-video model; a text-to-video model is needed"
+    if any(name.startswith(("vace_", "control")) for name in names):
+        return "this model has control inputs, which are not supported"
+    if any(name.startswith(("decoder.", "encoder.", "conv1", "post_quant")) for name in names):
+        return "this looks like an autoencoder or a text encoder, not the transformer"
+    if "patch_embedding.weight" in weights and "patch_embedding.weight" in expected:
+        theirs, ours = weights["patch_embedding.weight"].shape[0], expected["patch_embedding.weight"][0]
+        if theirs != ours:
+            return f"this is a model of width {theirs}, not {ours}: perhaps another size of the same family"
+        return "the file is incomplete, or of a variant with other layers"
+    return "this is another kind of model"

@@ -1,4 +1,4 @@
-"""Prompts to embeddings: a UMT5 encoder and its tokenizer, through transformers.
+"""Prompts to embeddings: a UMT5 encoder and its tokenizer.
 
 The encoder of the 1.3B family is four times the size of the transformer it serves. So it is loaded when a prompt is
 not in the cache on disk, and leaves when prompts are done (`release`); theatre's is small and stays.
@@ -13,14 +13,16 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
 from torch import Tensor
 
 from memflow_cli.errors import ModelError
+from memflow_cli.wan.tensor_files import check_fit, read_tensors
+from memflow_cli.wan.umt5 import UMT5Encoder, read_sizes
 
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "‛": "'", "“": '"', "”": '"', "‟": '"'})
 _COMPATIBLE = re.compile("[ﬀ-ﬆ！-～　]")  # ligatures, full-width forms and space
@@ -92,8 +94,8 @@ class TextEncoder:
         self._dtype = dtype
         self._stays = stays
         self._cache = cache
-        self._model: Any = None
-        self._tokenizer: Any = None
+        self._model: UMT5Encoder | None = None
+        self._tokenizer: Tokenizer | None = None
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Embeddings [P, text_len, C] on the CPU in the encoder's dtype; the rows after a prompt's end are zero.
@@ -118,7 +120,7 @@ class TextEncoder:
 
     def num_tokens(self, prompt: str) -> int:
         """Tokens of a prompt, before it is cut to `text_len`."""
-        return len(self.tokenizer(clean_prompt(prompt)).input_ids)
+        return len(self.tokenizer.encode(clean_prompt(prompt)).ids)
 
     def release(self) -> None:
         """All prompts are encoded: the model leaves the device and the memory, unless it stays."""
@@ -129,53 +131,46 @@ class TextEncoder:
             torch.cuda.empty_cache()
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Tokenizer:
         if self._tokenizer is None:
             self._tokenizer = _load_tokenizer(self._tokenizer_folder)
         return self._tokenizer
 
     def _encode_one(self, text: str) -> Tensor:
         """A cleaned prompt -> its real rows [T, C], on the CPU."""
-        tokens = self.tokenizer(text, truncation=True, max_length=self.text_len, return_tensors="pt")
+        tokens = self._tokens(text)
         if self._model is None:
-            self._model = _load_encoder(self._folder, self._dtype).to(self._device)
+            self._model = _load_encoder(self._folder, self._device, self._dtype)
         with torch.inference_mode():
-            hidden = self._model(input_ids=tokens.input_ids.to(self._device)).last_hidden_state
-        return hidden[0].to("cpu", copy=True)
+            return self._model(torch.tensor(tokens, device=self._device)).to("cpu", copy=True)
+
+    def _tokens(self, text: str) -> list[int]:
+        """At most `text_len` tokens; the last is the end token, also of a prompt that was cut."""
+        tokens = self.tokenizer.encode(text).ids
+        return tokens if len(tokens) <= self.text_len else tokens[: self.text_len - 1] + tokens[-1:]
 
 
-def _load_tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer  # here: a second to import, and `doctor` or `verify` need none of it
-
-    if not folder.is_dir():
-        raise ModelError(f"the tokenizer is missing: there is no folder {folder}")
+def _load_tokenizer(folder: Path) -> Tokenizer:
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        raise ModelError(f"the tokenizer is missing: there is no {path}")
     try:
-        return AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    except (OSError, ValueError, KeyError) as error:
-        raise ModelError(f"cannot read the tokenizer in {folder}: {_first_line(error)}") from error
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise ModelError(f"cannot read the tokenizer {path}: {_first_line(error)}") from error
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return tokenizer
 
 
-def _load_encoder(folder: Path, dtype: torch.dtype) -> Any:
-    from transformers import UMT5EncoderModel  # here: two seconds to import, not needed for cached prompts
-
-    if not (folder / "config.json").is_file():
-        raise ModelError(f"the text encoder is missing: there is no {folder / 'config.json'}")
-    try:
-        model, info = UMT5EncoderModel.from_pretrained(
-            folder, dtype=dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ModelError(
-            f"cannot read the text encoder in {folder}: {_first_line(error)}",
-            "is the file cut off or of another model? `memflow models verify` compares checksums",
-        ) from error
-    missing = sorted(set(info["missing_keys"]) - {"encoder.embed_tokens.weight", "shared.weight"})
-    unexpected = sorted(key for key in info["unexpected_keys"] if key.startswith("encoder."))
-    if missing or unexpected:
-        raise ModelError(
-            f"the text encoder in {folder} does not fit its config.json: {len(missing)} tensors missing, "
-            f"{len(unexpected)} unexpected; first: {', '.join((missing + unexpected)[:3])}"
-        )
+def _load_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> UMT5Encoder:
+    with torch.device("meta"):
+        model = UMT5Encoder(read_sizes(folder))
+    weights = read_tensors(folder)
+    if "shared.weight" in weights:
+        weights["encoder.embed_tokens.weight"] = weights.pop("shared.weight")
+    check_fit(folder, weights, {name: tensor.shape for name, tensor in model.state_dict().items()})
+    model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in weights.items()}, assign=True)
     return model.eval().requires_grad_(False)
 
 

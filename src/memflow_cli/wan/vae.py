@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKLWan
-from diffusers.models.autoencoders.autoencoder_kl_wan import unpatchify
+from diffusers.models.autoencoders.autoencoder_kl_wan import WanCausalConv3d, unpatchify
 from torch import Tensor
 
 FeatureCache = list[Any]
@@ -45,11 +45,18 @@ class WanDecoder:
     together: the result is the same, larger is faster and takes more memory.
     """
 
+    past = None  # a frame depends, ever more faintly, on all latent frames before it
+
     def __init__(self, vae: AutoencoderKLWan, tiling: Tiling | None = None, frames_at_once: int = 1) -> None:
         self._vae = vae
         self._tiling = tiling
         self._frames_at_once = frames_at_once
         self._num_slots: int = vae._cached_conv_counts["decoder"]
+        # A temporal convolution looks two of its frames back, at the latent rate or a finer one; one more for the first
+        # latent frame, which is decoded otherwise than all others.
+        self.past = 1 + 2 * sum(
+            isinstance(layer, WanCausalConv3d) and layer.kernel_size[0] > 1 for layer in vae.decoder.modules()
+        )
         self._state = DecoderState()
 
     def reset(self) -> None:
