@@ -19,10 +19,11 @@ from torch import Tensor
 
 from memflow_cli import __version__
 from memflow_cli.catalog import ModelEntry
-from memflow_cli.errors import MemflowError, OutOfMemoryError
+from memflow_cli.errors import MemflowError, OutOfMemoryError, UsageError
 from memflow_cli.geometry import FilmPlan, SegmentPlan
 from memflow_cli.memory.policies import make_policy
-from memflow_cli.pipeline import Backbone, generate_chunks
+from memflow_cli.picture import load_picture
+from memflow_cli.pipeline import Backbone, StreamingDecoder, generate_chunks
 from memflow_cli.recipe import make_recipe, model_identity, record_path, recorded_seed, resolve, run_path, trace_path
 from memflow_cli.run_folder import RunFolder, file_sha256, write_through
 from memflow_cli.storyboard import Storyboard
@@ -118,11 +119,12 @@ def make_film(
         resolved, entry, device=backbone.device.type, dtype=str(backbone.dtype), torch=torch.__version__
     )
     policy = str(resolved.memory.policy)
+    picture = _first_picture(resolved, backbone, plan)
     header = TraceHeader(__version__, entry.name, policy, plan)
     run = RunFolder(run_path(out), recipe, header, _latent_bytes(plan), resume)
     try:
         with _out_of_memory(plan):
-            film = _Film(resolved, backbone, plan, run, events, stop)
+            film = _Film(resolved, backbone, plan, run, events, stop, picture)
             film.render()
             details = {"recipe": recipe.to_json(), "model": model_identity(entry)}
             result = film.finish(out, entry.name, details)
@@ -138,7 +140,14 @@ class _Film:
     """One film being made: its stages, and what they cost."""
 
     def __init__(
-        self, storyboard: Storyboard, backbone: Backbone, plan: FilmPlan, run: RunFolder, events: Events, stop: Stop
+        self,
+        storyboard: Storyboard,
+        backbone: Backbone,
+        plan: FilmPlan,
+        run: RunFolder,
+        events: Events,
+        stop: Stop,
+        picture: np.ndarray | None,
     ) -> None:
         self.storyboard = storyboard
         self.backbone = backbone
@@ -146,6 +155,7 @@ class _Film:
         self.run = run
         self.events = events
         self.stop = stop
+        self.picture = picture
         self.resumed = run.num_chunks
         self.started = time.perf_counter()
         self.timings: dict[str, float] = {}
@@ -167,19 +177,25 @@ class _Film:
             raise
         assert self.parts.are_complete, "the decoder owes frames"
 
-    def _decode_again(self, decoder: Any) -> None:
-        """Brings the decoder to where the earlier run ended; frames of unfinished segments are encoded once more."""
+    def _decode_again(self, decoder: StreamingDecoder) -> None:
+        """Brings the decoder to where the earlier run ended; frames of the unfinished segment are encoded once more."""
+        chunk = self.plan.geometry.chunk
+        shown = self.parts.start_chunk
+        first = 0 if decoder.past is None else max(0, shown - -(-decoder.past // chunk))
         with self._timed("replay"):
-            for latents in self._kept_latents():
-                self._show(decoder.decode(latents[0].to(self.backbone.device)))
+            for index, latents in enumerate(self._kept_latents(first), start=first):
+                frames = decoder.decode(latents[0].to(self.backbone.device))
+                if index >= shown:
+                    self._show(frames)
 
-    def _generate(self, decoder: Any) -> None:
+    def _generate(self, decoder: StreamingDecoder) -> None:
         prompts = self._encode_prompts()
-        memory = make_policy(self.storyboard.memory, self.plan.geometry)
+        # A GPU takes remembered frames back from the host's memory without waiting; a CPU's own memory stays flat.
+        archive_folder = self.run.path if self.backbone.device.type == "cpu" else None
+        memory = make_policy(self.storyboard.memory, self.plan.geometry, archive_folder)
         positions: Any = self.storyboard.memory.positions
-        chunks = generate_chunks(
-            self.backbone, self.plan, memory, prompts, positions=positions, replay=self._kept_latents()
-        )
+        given = self._kept_latents() if self.resumed else self._picture_latents()
+        chunks = generate_chunks(self.backbone, self.plan, memory, prompts, positions=positions, replay=given)
         if self.resumed:
             self.events(StageStarted("replay", self.resumed))
         while True:
@@ -213,11 +229,19 @@ class _Film:
         length = max((whole for _, whole in embeds.values()), default=0)
         return _PromptEmbeds([embeds[segment.prompt][0] for segment in self.plan.segments], length)
 
-    def _kept_latents(self) -> Iterator[Tensor]:
-        """The earlier run's chunks [1, F, C, h, w], read from disk one at a time."""
+    def _kept_latents(self, first: int = 0) -> Iterator[Tensor]:
+        """The earlier run's chunks [1, F, C, h, w] from `first` on, read from disk one at a time."""
         shape = _latent_shape(self.plan)
-        for content in self.run.latents(0, self.resumed):
+        for content in self.run.latents(first, self.resumed):
             yield torch.from_numpy(np.frombuffer(content, np.float32).reshape(shape).copy())
+
+    def _picture_latents(self) -> Iterator[Tensor]:
+        """The picture that the film starts from, held for the first chunk: [1, F, C, h, w], committed, not denoised."""
+        if self.picture is not None:
+            geometry = self.plan.geometry
+            pixels = torch.from_numpy(self.picture.copy()).float() / 255
+            still = pixels.expand(geometry.num_frames(1), *pixels.shape)
+            yield self.backbone.encode_frames(still).unsqueeze(0).to("cpu", torch.float32)
 
     def _keep(self, chunk: int, latents: Tensor, record: ChunkRecord) -> None:
         values = latents.to("cpu", torch.float32).contiguous().numpy()
@@ -294,15 +318,20 @@ class _Film:
 
 
 class _Parts:
-    """Frames in the film's order -> a part a segment. Frames of segments that are finished already are passed over."""
+    """Frames in the film's order -> a part a segment, beginning with the first segment that is not finished."""
 
     def __init__(self, plan: FilmPlan, run: RunFolder, events: Events) -> None:
         self._plan = plan
         self._run = run
         self._events = events
         self._segment = len(run.parts)
-        self._frame = 0  # of the film, the next to come
+        self._frame = plan.geometry.num_frames(self.start_chunk)  # of the film, the next to come
         self._writer: PartWriter | None = None
+
+    @property
+    def start_chunk(self) -> int:
+        """The first chunk of the segment at hand: frames are wanted from here on."""
+        return 0 if self.are_complete else self._plan.segments[self._segment].start_chunk
 
     @property
     def are_complete(self) -> bool:
@@ -313,12 +342,9 @@ class _Parts:
             assert not self.are_complete, "more frames than the plan has"
             segment = self._plan.segments[self._segment]
             end = segment.start_frame + segment.num_frames
-            if self._frame < segment.start_frame:
-                count = min(len(frames), segment.start_frame - self._frame)
-            else:
-                count = min(len(frames), end - self._frame)
-                self._writer = self._writer or self._begin(segment)
-                self._writer.write(frames[:count])
+            count = min(len(frames), end - self._frame)
+            self._writer = self._writer or self._begin(segment)
+            self._writer.write(frames[:count])
             self._frame += count
             frames = frames[count:]
             if self._frame == end:
@@ -360,6 +386,16 @@ def _without_padding(embeds: Tensor) -> tuple[Tensor, int]:
     real = embeds.ne(0).any(dim=1).nonzero()
     end = int(real[-1]) + 1 if len(real) else 1
     return embeds[:end].clone(), len(embeds)
+
+
+def _first_picture(storyboard: Storyboard, backbone: Backbone, plan: FilmPlan) -> np.ndarray | None:
+    """The picture that the first segment names, at the film's size. Raises UsageError if it, or the model, will not do."""
+    path = storyboard.segments[0].image
+    if path is None:
+        return None
+    if not hasattr(backbone, "encode_frames"):
+        raise UsageError(f"the model {storyboard.model} cannot start from a picture", "leave out `image:`")
+    return load_picture(Path(path), plan.width, plan.height)
 
 
 def _latent_shape(plan: FilmPlan) -> tuple[int, ...]:

@@ -2,6 +2,7 @@
 
 import signal
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -11,11 +12,12 @@ from memflow_cli.errors import Interrupted, MemflowError, Terminated, TimeLimitR
 class StopRequests:
     """While entered, catches the signals. Called between chunks: the error to stop with, or None.
 
-    `max_seconds` counts from the moment of entering.
+    `max_seconds` counts from the moment of entering. `tell` is given a sentence when a signal is heard.
     """
 
-    def __init__(self, max_seconds: float | None = None) -> None:
+    def __init__(self, max_seconds: float | None = None, tell: Callable[[str], None] = lambda text: None) -> None:
         self._max_seconds = max_seconds
+        self._tell = tell
         self._deadline: float | None = None
         self._received: int | None = None
         self._previous: dict[int, Any] = {}
@@ -44,5 +46,6 @@ class StopRequests:
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self._received is not None:
-            raise (Terminated("stopped by SIGTERM") if number == signal.SIGTERM else KeyboardInterrupt)
+            raise Terminated("stopped at once") if number == signal.SIGTERM else Interrupted("stopped at once")
         self._received = number
+        self._tell("stopping after this chunk; once more stops at once")

@@ -26,7 +26,14 @@ NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
 
 
 class StreamingDecoder(Protocol):
-    """Latents to frames, chunk by chunk, with the state between chunks kept in the object."""
+    """Latents to frames, chunk by chunk, with the state between chunks kept in the object.
+
+    `past`: how many latent frames back a decoded frame depends on, so that decoding can begin in the middle of a film;
+    None: on all of them.
+    """
+
+    @property
+    def past(self) -> int | None: ...
 
     def reset(self) -> None: ...
 
@@ -65,6 +72,10 @@ class Backbone(Protocol):
         ...
 
     def decoder(self) -> StreamingDecoder: ...
+
+    def encode_frames(self, frames: Tensor) -> Tensor:
+        """Frames [F', height, width, 3] in 0..1 -> latents [F, C, h, w]. A backbone without it cannot start from a picture."""
+        ...
 
 
 @dataclass(frozen=True)

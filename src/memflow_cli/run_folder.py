@@ -24,7 +24,7 @@ from typing import IO
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.recipe import MAX_RECIPE_BYTES, Recipe
 from memflow_cli.trace import TraceHeader, TraceWriter, read_trace
-from memflow_cli.video import rename_through
+from memflow_cli.video import KEPT, rename_through
 
 FORMAT_VERSION = 1
 START_OVER = "--no-resume starts the film over and gives up what was rendered."
@@ -106,7 +106,8 @@ class RunFolder:
     def close(self, remove: bool = False) -> None:
         """Lets go of the folder; without `remove` it stays for the next run."""
         self.trace.close()
-        self._latents.close()
+        with contextlib.suppress(OSError):  # what could not be written was told when it was written
+            self._latents.close()
         if remove:
             shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
@@ -259,6 +260,4 @@ def _disk_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise MemflowError(
-            f"cannot write {path}: {error.strerror}", "What was finished is kept; the same command goes on from there."
-        ) from error
+        raise MemflowError(f"cannot write {path}: {error.strerror}", KEPT) from error

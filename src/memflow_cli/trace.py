@@ -5,6 +5,7 @@ A trace is read back as untrusted input: lines are bounded, every number is chec
 out. Records are read one at a time, so that the trace of an hour needs no more memory than the trace of a second.
 """
 
+import contextlib
 import json
 import math
 import types
@@ -93,7 +94,8 @@ class TraceWriter:
         return self._file.tell()
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what could not be written was told when it was written
+            self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -24,6 +24,7 @@ import numpy as np
 
 from memflow_cli.errors import MemflowError
 
+KEPT = "What was finished is kept; the same command goes on from there."
 KEYFRAME_SECONDS = 2  # a player seeks to any time by decoding at most this much
 QUEUED_WRITES = 2  # calls of PartWriter.write that may wait for the encoder; the next one blocks
 MIN_TICKS_A_SECOND = 10_000
@@ -51,6 +52,7 @@ class PartWriter:
         self.num_frames = 0
         self._shape = (height, width, 3)
         self._unfinished = path.with_name(path.name + ".unfinished")
+        self._unfinished.unlink(missing_ok=True)  # an encoder whose film was killed may still be writing to the old one
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the encoder
         self._failure: str | None = None
         rate = exact_fps(fps)
@@ -132,7 +134,7 @@ class PartWriter:
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise MemflowError(f"the encoder (ffmpeg) failed on {self.path}: {self._failure}")
+            raise MemflowError(f"the encoder (ffmpeg) failed on {self.path}: {self._failure}", KEPT)
 
 
 def stitch(parts: Sequence[Path], out: Path, fps: float, num_frames: int, metadata: Mapping[str, str]) -> None:

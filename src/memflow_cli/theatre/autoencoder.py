@@ -130,6 +130,8 @@ class PatchAutoencoder(nn.Module):
 class PatchStreamingDecoder:
     """Latents to frames as they come. There is no state: every latent frame stands for itself."""
 
+    past = 0
+
     def __init__(self, autoencoder: PatchAutoencoder) -> None:
         self._autoencoder = autoencoder
 
