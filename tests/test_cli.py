@@ -111,9 +111,9 @@ def test_ten_thousand_segments_are_planned_at_once(memflow, tmp_path, tiny_model
     story = tmp_path / "long.yaml"
     segments = "- {prompt: a red fox walks in the snow, duration: 4s}\n" * 10_000
     story.write_text(f"model: {tiny_model_folder}\nsegments:\n{segments}")
-    start = time.perf_counter()
+    start = time.process_time()
     code, out, _ = memflow("plan", story)
-    assert time.perf_counter() - start < 6
+    assert time.process_time() - start < 4
     assert code == 0
     assert "11:06:39.75" in out
 

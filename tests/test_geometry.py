@@ -67,9 +67,9 @@ def test_segments_tile_the_film_and_have_at_least_one_chunk(seconds):
 def test_ten_thousand_short_segments_end_where_they_should():
     plan = plan_film(story(*[0.8] * 10_000), THEATRE)
     assert abs(plan.seconds - 8000) <= 0.375
-    start = time.perf_counter()
+    start = time.process_time()
     assert [plan.segment_of_chunk(chunk).index for chunk in range(0, plan.num_chunks, 7)]
-    assert time.perf_counter() - start < 1
+    assert time.process_time() - start < 1
 
 
 def test_sixty_seconds_are_eighty_chunks():
