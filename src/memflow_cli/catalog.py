@@ -63,11 +63,20 @@ class Repository:
 
 
 @dataclass(frozen=True)
+class Lora:
+    """A low-rank update's file and how much of it is added."""
+
+    path: Path
+    strength: float = 1.0
+
+
+@dataclass(frozen=True)
 class ModelEntry:
     """All that is known about a model before it is loaded.
 
     folder: laid out as a diffusers Wan model (transformer/, text_encoder/, tokenizer/, vae/); what it lacks comes from
     `repositories`. transformer_file, lora_file: the checkpoint, a path in its repository or an absolute one.
+    loras: a user's own updates, besides the model's.
     backbone: a plug-in's own loader, (entry, device, dtype) -> an object with the pipeline's Backbone protocol.
     """
 
@@ -84,6 +93,7 @@ class ModelEntry:
     repositories: tuple[Repository, ...] = ()
     transformer_file: str | None = None
     lora_file: str | None = None
+    loras: tuple[Lora, ...] = ()
     backbone: Callable[..., Any] | None = None
 
     @property

@@ -112,7 +112,8 @@ def model_identity(entry: ModelEntry) -> dict[str, Any]:
     for name in (entry.transformer_file, entry.lora_file):
         if name and Path(name).is_absolute():
             local.append(Path(name))
-    digest = hashlib.sha256()
+    local += [lora.path for lora in entry.loras]
+    digest = hashlib.sha256(" ".join(str(lora.strength) for lora in entry.loras).encode())
     for path in local:
         about = path.stat()
         digest.update(f"{path.name} {about.st_size} ".encode())

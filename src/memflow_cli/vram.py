@@ -20,6 +20,14 @@ DECODER_STATE = 4_730
 DECODER_WORK = 9_400
 
 
+class TooSmall(OutOfMemoryError):  # noqa: N818 - reads better at the raise
+    """`needed`: bytes that would do."""
+
+    def __init__(self, needed: int, message: str, hint: str) -> None:
+        super().__init__(message, hint)
+        self.needed = needed
+
+
 @dataclass(frozen=True)
 class CardUse:
     """Bytes on the card: at most `text_encoder` + `transformer` while prompts are encoded, then all the others."""
@@ -86,7 +94,8 @@ def place(entry: ModelEntry, width: int, height: int, bank: int, budget: int, it
     spare = budget - RESERVE - (everything.cache + everything.work + tiled) - 2 * per_block
     if spare < 0:
         needed = everything.cache + everything.work + tiled + 2 * per_block + RESERVE
-        raise OutOfMemoryError(
+        raise TooSmall(
+            needed,
             f"{entry.name} at {width}x{height} needs {needed / GIB:.1f} GiB of the card even with its layers streamed, "
             f"of which {everything.cache / GIB:.1f} GiB are the key-value cache; it has {budget / GIB:.1f} GiB",
             "a smaller --size or --bank makes the cache smaller",
@@ -94,6 +103,15 @@ def place(entry: ModelEntry, width: int, height: int, bank: int, budget: int, it
     blocks = min(spare // per_block, entry.geometry.num_layers)
     use = CardUse(per_block * (blocks + 2), everything.cache, everything.work, tiled, everything.text_encoder)
     return Placement(use, blocks, True, False)
+
+
+def least_bytes(entry: ModelEntry, width: int, height: int, bank: int = 3, itemsize: int = 2) -> int:
+    """What a card must have at least, all layers streamed."""
+    try:
+        place(entry, width, height, bank, 0, itemsize)
+    except TooSmall as error:
+        return error.needed
+    raise AssertionError("nothing fits into no memory")
 
 
 def _transformer_bytes(entry: ModelEntry, itemsize: int) -> int:

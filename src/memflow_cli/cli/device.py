@@ -8,6 +8,9 @@ from memflow_cli.errors import DeviceError, UsageError
 if TYPE_CHECKING:
     import torch
 
+    from memflow_cli.cli.stories import Story
+    from memflow_cli.vram import Placement
+
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 
 
@@ -35,6 +38,30 @@ def choose_device(name: str) -> "torch.device":
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"--device {name}: there are only {torch.cuda.device_count()} GPUs, counted from 0")
     return device
+
+
+def choose_placement(vram: str, story: "Story", device: "torch.device", dtype: "torch.dtype") -> "Placement | None":
+    """What of a model stays on the card; None: all of it, unasked. `auto`: what fits into the memory that is free now.
+
+    Raises UsageError for an amount that is none, OutOfMemoryError if the film does not fit whatever gives way.
+    """
+    import torch
+
+    from memflow_cli.storyboard_schema import parse_bytes
+    from memflow_cli.vram import place
+
+    if vram == "auto":
+        if device.type != "cuda" or story.entry.backbone is not None:
+            return None
+        budget = torch.cuda.mem_get_info(device)[0]
+    else:
+        try:
+            budget = parse_bytes(vram)
+        except ValueError as error:
+            raise UsageError(f"--vram: {error}", hint="for example --vram 8GiB, or --vram auto") from None
+    memory = story.storyboard.memory
+    bank = memory.bank if (memory.policy or story.entry.policy) in ("nam", "official") else 0
+    return place(story.entry, story.plan.width, story.plan.height, bank, budget, dtype.itemsize)
 
 
 def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":

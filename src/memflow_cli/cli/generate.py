@@ -2,22 +2,22 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from memflow_cli.cli import options
-from memflow_cli.cli.device import check_names, choose_device, choose_dtype
+from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement
 from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.progress import KINDS, Progress, make_progress
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
 from memflow_cli.cli.talk import note, report_error, warn
-from memflow_cli.errors import Interrupted, MemflowError, OutOfMemoryError, TimeLimitReached, UsageError
+from memflow_cli.errors import Interrupted, MemflowError, ModelError, OutOfMemoryError, TimeLimitReached, UsageError
 
 if TYPE_CHECKING:
-    from memflow_cli.catalog import ModelEntry
+    from memflow_cli.catalog import Lora, ModelEntry
     from memflow_cli.film import FilmResult, Stop
     from memflow_cli.pipeline import Backbone
 
@@ -59,6 +59,17 @@ def generate(
             "--lora", metavar="FILE[:STRENGTH]", help="A LoRA of your own, merged into the model; several work."
         ),
     ] = None,
+    vram: Annotated[
+        str,
+        typer.Option(
+            "--vram",
+            metavar="auto|SIZE",
+            help="Memory of the card that may be used, such as 8GiB; what does not fit is streamed or left on the host.",
+        ),
+    ] = "auto",
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Never touch the network. (generate downloads nothing in any case.)")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", "-y", help="Replace a film that is there already.")] = False,
     no_overwrite: Annotated[
         bool, typer.Option("--no-overwrite", "-n", help="Leave a film that is there already, whatever it is.")
@@ -94,14 +105,18 @@ def generate(
     if overwrite and no_overwrite:
         raise UsageError("--overwrite and --no-overwrite contradict each other")
     check_names(device, dtype)
+    if offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
     max_seconds = _max_seconds(max_time)
+    loras = tuple(_parse_lora(text) for text in lora or [])
     overrides = options.make_overrides(settings, model, seed, memory, bank, activate, size, fps)
 
     batch = _Batch(as_json)
     stories: list[Story] = []
     for path in storyboards:
         try:
-            stories.extend(read_stories(path, segment_seconds, overrides))
+            found = read_stories(path, segment_seconds, overrides)
+            stories.extend(replace(story, entry=replace(story.entry, loras=loras)) for story in found)
         except MemflowError as error:
             batch.failed(path, None, error)
     batch.num_films = len(stories) + len(batch.failures)
@@ -116,10 +131,12 @@ def generate(
 
     from memflow_cli.interrupts import StopRequests
 
-    with StopRequests(max_seconds) as stop, make_progress(progress) as tell:
-        maker = _Maker(device, dtype, lora or [], tell, stop, resume=not no_resume, keep_run=keep_run)
+    with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
+        maker = _Maker(device, dtype, vram, tell, stop, resume=not no_resume, keep_run=keep_run)
         for story, film in zip(stories, outputs, strict=True):
             try:
+                if (stopped := stop()) is not None:
+                    raise stopped
                 job = _prepare(story, film, overwrite, no_overwrite)
                 if job is None:
                     batch.skipped(story, film)
@@ -164,20 +181,21 @@ class _Maker:
     """Makes films with one loaded model; loads another only when a story asks for it."""
 
     def __init__(
-        self, device: str, dtype: str, loras: list[str], tell: Progress, stop: "Stop", resume: bool, keep_run: bool
+        self, device: str, dtype: str, vram: str, tell: Progress, stop: "Stop", resume: bool, keep_run: bool
     ) -> None:
         self._device = device
         self._dtype = dtype
-        self._loras = loras
+        self._vram = vram
         self._tell = tell
         self._stop = stop
+        self._places = False  # whether what was loaded was placed for one size of film
         self._resume = resume
         self._keep_run = keep_run
-        self._loaded: tuple[str, Backbone] | None = None
+        self._loaded: tuple[tuple[ModelEntry, int, int, int], Backbone] | None = None
 
     def make(self, story: Story, film: Path) -> "FilmResult":
         _warn_of_unknown_words(story)
-        backbone = self._load(story.entry)
+        backbone = self._load(story)
         from memflow_cli.film import make_film
 
         return make_film(
@@ -191,8 +209,11 @@ class _Maker:
             stop=self._stop,
         )
 
-    def _load(self, entry: "ModelEntry") -> "Backbone":
-        if self._loaded and self._loaded[0] == entry.name:
+    def _load(self, story: Story) -> "Backbone":
+        entry = story.entry
+        # What fits on the card depends on the picture and the bank, so films of one size share a loaded model.
+        wanted = (entry, story.plan.width, story.plan.height, story.storyboard.memory.bank)
+        if self._loaded and (self._loaded[0] == wanted or (self._loaded[0][0] == entry and not self._places)):
             return self._loaded[1]
         self._loaded = None  # the old model goes before the new one comes
         if entry.backbone is None:
@@ -207,12 +228,17 @@ class _Maker:
         from memflow_cli.wan.checkpoints import load_model
 
         device = choose_device(self._device)
-        loras = [_parse_lora(text) for text in self._loras]
+        precision = choose_dtype(self._dtype, device)
+        placement = choose_placement(self._vram, story, device, precision)
+        self._places = placement is not None
         try:
-            backbone = load_model(entry, device, choose_dtype(self._dtype, device), loras, _embeddings_folder())
+            backbone = load_model(entry, device, precision, _embeddings_folder(), placement)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            raise OutOfMemoryError(f"out of memory while loading {entry.name}", "try --dtype bf16") from error
-        self._loaded = entry.name, backbone
+            raise OutOfMemoryError(
+                f"out of memory while loading {entry.name}",
+                "--vram 8GiB streams what does not fit; --dtype bf16 halves it",
+            ) from error
+        self._loaded = wanted, backbone
         return backbone
 
 
@@ -225,10 +251,9 @@ class _Batch:
 
     def __post_init__(self) -> None:
         self.failures: list[MemflowError] = []
-        self._num_made = 0
+        self._rows: list[tuple[str, str, str]] = []  # status, film, what there is to say
 
     def made(self, story: Story, film: Path, result: "FilmResult") -> None:
-        self._num_made += 1
         plan = result.plan
         self._print(
             film,
@@ -251,18 +276,19 @@ class _Batch:
                 "timings": result.timings,
             },
         )
+        about = f"{plan.num_frames} frames, {result.seconds:.1f} s, {result.frames_per_second:.1f} frames/s, seed {plan.seed}"
+        self._rows.append(("made", str(film), about))
         if not self.as_json:
-            note(
-                f"{plan.num_frames} frames, {result.seconds:.1f} s, {result.frames_per_second:.1f} frames/s, seed {plan.seed}"
-            )
+            note(about)
 
     def skipped(self, story: Story, film: Path) -> None:
-        self._num_made += 1
+        self._rows.append(("kept", str(film), "was there already"))
         note(f"{film} is there already and stays; -y makes it again")
         self._print(film, {"film": str(film), "status": "kept", "storyboard": str(story.path)})
 
     def failed(self, storyboard: Path, film: Path | None, error: MemflowError) -> None:
         self.failures.append(error)
+        self._rows.append(("failed", str(film or storyboard), error.message.splitlines()[0]))
         report_error(error)
         if self.as_json:
             content = {"film": film and str(film), "status": "failed", "storyboard": str(storyboard)}
@@ -270,12 +296,20 @@ class _Batch:
 
     def finish(self) -> None:
         """Sums up several films and ends the command unless all went well: one film's own code, 1 for several."""
-        if self.num_films > 1 and self.failures:
-            note(f"{self._num_made} of {self.num_films} films are there, {len(self.failures)} failed")
+        if self.num_films > 1 and self._rows:
+            self._sum_up()
         if not self.failures:
             return
         stopped = isinstance(self.failures[-1], Interrupted | TimeLimitReached)
         raise typer.Exit(self.failures[-1].exit_code if stopped or self.num_films == 1 else 1)
+
+    def _sum_up(self) -> None:
+        """A line a film, failures last, and how many are there."""
+        order = {"made": 0, "kept": 0, "failed": 1}
+        width = min(60, max(len(name) for _, name, _ in self._rows))
+        for status, name, about in sorted(self._rows, key=lambda row: order[row[0]]):
+            note(f"{status:<7} {name:<{width}}  {about[:160]}")
+        note(f"{sum(row[0] != 'failed' for row in self._rows)} of {self.num_films} films are there")
 
     def _print(self, film: Path | None, content: dict[str, Any]) -> None:
         print(json.dumps(content, ensure_ascii=False) if self.as_json else film, flush=True)
@@ -304,17 +338,20 @@ def _max_seconds(text: str | None) -> float | None:
         raise UsageError(f"--max-time: {error}") from None
 
 
-def _parse_lora(text: str) -> Any:
-    """FILE or FILE:STRENGTH."""
-    from memflow_cli.wan.lora import Lora
+def _parse_lora(text: str) -> "Lora":
+    """FILE or FILE:STRENGTH. Raises UsageError for a strength that is none, ModelError for a file that is not there."""
+    from memflow_cli.catalog import Lora
 
     name, _, strength = text.rpartition(":")
+    lora = Lora(Path(text))
     if name and not Path(text).exists():
         try:
-            return Lora(Path(name), float(strength))
+            lora = Lora(Path(name), float(strength))
         except ValueError:
             raise UsageError(f"--lora {text}: {strength!r} is no number", hint="--lora my.safetensors:0.8") from None
-    return Lora(Path(text))
+    if not lora.path.is_file():
+        raise ModelError(f"--lora {text}: there is no file {lora.path}")
+    return lora
 
 
 def _embeddings_folder() -> Path:

@@ -1,6 +1,7 @@
 """`memflow plan`: what a storyboard will become, without loading a model."""
 
 import json
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ from memflow_cli.cli import options
 from memflow_cli.cli.stories import Story, read_stories
 from memflow_cli.cli.talk import printable, report_error
 from memflow_cli.errors import MemflowError
+from memflow_cli.vram import least_bytes, place
 
 if TYPE_CHECKING:
     from memflow_cli.catalog import ModelEntry
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 _BITS_PER_PIXEL = 0.25  # of the encoded film: above what theatre's films take, so that the estimate is on the safe side
 _CACHE_ITEMSIZE = 2  # keys and values are kept in 16 bits on a GPU; on a CPU they may take twice that
 _LATENT_ITEMSIZE = 4
+_LARGE_CARD = 3 << 30  # bytes
 
 
 def register(app: typer.Typer) -> None:
@@ -115,16 +118,18 @@ def memory_to_json(story: Story) -> dict[str, Any]:
 def estimate_needs(story: Story) -> dict[str, int]:
     """Bytes: the cache (sink, bank and window), the archive at the film's end, the model's files, the disk."""
     plan, geometry, memory = story.plan, story.plan.geometry, memory_to_json(story)
-    recalls = memory["policy"] in ("nam", "official")
+    bank = memory["bank"] if memory["policy"] in ("nam", "official") else 0
     per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
     in_view = geometry.window + (geometry.sink if memory["policy"] != "window" else 0)
     prototypes = -(-plan.num_chunks // (memory["record_interval"] or 1)) if memory["policy"] == "nam" else 0
     latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
     film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
     return {
-        "cache_bytes": per_frame * (in_view + (memory["bank"] if recalls else 0)),
+        "cache_bytes": per_frame * (in_view + bank),
         "archive_bytes": min(memory["archive_bytes"], prototypes * per_frame),
         "model_bytes": _model_bytes(story.entry),
+        "card_bytes": place(story.entry, plan.width, plan.height, bank, sys.maxsize).num_bytes,
+        "least_card_bytes": least_bytes(story.entry, plan.width, plan.height, bank),
         "disk_bytes": latents + 2 * film,  # while rendering: latents, the parts, and the film stitched from them
     }
 
@@ -155,6 +160,7 @@ def plan_to_text(story: Story) -> str:
         f"  seed     {'drawn when the film is made' if storyboard.seed is None else storyboard.seed}",
         f"  needs    about {size_text(needs['cache_bytes'] + needs['archive_bytes'])} of memory for cache and archive,"
         f" {size_text(needs['model_bytes'])} of model, {size_text(needs['disk_bytes'])} of disk",
+        *_card_lines(story.entry, needs),
         "",
         "    #      start     length      asked  chunks  prompt",
     ]
@@ -165,6 +171,14 @@ def plan_to_text(story: Story) -> str:
             f"  {segment.requested_seconds:7.2f} s  {segment.num_chunks:6}  {cut}{_shorten(segment.prompt)}"
         )
     return "\n".join(lines) + "\n"
+
+
+def _card_lines(entry: "ModelEntry", needs: dict[str, int]) -> list[str]:
+    """What a GPU must have; nothing for a model that any has memory for."""
+    if needs["card_bytes"] < _LARGE_CARD:
+        return []
+    everything, least = size_text(needs["card_bytes"]), size_text(needs["least_card_bytes"])
+    return [f"  card     about {everything} of a GPU's memory for all of {entry.name}; at least {least} (--vram)"]
 
 
 def clock(seconds: float) -> str:

@@ -41,15 +41,13 @@ def load_model(
     entry: ModelEntry,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
-    loras: Sequence[Lora] = (),
     embeddings: Path | None = None,
     placement: Placement | None = None,
 ) -> Backbone:
     """A model ready to make films.
 
-    `loras`: users' own updates, besides the model's. `embeddings`: folder to keep the embeddings of a large text
-    encoder in. `placement`: what stays on the device, all of it unless given. Raises ModelError: files missing (with
-    the command that downloads them), broken, or not fitting.
+    `embeddings`: folder to keep the embeddings of a large text encoder in. `placement`: what stays on the device, all
+    of it unless given. Raises ModelError: files missing (with the command that downloads them), broken, or not fitting.
     """
     device = torch.device(device)
     if entry.backbone is not None:
@@ -58,7 +56,9 @@ def load_model(
     config = transformer_config(entry, files)
     published = [Lora(files.lora)] if files.lora else []
     streams = placement is not None and placement.resident_blocks is not None
-    transformer = load_transformer(files.transformer, config, [*published, *loras], "cpu" if streams else device, dtype)
+    transformer = load_transformer(
+        files.transformer, config, [*published, *entry.loras], "cpu" if streams else device, dtype
+    )
     if placement is not None and streams:
         move_streamed(transformer, placement.resident_blocks, device)
     text_device = device if placement is None or placement.text_encoder_on_card else torch.device("cpu")

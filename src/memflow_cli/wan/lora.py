@@ -2,22 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from memflow_cli.catalog import Lora
 from memflow_cli.errors import ModelError
 from memflow_cli.wan.names import lora_pairs
 from memflow_cli.wan.tensor_files import read_tensors, tally
-
-
-@dataclass(frozen=True)
-class Lora:
-    """A low-rank update's file and how much of it is added."""
-
-    path: Path
-    strength: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,76 @@
+"""generate's options about the model: a LoRA of one's own, memory of the card, no network."""
+
+import json
+
+import pytest
+import torch
+
+from memflow_cli.cli.app import run
+from tiny_files import save_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_model(tmp_path_factory.mktemp("options") / "tiny")
+
+
+@pytest.fixture
+def generate(folder, tmp_path, capfd):
+    """Runs generate on a short story; returns (exit code, stderr, film.json)."""
+    story = tmp_path / "story.yaml"
+    story.write_text(f"title: t\nmodel: {folder}\nseed: 3\nsegments: [{{prompt: a red fox, duration: 1s}}]\n")
+
+    def generate(*options: str):
+        code = run(["generate", str(story), "-o", str(tmp_path / "film.mp4"), *options])
+        record = tmp_path / "film.json"
+        return code, capfd.readouterr().err, json.loads(record.read_text()) if record.exists() else None
+
+    return generate
+
+
+@pytest.fixture
+def lora(tmp_path):
+    path = tmp_path / "mine.pt"
+    pairs = {
+        f"blocks.0.self_attn.q.{part}.weight": torch.randn(size)
+        for part, size in (("lora_A", (4, 24)), ("lora_B", (24, 4)))
+    }
+    torch.save(pairs, path)
+    return path
+
+
+def test_a_lora_makes_another_film_and_is_recorded(generate, lora):
+    _, _, plain = generate()
+    code, err, full = generate("--lora", str(lora), "-y")
+    assert code == 0, err
+    code, err, half = generate("--lora", f"{lora}:0.5", "-y")
+    assert code == 0, err
+    assert len({film["sha256"] for film in (plain, full, half)}) == 3
+    assert len({film["model"]["files"] for film in (plain, full, half)}) == 3
+    code, err, again = generate("--lora", f"{lora}:0.5")
+    assert code == 0 and "is there already" in err and again == half
+
+
+def test_a_lora_that_does_not_fit_or_is_missing_is_exit_3(generate, lora):
+    torch.save({"blocks.9.self_attn.q.lora_A.weight": torch.zeros(4, 24)}, lora)
+    code, err, record = generate("--lora", str(lora))
+    assert code == 3 and "does not fit this model" in err and record is None
+    code, err, _ = generate("--lora", f"{lora}.nowhere")
+    assert code == 3 and "there is no file" in err
+    code, err, _ = generate("--lora", f"{lora}:much")
+    assert code == 2 and "'much' is no number" in err
+
+
+def test_vram_bounds_the_card_or_says_what_would_do(generate):
+    code, err, whole = generate()
+    assert code == 0, err
+    code, err, record = generate("--vram", "1GiB", "-y")
+    assert code == 0 and record["sha256"] == whole["sha256"], "where things lie changes no film"
+    code, err, _ = generate("--vram", "100MB", "-y")
+    assert code == 4 and "--size" in err and "--bank" in err
+    code, err, _ = generate("--vram", "plenty", "-y")
+    assert code == 2 and "--vram" in err
+
+
+def test_offline_needs_nothing_from_the_network(generate):
+    assert generate("--offline")[0] == 0
