@@ -1,0 +1,187 @@
+"""Every fault, end to end through the command line: a sentence, the right exit code, and nothing finished is lost."""
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from memflow_cli.cli.app import run
+
+STORY = """\
+title: Fox
+seed: 7
+segments:
+- {prompt: a red fox, duration: 3s}
+- {prompt: an empty wood, duration: 3s}
+- {prompt: the fox again, duration: 3s}
+"""
+
+
+@pytest.fixture
+def command(tiny_model_folder, tmp_path):
+    """The command line that makes the film, for an output folder."""
+    (tmp_path / "story.yaml").write_text(STORY)
+
+    def command(folder: Path) -> list[str]:
+        story = str(tmp_path / "story.yaml")
+        return [
+            "generate",
+            story,
+            "--model",
+            str(tiny_model_folder),
+            "-o",
+            str(folder / "film.mp4"),
+            "--progress",
+            "none",
+        ]
+
+    return command
+
+
+@pytest.fixture
+def whole(command, tmp_path) -> bytes:
+    folder = tmp_path / "whole"
+    folder.mkdir()
+    assert run(command(folder)) == 0
+    return (folder / "film.mp4").read_bytes()
+
+
+def in_child(arguments: list[str], errors: Path, prepare=lambda: None) -> int:
+    """Starts the command in a process of its own, its stderr in a file. The process' number."""
+    child = os.fork()
+    if child:
+        return child
+    code = 99
+    try:
+        sys.stderr = errors.open("w", buffering=1)
+        prepare()
+        code = run(arguments)
+    finally:
+        os._exit(code)
+
+
+def exit_code(child: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def wait_for_chunks(run_folder: Path, child: int) -> None:
+    """Until the first chunk is on disk, or the child has ended."""
+    deadline = time.monotonic() + 60
+    while not ((run_folder / "latents.bin").exists() and (run_folder / "latents.bin").stat().st_size):
+        assert time.monotonic() < deadline, "no chunk in a minute"
+        if (run_folder.parent / "film.mp4").exists():
+            break
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("number, code, word", [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "SIGTERM")])
+def test_an_interrupted_command_goes_on_where_it_stopped(command, whole, tmp_path, number, code, word):
+    child = in_child(command(tmp_path), tmp_path / "errors")
+    wait_for_chunks(tmp_path / "film.mp4.run", child)
+    os.kill(child, number)
+    assert exit_code(child) == code
+    errors = (tmp_path / "errors").read_text()
+    assert word in errors and "chunks are kept in" in errors and "The same command goes on from there" in errors
+    assert not (tmp_path / "film.mp4").exists()
+    assert run(command(tmp_path)) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == whole and not (tmp_path / "film.mp4.run").exists()
+
+
+def test_two_commands_on_one_output(command, tmp_path, capsys):
+    child = in_child(command(tmp_path), tmp_path / "errors")
+    wait_for_chunks(tmp_path / "film.mp4.run", child)
+    os.kill(child, signal.SIGSTOP)
+    try:
+        assert run(command(tmp_path)) == 2
+        assert f"is being rendered by another process (process {child} on" in capsys.readouterr().err
+    finally:
+        os.kill(child, signal.SIGCONT)
+    assert exit_code(child) == 0
+
+
+@pytest.mark.parametrize("num_bytes", [3_000, 20_000, 40_000])
+def test_a_file_that_may_not_grow_further(command, whole, tmp_path, num_bytes):
+    """A quota: no file may exceed so many bytes. Afterwards, with room again, the film is the same film."""
+    child = in_child(
+        command(tmp_path),
+        tmp_path / "errors",
+        lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, num_bytes)),
+    )
+    assert exit_code(child) == 1
+    errors = (tmp_path / "errors").read_text()
+    assert errors.startswith("error: ") and "unexpected" not in errors and not (tmp_path / "film.mp4").exists()
+    assert run(command(tmp_path)) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == whole
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A real file system with little room on it."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    options = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    if os.geteuid() != 0 or subprocess.run(options, capture_output=True).returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk(command, whole, small_disk, capfd):
+    """64 KiB are not enough for latents, trace and parts; with more room the same command goes on."""
+    assert run(command(small_disk)) == 1
+    error = capfd.readouterr().err
+    assert "No space left on device" in error or "no space left on the disk" in error
+    assert "unexpected" not in error and not (small_disk / "film.mp4").exists()
+    subprocess.run(["mount", "-o", "remount,size=16m", str(small_disk)], check=True)
+    assert run(command(small_disk)) == 0
+    assert (small_disk / "film.mp4").read_bytes() == whole
+
+
+def test_running_out_of_memory_keeps_what_was_finished(command, whole, tmp_path, capsys, monkeypatch):
+    from memflow_cli.wan.model import WanModel
+
+    calls: list[int] = []
+    predict = WanModel.predict
+
+    def exhausted(self, *arguments, **options):
+        calls.append(0)
+        if len(calls) == 20:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return predict(self, *arguments, **options)
+
+    monkeypatch.setattr(WanModel, "predict", exhausted)
+    assert run(command(tmp_path)) == 4
+    error = capsys.readouterr().err
+    assert "out of memory at 64x32" in error and "the same command goes on" in error
+    monkeypatch.undo()
+    assert run(command(tmp_path)) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == whole
+
+
+def test_broken_weights_stop_at_the_chunk_they_spoil(command, tiny_model_folder, tmp_path, capsys):
+    path = tiny_model_folder / "transformer" / "diffusion_pytorch_model.safetensors"
+    original = path.read_bytes()
+    tensors = load_file(path)
+    tensors["head.head.bias"] = torch.full_like(tensors["head.head.bias"], float("nan"))
+    try:
+        save_file(tensors, path)
+        assert run(command(tmp_path)) == 1
+    finally:
+        path.write_bytes(original)
+    assert "chunk 1 (0.00 s) came out as no picture: NaN or Inf" in capsys.readouterr().err
+    assert [entry.name for entry in tmp_path.iterdir()] == ["story.yaml"]
+
+
+def test_a_loop_can_simply_be_run_again(command, tmp_path, capsys):
+    assert run(command(tmp_path)) == 0
+    before = (tmp_path / "film.mp4").stat().st_mtime_ns
+    assert run(command(tmp_path)) == 0
+    assert (tmp_path / "film.mp4").stat().st_mtime_ns == before
+    assert "is there already and stays" in capsys.readouterr().err
