@@ -5,6 +5,6 @@ import pytest
 
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory):
-    from model_folder import save_tiny_model
+    from tiny_files import save_tiny_model
 
     return save_tiny_model(tmp_path_factory.mktemp("models") / "tiny")

@@ -13,7 +13,7 @@ from memflow_cli.memory.official import published_score
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.scores import SCORES
 from memflow_cli.storyboard import MemoryOptions
-from tiny import tiny_model
+from tiny_model import tiny_entry
 
 LAYERS, TOKENS, HEADS, SIZE, WORDS = 2, 3, 2, 4, 5
 
@@ -306,7 +306,7 @@ def test_sparse_attention_equals_dense_attention_over_the_chosen():
 
 
 def test_unknown_policy_or_score_is_a_sentence():
-    geometry = tiny_model().geometry
+    geometry = tiny_entry().geometry
     with pytest.raises(UsageError, match="none of window, sink, official, nam"):
         make_policy(MemoryOptions(policy="elephant"), geometry)
     with pytest.raises(UsageError, match="none of published"):

@@ -1,5 +1,7 @@
 """The chunk loop: cached generation against a slow recomputation, replay, transitions, determinism."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,10 +10,15 @@ from memflow_cli.pipeline import generate_chunks
 from memflow_cli.sampler import chunk_noise, denoise, sigmas
 from memflow_cli.storyboard import MemoryOptions
 from memflow_cli.wan.attention import attend, rotary_table, rotate
-from tiny import tiny_model, tiny_plan, tiny_prompts
+from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 TRANSITIONS = ("smooth", "smooth", "cut")
 CHUNKS = (4, 5, 5)
+
+
+def tiny_model(positions="absolute", prediction="flow"):
+    entry = tiny_entry("wan")
+    return tiny_backbone(replace(entry, sampling=replace(entry.sampling, prediction=prediction)), positions=positions)
 
 
 def run(model, options, plan=None, embeds=None, **kwargs):
@@ -114,7 +121,8 @@ def slow_film(model, plan, embeds, records, positions):
         def predict(latents, timestep, frames=frames, prompt=prompt, record=record):
             return uncached.run([*passes, make_pass(frames, latents, timestep, prompt, record, record.window)])
 
-        noise = chunk_noise(segment.seed, record.chunk - segment.start_chunk, (1, geometry.chunk, 4, 4, 6))
+        size = (1, geometry.chunk, geometry.latent_channels, *geometry.latent_size(WIDTH, HEIGHT))
+        noise = chunk_noise(segment.seed, record.chunk - segment.start_chunk, size)
         film.append(denoise(predict, noise, sigmas(model.sampling), model.sampling.prediction))
         passes.append(make_pass(frames, film[-1], 0, prompt, record, record.window))
         latest |= {frame: (len(passes) - 1, i) for i, frame in enumerate(frames)}

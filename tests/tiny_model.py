@@ -8,8 +8,9 @@ import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
+from memflow_cli.attention_context import PositionMode
 from memflow_cli.catalog import ModelEntry, Sampling
-from memflow_cli.geometry import Geometry
+from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
 from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
 from memflow_cli.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
 from memflow_cli.wan.config import WanConfig
@@ -37,7 +38,7 @@ def tiny_entry(kind: str = "theatre", policy: str = "nam") -> ModelEntry:
     return ModelEntry(f"tiny-{kind}", "for tests", "none", geometry, WIDTH, HEIGHT, Sampling(steps=(1000, 500)), policy)
 
 
-def tiny_backbone(entry: ModelEntry, device: str = "cpu") -> WanModel:
+def tiny_backbone(entry: ModelEntry, device: str = "cpu", positions: PositionMode = "relative") -> WanModel:
     torch.manual_seed(1)
     geometry = entry.geometry
     config = WanConfig(
@@ -57,7 +58,7 @@ def tiny_backbone(entry: ModelEntry, device: str = "cpu") -> WanModel:
         for parameter in transformer.parameters():
             parameter.normal_(0, 0.2)
     make_decoder = _wan_decoder() if geometry.first_frames == 1 else _patch_decoder(geometry)
-    return WanModel(transformer.to(device), geometry, entry.sampling, "relative", encode_prompts, make_decoder)
+    return WanModel(transformer.to(device), geometry, entry.sampling, positions, encode_prompts, make_decoder)
 
 
 def encode_prompts(prompts: Sequence[str]) -> Tensor:
@@ -68,6 +69,29 @@ def encode_prompts(prompts: Sequence[str]) -> Tensor:
         for place, word in enumerate(words):
             seed = int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")
             row[place] = torch.randn(TEXT_DIM, generator=torch.Generator().manual_seed(seed))
+    return embeds
+
+
+def tiny_plan(geometry: Geometry, chunks, transitions=None, seeds=None) -> FilmPlan:
+    """A film of one segment for each number in `chunks`."""
+    segments, start = [], 0
+    for index, length in enumerate(chunks):
+        first, last = geometry.num_frames(start), geometry.num_frames(start + length)
+        transition = transitions[index] if transitions else "smooth"
+        seed = seeds[index] if seeds else index
+        segments.append(
+            SegmentPlan(
+                index, f"prompt {index}", start, length, first, last - first, seed, transition, (last - first) / 16
+            )
+        )
+        start += length
+    return FilmPlan("tiny", WIDTH, HEIGHT, 16, 0, geometry, tuple(segments))
+
+
+def tiny_prompts(count: int, seed: int = 1) -> Tensor:
+    """Prompt embeddings [count, T, C], the last two rows padding."""
+    embeds = torch.randn(count, TEXT_LENGTH, TEXT_DIM, generator=torch.Generator().manual_seed(seed))
+    embeds[:, -2:] = 0
     return embeds
 
 
