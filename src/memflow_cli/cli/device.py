@@ -65,12 +65,20 @@ def choose_placement(vram: str, story: "Story", device: "torch.device", dtype: "
 
 
 def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":
-    """`auto`: bfloat16 on a GPU that has it, else float16; float32 on a CPU."""
+    """`auto`: bfloat16 where the device multiplies it fast, else float16 on a GPU and float32 on a CPU."""
     import torch
 
     if name == "auto":
         if device.type == "cpu":
-            name = "fp32"
+            name = "bf16" if _cpu_multiplies_bf16() else "fp32"
         else:
             name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether the CPU has instructions for it: theatre takes 1.5 to 1.8 times less of its time then, without them more."""
+    import torch
+
+    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16", "bf16"))
