@@ -159,11 +159,11 @@ def accuracy(judge: Judge, frames: np.ndarray, labels: np.ndarray) -> dict[str, 
     return {name: round(float(values.float().mean()), 4) for name, values in right.items()}
 
 
-def train_judge(num_stories: int, epochs: int, batch: int = 64) -> Judge:
-    torch.manual_seed(0)
-    frames, labels = true_frames(range(2_000_000, 2_000_000 + num_stories))
+def train_judge(judge: Judge, first_seed: int, num_stories: int, epochs: int, batch: int = 64) -> None:
+    frames, labels = true_frames(range(first_seed, first_seed + num_stories))
     inputs, truth = torch.cat([to_input(part) for part in np.array_split(frames, 40)]), torch.from_numpy(labels)
-    judge, generator = Judge().train(), torch.Generator().manual_seed(0)
+    generator = torch.Generator().manual_seed(0)
+    judge.train()
     steps = epochs * (len(inputs) // batch)
     optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.5 * (1 + math.cos(math.pi * s / steps)))
@@ -175,7 +175,7 @@ def train_judge(num_stories: int, epochs: int, batch: int = 64) -> Judge:
             judge_loss(outputs, truth[rows]).backward()
             optimizer.step()
             schedule.step()
-    return judge.eval()
+    judge.eval()
 
 
 def load_judge(path: Path) -> Judge:
@@ -187,11 +187,15 @@ def load_judge(path: Path) -> Judge:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--start", type=Path, help="go on from this judge")
+    parser.add_argument("--first-seed", type=int, default=2_000_000)
     parser.add_argument("--stories", type=int, default=3000)
     parser.add_argument("--epochs", type=int, default=8)
     options = parser.parse_args()
     started = time.monotonic()
-    judge = train_judge(options.stories, options.epochs)
+    torch.manual_seed(0)
+    judge = load_judge(options.start) if options.start else Judge()
+    train_judge(judge, options.first_seed, options.stories, options.epochs)
     torch.save(judge.state_dict(), options.out)
     first = FIRST_HELD_OUT_SEED + 500_000
     print("held-out stories:", accuracy(judge, *true_frames(range(first, first + 300))))

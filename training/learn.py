@@ -37,6 +37,7 @@ class Options:
     muon_rate: float = 3e-3
     adam_rate: float = 1e-3
     hold: float = 0.5
+    own_context: float = 0.0  # how often the context is the model's own prediction of it
     final_factor: float = 0.05
     seed: int = 1
 
@@ -75,11 +76,27 @@ class Learner:
     def story_loss(self, batch: StoryBatch, sigma: Tensor) -> Tensor:
         chunks = len(batch.clean)
         context_sigma = self.rng.uniform(0, CONTEXT_NOISE, chunks) * (self.rng.random(chunks) < 0.65)
-        context = add_noise(batch.clean, torch.from_numpy(context_sigma).float())
+        context_sigma = torch.from_numpy(context_sigma).float()
+        if self.rng.random() < self.options.own_context:
+            context = add_noise(self._own_prediction(batch, context_sigma), 0.5 * context_sigma)
+        else:
+            context = add_noise(batch.clean, context_sigma)
+        predicted = self._predict(batch, context, sigma)
+        return clean_loss(predicted, batch.clean, batch.mask, sigma, self.channel_weight)
+
+    def _predict(self, batch: StoryBatch, context: Tensor, sigma: Tensor) -> Tensor:
         noisy = add_noise(batch.clean, sigma)
         with torch.autocast("cpu", torch.bfloat16):
-            predicted = self.model.stories(context, noisy, sigma, batch.ids, batch.caption, batch.context)
-        return clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight)
+            return self.model.stories(context, noisy, sigma, batch.ids, batch.caption, batch.context).float()
+
+    @torch.no_grad()
+    def _own_prediction(self, batch: StoryBatch, context_sigma: Tensor) -> Tensor:
+        """What the model makes of two chunks in three, in one step from a middling noise: its faults as context."""
+        chunks = len(batch.clean)
+        sigma = torch.from_numpy(self.rng.uniform(0.4, 0.85, chunks)).float()
+        own = self._predict(batch, add_noise(batch.clean, context_sigma), sigma)
+        chosen = torch.from_numpy(self.rng.random(chunks) < 2 / 3)
+        return torch.where(chosen[:, None, None, None, None], own, batch.clean)
 
     def step(self, pictures: Pictures, stories: Stories | None) -> tuple[float, float]:
         """One update; returns (picture loss, story loss)."""

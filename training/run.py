@@ -55,7 +55,7 @@ def make_refiner(work: Path, seconds: float) -> None:
     done = work / "refiner.done"
     if not done.exists():
         autoencoder = PatchAutoencoder.from_pretrained(work / "autoencoder")
-        train_refiner(autoencoder, seconds, LOGS / "refiner.csv")
+        train_refiner(autoencoder, seconds, LOGS / "refiner.csv", latent_noise=0.15)
         autoencoder.save_pretrained(work / "autoencoder", torch.float32)
         done.touch()
 
@@ -85,7 +85,7 @@ def main() -> None:
     if options.stage in (None, "stories"):
         render_rows(*data, "stories", options.stories, options.threads)
         share = 1 if alone else STORIES_SHARE
-        train_stage(work, "stories", Options(share * seconds, pictures=48, stories=3), before=work / "pictures.pt")
+        train_stage(work, "stories", Options(share * seconds, pictures=32, stories=3), before=work / "pictures.pt")
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
     if not alone:
