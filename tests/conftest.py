@@ -1,6 +1,17 @@
-"""Fixtures that several files share."""
+"""Fixtures that several files share, and how long property-based tests look for trouble.
+
+HYPOTHESIS_PROFILE=long looks at 100,000 examples a test, outside CI:
+    HYPOTHESIS_PROFILE=long python -m pytest tests/test_storyboard.py -k whatever
+"""
+
+import os
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("quick", max_examples=100, deadline=None)
+settings.register_profile("long", max_examples=100_000, deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 @pytest.fixture(scope="session")
