@@ -14,14 +14,17 @@ from training.world import Story, sample_story
 
 SHIFT = 3.0
 LEVELS = tuple(SHIFT * u / (1 + (SHIFT - 1) * u) for u in np.linspace(1, 1 / 8, 8))  # those that sampling steps on
+LEVEL_SHARES = np.linspace(1.0, 0.4, 8) / np.linspace(1.0, 0.4, 8).sum()  # what a chunk shows is decided early
 CAPTION_DROPPED = 0.04
+WINDOW_DROPPED = 0.25  # chunks that see no window: only the bank can tell what their puppets look like
+RETURN_WEIGHT = 4.0  # in the loss, of a chunk in which a puppet is back that the window does not show
 
 
 def sample_sigma(rng: np.random.Generator, size: int) -> Tensor:
     """Noise levels [size]: mostly exactly those of the sampler, else anything."""
     u = rng.uniform(0.02, 1, size)
     anything = SHIFT * u / (1 + (SHIFT - 1) * u)
-    sigma = np.where(rng.random(size) < 0.6, rng.choice(LEVELS, size), anything)
+    sigma = np.where(rng.random(size) < 0.6, rng.choice(LEVELS, size, p=LEVEL_SHARES), anything)
     return torch.from_numpy(sigma).float()
 
 
@@ -69,6 +72,7 @@ class StoryBatch:
     ids: Tensor  # [P, T]
     caption: Tensor  # [2 * M]: caption of each chunk when clean, then when noisy
     context: Context
+    weight: Tensor  # [M], in the loss
 
 
 class Stories:
@@ -84,7 +88,7 @@ class Stories:
     def batch(self, rng: np.random.Generator, size: int, held_out: bool = False) -> StoryBatch:
         last = len(self._data) - self.NUM_HELD_OUT
         rows = rng.integers(last, len(self._data), size) if held_out else rng.choice(last, size, replace=False)
-        lines, clean_caption, noisy_caption, index, present = [], [], [], [], []
+        lines, clean_caption, noisy_caption, index, present, weight = [], [], [], [], [], []
         for place, row in enumerate(np.sort(rows)):
             story, first = self._stories[row], len(lines)
             said = captions(story, rng, said_again=0.0 if rng.random() < 0.5 else 0.4)
@@ -94,6 +98,7 @@ class Stories:
             clean_caption += [first + beat for beat in recached_beats(story, rng)]
             slots = context_slots(story, self._visible[row], rng, plain=held_out)
             present.append(slots >= 0)
+            weight.append(np.where(returns(self._visible[row]), RETURN_WEIGHT, 1))
             index.append(np.maximum(slots, 0) + place * story.num_chunks * CHUNK)
         rows = np.sort(rows)
         return StoryBatch(
@@ -102,6 +107,7 @@ class Stories:
             ids=self._token_ids(lines),
             caption=torch.tensor(clean_caption + noisy_caption),
             context=Context(torch.from_numpy(np.concatenate(index)), torch.from_numpy(np.concatenate(present))),
+            weight=torch.from_numpy(np.concatenate(weight)).float(),
         )
 
 
@@ -114,6 +120,20 @@ def recached_beats(story: Story, rng: np.random.Generator) -> list[int]:
     return beats
 
 
+def returns(visible: np.ndarray) -> np.ndarray:
+    """Chunks in which a puppet is on its way in that was seen before, but not in the two chunks before: bool [chunks].
+
+    `visible` [puppets, chunks] speaks of a chunk's first frame; the two chunks before it show the puppet coming in.
+    """
+    before = np.zeros_like(visible)
+    back = np.zeros_like(visible)
+    for chunk in range(3, visible.shape[1]):
+        before[:, chunk] = visible[:, : chunk - 2].any(1)
+        back[:, chunk] = visible[:, chunk] & ~visible[:, chunk - 2 : chunk].any(1) & before[:, chunk]
+    here = back.any(0)
+    return here | np.append(here[1:], False) | np.append(here[2:], (False, False))
+
+
 def context_slots(story: Story, visible: np.ndarray, rng: np.random.Generator, plain: bool = False) -> np.ndarray:
     """The clean latent frame in each context slot of each chunk, -1 where there is none: int [chunks, CONTEXT].
 
@@ -124,12 +144,14 @@ def context_slots(story: Story, visible: np.ndarray, rng: np.random.Generator, p
     use_sink = plain or rng.random() < 0.88
     bank_size = BANK if plain else int(rng.choice((3, 2, 1, 0), p=(0.75, 0.06, 0.06, 0.13)))
     window_survives_cut = not plain and rng.random() < 0.5
+    without_window = rng.random(story.num_chunks) < (0 if plain else WINDOW_DROPPED)
     scene_start = 0
     for chunk, beat_index in enumerate(story.beat_of_chunks()):
         beat = story.beats[beat_index]
         if beat.cut and chunk == story.beat_starts[beat_index] and not window_survives_cut:
             scene_start = chunk
-        window = [c for c in (chunk - 2, chunk - 1) if c >= max(scene_start, 1 if use_sink else 0)]
+        recent = () if without_window[chunk] else (chunk - 2, chunk - 1)
+        window = [c for c in recent if c >= max(scene_start, 1 if use_sink else 0)]
         for c in window:
             first = CONTEXT - CHUNK * (chunk - c)
             slots[chunk, first : first + CHUNK] = range(CHUNK * c, CHUNK * c + CHUNK)

@@ -43,13 +43,13 @@ class Options:
 
 
 def clean_loss(predicted: Tensor, clean: Tensor, mask: Tensor, sigma: Tensor, channel_weight: Tensor) -> Tensor:
-    """Mean over the batch of the flow loss of a clean prediction: squared error / sigma^2, puppets weighted up.
+    """The flow loss of a clean prediction, [M]: squared error / sigma^2, puppets weighted up.
 
     predicted, clean: [M, F, C, h, w]; mask [M, F, h, w]; sigma [M]; channel_weight [C] of mean 1.
     """
     error = ((predicted - clean).square() * channel_weight[:, None, None]).mean(2)
     weight = (1 + (PUPPET_WEIGHT - 1) * mask) / (1 + (PUPPET_WEIGHT - 1) * MEAN_PUPPET_SHARE)
-    return ((error * weight).mean((1, 2, 3)) / sigma.clamp_min(SMALLEST_SIGMA).square()).mean()
+    return (error * weight).mean((1, 2, 3)) / sigma.clamp_min(SMALLEST_SIGMA).square()
 
 
 class Learner:
@@ -71,7 +71,7 @@ class Learner:
     def picture_loss(self, batch: PictureBatch, sigma: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             predicted = self.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
-        return clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight)
+        return clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight).mean()
 
     def story_loss(self, batch: StoryBatch, sigma: Tensor) -> Tensor:
         chunks = len(batch.clean)
@@ -82,7 +82,8 @@ class Learner:
         else:
             context = add_noise(batch.clean, context_sigma)
         predicted = self._predict(batch, context, sigma)
-        return clean_loss(predicted, batch.clean, batch.mask, sigma, self.channel_weight)
+        loss = clean_loss(predicted, batch.clean, batch.mask, sigma, self.channel_weight)
+        return (loss * batch.weight).sum() / batch.weight.sum()
 
     def _predict(self, batch: StoryBatch, context: Tensor, sigma: Tensor) -> Tensor:
         noisy = add_noise(batch.clean, sigma)

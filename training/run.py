@@ -85,7 +85,9 @@ def main() -> None:
     if options.stage in (None, "stories"):
         render_rows(*data, "stories", options.stories, options.threads)
         share = 1 if alone else STORIES_SHARE
-        train_stage(work, "stories", Options(share * seconds, pictures=32, stories=3), before=work / "pictures.pt")
+        train_stage(
+            work, "stories", Options(share * seconds, pictures=32, stories=3, hold=0.38), before=work / "pictures.pt"
+        )
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
     if not alone:
