@@ -99,8 +99,10 @@ def main() -> None:
             kept = kept_chunks(film)
             child = os.fork()
             if child == 0:
-                make_film(story, entry, backbone, film, Log(log))
-                os._exit(0)
+                try:
+                    make_film(story, entry, backbone, film, Log(log))
+                finally:
+                    os._exit(0)  # whatever happens, a child never goes on as its parent
             if kills < arguments.kills:
                 # Progress is a chunk or so a life: most lives end soon after the replay, some within it.
                 time.sleep(generator.uniform(0, kept * replay_seconds + 2.5 * chunk_seconds))

@@ -181,9 +181,13 @@ def test_what_is_neither_film_nor_trace(tmp_path, capsys):
 def test_a_run_in_the_making_can_be_looked_at(film, tmp_path, capsys):
     """The trace in a run folder, torn in the middle of its last line."""
     lines = film.trace_path.read_bytes().split(b"\n")
-    (tmp_path / "trace.jsonl").write_bytes(b"\n".join(lines[:8]) + b"\n" + lines[8][:20])
-    assert run(["inspect-memory", str(tmp_path / "trace.jsonl"), "-f", "json"]) == 2
-    assert json.loads(capsys.readouterr().out)["chunks"] == 7
+    (tmp_path / "film.mp4.run").mkdir()
+    trace = tmp_path / "film.mp4.run" / "trace.jsonl"
+    trace.write_bytes(b"\n".join(lines[:8]) + b"\n" + lines[8][:20])
+    for path in (trace, tmp_path / "film.mp4"):
+        assert run(["inspect-memory", str(path), "-f", "json"]) == 2
+        output = capsys.readouterr()
+        assert json.loads(output.out)["chunks"] == 7 and "still being made" in output.err
 
 
 def test_prompts_cannot_leave_the_page(film, tmp_path):

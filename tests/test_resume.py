@@ -141,7 +141,7 @@ def test_a_run_that_would_come_out_otherwise_is_refused(theatre, tmp_path, chang
 
 def test_another_model_or_version_is_refused(tmp_path, monkeypatch):
     interrupted(tmp_path, 4)
-    with pytest.raises(UsageError, match="model was"):
+    with pytest.raises(UsageError, match="model name was tiny-theatre, is now tiny-wan"):
         make(tmp_path, STORY, "wan")
     monkeypatch.setattr("memflow_cli.recipe.__version__", "99.0")
     with pytest.raises(UsageError, match="memflow was .*, is now 99.0"):
@@ -309,8 +309,10 @@ def test_killed_at_any_moment(theatre, tmp_path):
     while not (tmp_path / "film.mp4").exists():
         child = os.fork()
         if child == 0:
-            make(tmp_path, STORY)
-            os._exit(0)
+            try:
+                make(tmp_path, STORY)
+            finally:
+                os._exit(0)
         time.sleep(generator.uniform(0.02, 0.5) if kills < 5 else 60)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)

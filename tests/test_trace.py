@@ -212,7 +212,7 @@ json_values = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(deadline=None)
 @given(st.data())
 def test_any_damage_is_a_sentence_or_no_damage(tmp_path_factory, data):
     path = tmp_path_factory.mktemp("trace") / "t"

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from memflow_cli import __version__
 from memflow_cli.catalog import ModelEntry
-from memflow_cli.geometry import FilmPlan, plan_film
+from memflow_cli.geometry import MAX_SEED, FilmPlan, plan_film
 from memflow_cli.picture import picture_identity
 from memflow_cli.storyboard import Storyboard
 
@@ -37,13 +38,8 @@ class Recipe:
     segments: tuple[dict[str, Any], ...]
 
     def differences(self, other: "Recipe") -> list[str]:
-        """Sentences' ends, "model was theatre, is now ...", for all but the segments."""
-        keys = sorted({*self.common, *other.common})
-        return [
-            f"{key} was {_brief(self.common.get(key))}, is now {_brief(other.common.get(key))}"
-            for key in keys
-            if self.common.get(key) != other.common.get(key)
-        ]
+        """Sentences' ends, "seed was 7, is now 8", for all but the segments."""
+        return _differences(self.common, other.common)
 
     def unchanged_segments(self, other: "Recipe") -> int:
         """How many segments from the first on are the same in both."""
@@ -141,7 +137,7 @@ def recorded_seed(film: Path) -> int | None:
             seed = json.loads(file.read(MAX_RECIPE_BYTES))["recipe"]["common"]["seed"]
     except (OSError, ValueError, RecursionError, LookupError, TypeError):
         seed = (read_record(film) or {}).get("seed")
-    return seed if type(seed) is int else None
+    return seed if type(seed) is int and 0 <= seed <= MAX_SEED else None
 
 
 def is_finished(film: Path, recipe: Recipe) -> bool:
@@ -155,6 +151,17 @@ def is_finished(film: Path, recipe: Recipe) -> bool:
     irrelevant = {"device", "dtype", "torch", "memflow"}
     same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
     return same and old.segments == recipe.segments and (record or {}).get("num_bytes") == num_bytes
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key in sorted({*old, *new}):
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += _differences(before, now, f"{prefix}{key} ")
+        elif before != now:
+            found.append(f"{prefix}{key} was {_brief(before)}, is now {_brief(now)}")
+    return found
 
 
 def _brief(value: Any) -> str:

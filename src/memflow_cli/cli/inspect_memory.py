@@ -51,7 +51,7 @@ def inspect_memory(
     wanted = set(formats or (Format.png, Format.html, Format.table))
     found = inspect(film)
     only = _checked(found, segments or [])
-    folder = out or film.with_name(f"{found.name}.inspect")
+    folder = out or found.folder
     if found.memory and wanted & {Format.png, Format.html}:
         write_report(found, folder, Format.png in wanted, Format.html in wanted, top, only)
     if Format.json in wanted:

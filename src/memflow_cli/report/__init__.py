@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from memflow_cli.errors import MemflowError, UsageError
-from memflow_cli.recipe import trace_path
+from memflow_cli.recipe import run_path, trace_path
 from memflow_cli.report.page import make_page, relative_url
 from memflow_cli.report.pictures import Picture, clock, draw_map, draw_sheet
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory, summarise
@@ -28,9 +28,13 @@ PNG_LEVEL = 1  # fast; these are to be looked at and thrown away
 
 @dataclass
 class Inspection:
-    """What there is to show. `problem`: why something is missing, as a sentence; `video` None: no pictures."""
+    """What there is to show. `problem`: why something is missing, as a sentence; `video` None: no pictures.
+
+    `folder`: where a report goes unless it is told otherwise.
+    """
 
     name: str
+    folder: Path
     memory: FilmMemory | None = None
     film: Path | None = None
     video: VideoInfo | None = None
@@ -47,7 +51,11 @@ def inspect(path: Path) -> Inspection:
     is_trace = path.suffix == ".jsonl"
     film = path.with_name(path.name.removesuffix(".jsonl").removesuffix(".memory") + ".mp4") if is_trace else path
     trace = path if is_trace else trace_path(path)
-    found = Inspection(film.stem)
+    if is_trace and path.parent.suffix == ".run":
+        film = path.parent.with_suffix("")
+    elif not film.is_file() and not trace.is_file() and (run_path(film) / "trace.jsonl").is_file():
+        trace, is_trace = run_path(film) / "trace.jsonl", True
+    found = Inspection(film.stem, film.with_name(f"{film.stem}.inspect"))
     if not is_trace and not film.is_file() and not trace.is_file():
         raise UsageError(f"{path}: no such film")
     try:
@@ -63,6 +71,8 @@ def inspect(path: Path) -> Inspection:
         found.video, found.film = probe(film), film
     except MemflowError as error:
         missing = f"the film is missing: there is no {film}" if not film.exists() else error.message
+        if not film.exists() and trace.parent == run_path(film):
+            missing = f"{film} is still being made, or was interrupted"
         found.problem = found.problem or f"{missing}; the trace is shown without pictures"
         if found.memory is None:
             raise UsageError(found.problem, found.hint) from error

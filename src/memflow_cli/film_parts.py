@@ -1,0 +1,59 @@
+"""Frames in the film's order -> one encoded part a segment. No torch."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from memflow_cli.film_events import SegmentDone
+from memflow_cli.geometry import FilmPlan, SegmentPlan
+from memflow_cli.run_folder import RunFolder
+from memflow_cli.video import PartWriter
+
+
+class FilmParts:
+    """Frames in the film's order -> a part a segment, beginning with the first segment that is not finished."""
+
+    def __init__(self, plan: FilmPlan, run: RunFolder, events: Callable[[object], None]) -> None:
+        self._plan = plan
+        self._run = run
+        self._events = events
+        self._segment = len(run.parts)
+        self._frame = plan.geometry.num_frames(self.start_chunk)  # of the film, the next to come
+        self._writer: PartWriter | None = None
+
+    @property
+    def start_chunk(self) -> int:
+        """The first chunk of the segment at hand: frames are wanted from here on."""
+        return 0 if self.are_complete else self._plan.segments[self._segment].start_chunk
+
+    @property
+    def are_complete(self) -> bool:
+        return self._segment == len(self._plan.segments)
+
+    def write(self, frames: np.ndarray) -> None:
+        while len(frames):
+            assert not self.are_complete, "more frames than the plan has"
+            segment = self._plan.segments[self._segment]
+            end = segment.start_frame + segment.num_frames
+            count = min(len(frames), end - self._frame)
+            self._writer = self._writer or self._begin(segment)
+            self._writer.write(frames[:count])
+            self._frame += count
+            frames = frames[count:]
+            if self._frame == end:
+                self._seal(segment)
+
+    def _begin(self, segment: SegmentPlan) -> PartWriter:
+        return PartWriter(self._run.part_path(segment.index), self._plan.width, self._plan.height, self._plan.fps)
+
+    def _seal(self, segment: SegmentPlan) -> None:
+        assert self._writer is not None, "a segment ends after its first frame"
+        self._writer.close()
+        self._writer = None
+        self._run.seal(segment.index)
+        self._segment += 1
+        self._events(SegmentDone(segment, self._run.part_path(segment.index)))
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()
