@@ -16,6 +16,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -215,6 +216,37 @@ def measure_fidelity(backbone: Backbone, judge: Judge, count: int, size: tuple[i
     return result
 
 
+@dataclass(frozen=True)
+class Bench:
+    """Model and judge of one process."""
+
+    backbone: Backbone
+    judge: Judge
+    size: tuple[int, int]
+
+    @classmethod
+    def load(cls, judge: Path, dtype: str, score: str | None) -> "Bench":
+        torch.set_num_threads(1)
+        if score:
+            for name in ("nam", "nam + SMA"):
+                POLICIES[name] = replace(POLICIES[name], score=score)
+        entry = find_model("theatre")
+        return cls(load_model(entry, dtype=getattr(torch, dtype)), load_judge(judge), (entry.width, entry.height))
+
+
+_bench: list[Bench] = []  # of a worker process
+
+
+def _begin(*settings) -> None:
+    _bench.append(Bench.load(*settings))
+
+
+def _watch(job: tuple[int, int, str]) -> Return:
+    number, seed, policy = job
+    story = sample_story(FIRST_HELD_OUT_SEED + number, KINDS[number % len(KINDS)])
+    return watch_return(_bench[0].backbone, _bench[0].judge, policy, story, seed, _bench[0].size)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -224,25 +256,24 @@ def main() -> None:
     parser.add_argument("--openings", type=int, default=100, help="prompts for fidelity, for each kind of combination")
     parser.add_argument("--policies", nargs="+", choices=POLICIES, default=list(POLICIES))
     parser.add_argument("--score", help="nam's retrieval score; default: the product's")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
-    if options.score:
-        for name in ("nam", "nam + SMA"):
-            POLICIES[name] = replace(POLICIES[name], score=options.score)
-    entry = find_model("theatre")
-    backbone, judge = load_model(entry, dtype=getattr(torch, options.dtype)), load_judge(options.judge)
-    size = entry.width, entry.height
-    options.out.mkdir(parents=True, exist_ok=True)
-    returns: list[Return] = []
-    for number in range(options.stories):
-        story = sample_story(FIRST_HELD_OUT_SEED + number, KINDS[number % 2])
-        for seed in range(options.seeds):
-            for policy in options.policies:
-                returns.append(watch_return(backbone, judge, policy, story, seed, size))
+    settings = options.judge, options.dtype, options.score
+    jobs = [
+        (number, seed, policy)
+        for number in range(options.stories)
+        for seed in range(options.seeds)
+        for policy in options.policies
+    ]
+    with get_context("spawn").Pool(options.processes, _begin, settings) as pool:
+        returns = pool.map(_watch, jobs, chunksize=1)
+    bench = Bench.load(*settings)
+    fidelity = measure_fidelity(bench.backbone, bench.judge, options.openings, bench.size)
     table = summarise(returns)
-    fidelity = measure_fidelity(backbone, judge, options.openings, size)
     rows = [asdict(item) | {"same": item.same} for item in returns]
     content = {"identity": table, "fidelity": fidelity, "returns": rows}
+    options.out.mkdir(parents=True, exist_ok=True)
     (options.out / "memory.json").write_text(json.dumps(content, indent=2) + "\n")
     (options.out / "memory.md").write_text(markdown(table, fidelity))
     print(markdown(table, fidelity))
