@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -80,3 +82,15 @@ def test_folder_without_a_model_and_unknown_names_are_sentences(tmp_path):
     (tmp_path / "transformer" / "config.json").write_text("{")
     with pytest.raises(ModelError, match="not JSON"):
         find_model(tmp_path)
+
+
+def test_theatre_loads_without_the_slow_libraries():
+    """Drawing random numbers on the meta device once imported torch's compiler: a second before every film."""
+    code = (
+        "import sys, torch; from memflow_cli.catalog import find_model; from memflow_cli.wan.checkpoints import load_model\n"
+        "model = load_model(find_model('theatre')); model.encode_prompts(['a red fox'])\n"
+        "print(*[name for name in ('torch._dynamo', 'sympy', 'transformers', 'diffusers') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == []

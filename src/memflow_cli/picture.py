@@ -2,19 +2,22 @@
 
 import hashlib
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from memflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 MAX_PIXELS = 200_000_000  # what is larger is a mistake, or meant to fill the memory
 
 
-def load_picture(path: Path, width: int, height: int) -> np.ndarray:
+def load_picture(path: Path, width: int, height: int) -> "np.ndarray":
     """[height, width, 3] uint8: scaled until it covers the film's picture, what stands out is cut off evenly.
 
     Raises UsageError if there is no such file, or it is no picture.
     """
+    import numpy as np  # here, and the next: planning a film without a picture needs neither
     from PIL import Image, ImageOps
 
     Image.MAX_IMAGE_PIXELS = None  # checked here, with a sentence

@@ -29,6 +29,13 @@ def modulate(x: Tensor, shift: Tensor, scale: Tensor, eps: float) -> Tensor:
     return F.layer_norm(x, (x.shape[-1],), eps=eps) * (1 + scale) + shift
 
 
+def _modulation(count: int, dim: int) -> nn.Parameter:
+    """A learned modulation [1, count, dim]. On the meta device no numbers are drawn: that would import torch's compiler."""
+    if torch.empty(0).is_meta:
+        return nn.Parameter(torch.empty(1, count, dim))
+    return nn.Parameter(torch.randn(1, count, dim) / dim**0.5)
+
+
 class Block(nn.Module):
     """Self-attention over the past, cross-attention to the prompt, feed-forward; each modulated by the timestep."""
 
@@ -41,7 +48,7 @@ class Block(nn.Module):
         self.ffn = nn.Sequential(
             nn.Linear(config.dim, config.ffn_dim), nn.GELU(approximate="tanh"), nn.Linear(config.ffn_dim, config.dim)
         )
-        self.modulation = nn.Parameter(torch.randn(1, 6, config.dim) / config.dim**0.5)
+        self.modulation = _modulation(6, config.dim)
 
     def modulation_at(self, time: Tensor, dtype: torch.dtype) -> tuple[Tensor, ...]:
         """Six modulations [B, F, 1, dim] from the projected timestep [B, F, 6, dim]."""
@@ -76,7 +83,7 @@ class Head(nn.Module):
         super().__init__()
         self.eps = config.eps
         self.head = nn.Linear(config.dim, config.out_dim * math.prod(config.patch_size))
-        self.modulation = nn.Parameter(torch.randn(1, 2, config.dim) / config.dim**0.5)
+        self.modulation = _modulation(2, config.dim)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
         """Tokens [B, F, N, dim] and embedded timestep [B, F, dim] -> [B, F, N, patch * out_dim]."""

@@ -45,6 +45,11 @@ def read_sizes(folder: Path) -> UMT5Sizes:
     return sizes
 
 
+def _embedding(count: int, dim: int) -> nn.Embedding:
+    """Without initial numbers: it is always loaded, and drawing them on the meta device imports torch's compiler."""
+    return nn.Embedding(count, dim, _weight=torch.empty(count, dim))
+
+
 class Norm(nn.Module):
     """Root-mean-square norm, computed in fp32."""
 
@@ -68,7 +73,7 @@ class SelfAttention(nn.Module):
         self.k = nn.Linear(sizes.d_model, inner, bias=False)
         self.v = nn.Linear(sizes.d_model, inner, bias=False)
         self.o = nn.Linear(inner, sizes.d_model, bias=False)
-        self.relative_attention_bias = nn.Embedding(sizes.relative_attention_num_buckets, sizes.num_heads)
+        self.relative_attention_bias = _embedding(sizes.relative_attention_num_buckets, sizes.num_heads)
 
     def forward(self, x: Tensor, buckets: Tensor) -> Tensor:
         """Tokens [L, C], the distances' buckets [L, L] -> [L, C]."""
@@ -126,7 +131,7 @@ class Block(nn.Module):
 class Stack(nn.Module):
     def __init__(self, sizes: UMT5Sizes) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(sizes.vocab_size, sizes.d_model)
+        self.embed_tokens = _embedding(sizes.vocab_size, sizes.d_model)
         self.block = nn.ModuleList([Block(sizes) for _ in range(sizes.num_layers)])
         self.final_layer_norm = Norm(sizes.d_model, sizes.layer_norm_epsilon)
 
