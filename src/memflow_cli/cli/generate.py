@@ -14,7 +14,7 @@ from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.progress import KINDS, Progress, make_progress
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
 from memflow_cli.cli.talk import note, warn
-from memflow_cli.errors import Interrupted, MemflowError, ModelError, OutOfMemoryError, TimeLimitReached, UsageError
+from memflow_cli.errors import Interrupted, MemflowError, ModelError, TimeLimitReached, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.catalog import Lora, ModelEntry
@@ -223,21 +223,15 @@ class _Maker:
         self._tell.stage(f"loading {entry.name}")
         for library_talk, setting in _QUIET.items():
             os.environ.setdefault(library_talk, setting)
-        import torch
-
+        from memflow_cli.memory_errors import HINT, memory_errors
         from memflow_cli.wan.checkpoints import load_model
 
         device = choose_device(self._device)
         precision = choose_dtype(self._dtype, device)
         placement = choose_placement(self._vram, story, device, precision)
         self._places = placement is not None
-        try:
+        with memory_errors(f"for {entry.name}", f"{HINT}; so does --dtype bf16"):
             backbone = load_model(entry, device, precision, _embeddings_folder(), placement)
-        except (torch.OutOfMemoryError, MemoryError) as error:
-            raise OutOfMemoryError(
-                f"out of memory while loading {entry.name}",
-                "--vram 8GiB streams what does not fit; --dtype bf16 halves it",
-            ) from error
         self._loaded = wanted, backbone
         return backbone
 
