@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from memflow_cli.errors import MemflowError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film import ChunkDone, FilmDone, FilmStarted, SegmentDone, make_film
 from memflow_cli.recipe import make_recipe, recorded_seed
 from memflow_cli.storyboard import Storyboard
@@ -144,6 +144,14 @@ def test_a_film_that_never_began_leaves_nothing(tmp_path):
     with pytest.raises(MemflowError, match="no text encoder"):
         make_film(story(), entry, backbone, tmp_path / "film.mp4")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_no_record_is_not_overwritten(tmp_path):
+    """A storyboard may be JSON, story.json, and its film story.mp4: the record beside it would take its place."""
+    (tmp_path / "film.json").write_text('{"segments": [{"prompt": "a fox", "duration": 3}]}')
+    with pytest.raises(UsageError, match=r"film.json is no film's record"):
+        make(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["film.json"]
 
 
 def test_segments_that_repeat_are_encoded_once_and_alone(tmp_path):

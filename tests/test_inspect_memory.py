@@ -206,6 +206,18 @@ def test_prompts_cannot_leave_the_page(film, tmp_path):
     assert page.count("<script") == 2 and "<img src=x" not in page and "alert(1)" in page
 
 
+def test_a_trace_that_claims_an_absurd_picture_is_shown_in_bounds(film, tmp_path):
+    trace = read_trace(film.trace_path)
+    with TraceWriter(
+        tmp_path / "x.memory.jsonl", replace(trace.header, plan=replace(trace.header.plan, width=1, height=65536))
+    ) as new:
+        for record in trace.records():
+            new.write(record)
+    write_report(inspect(tmp_path / "x.memory.jsonl"), tmp_path / "out")
+    with Image.open(tmp_path / "out" / "segment-01" / "sheet.png") as sheet:
+        assert sheet.height < 8000
+
+
 def test_it_needs_no_torch(film, tmp_path):
     code = (
         "import sys; from memflow_cli.cli.app import run; "

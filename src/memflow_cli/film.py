@@ -18,7 +18,7 @@ from torch import Tensor
 
 from memflow_cli import __version__
 from memflow_cli.catalog import ModelEntry
-from memflow_cli.errors import MemflowError, OutOfMemoryError, UsageError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film_events import (
     ChunkDone,
     ChunkReplayed,
@@ -30,15 +30,27 @@ from memflow_cli.film_events import (
 )
 from memflow_cli.film_parts import FilmParts
 from memflow_cli.geometry import FilmPlan
+from memflow_cli.host_memory import give_back_freed_memory
 from memflow_cli.memory.policies import make_policy
+from memflow_cli.memory_errors import HINT, memory_errors
 from memflow_cli.picture import load_picture
 from memflow_cli.pipeline import Backbone, StreamingDecoder, generate_chunks
-from memflow_cli.recipe import make_recipe, model_identity, record_path, recorded_seed, resolve, run_path, trace_path
+from memflow_cli.recipe import (
+    make_recipe,
+    model_identity,
+    read_record,
+    record_path,
+    recorded_seed,
+    resolve,
+    run_path,
+    trace_path,
+)
 from memflow_cli.run_folder import RunFolder, file_sha256, write_through
 from memflow_cli.storyboard import Storyboard
 from memflow_cli.trace import ChunkRecord, TraceHeader
 from memflow_cli.video import rename_through, stitch
 
+GIVE_BACK_CHUNKS = 16  # from one return of freed memory to the next; it costs milliseconds
 MAX_DESCRIPTION = 60_000  # characters of prompts in the film's metadata
 
 
@@ -52,6 +64,8 @@ __all__ = [
     "StageStarted",
     "make_film",
 ]
+
+_LESS_MEMORY = f"{HINT}; what was finished is kept, and the same command goes on from there."
 
 Events = Callable[[object], None]
 Stop = Callable[[], MemflowError | None]
@@ -74,6 +88,11 @@ def make_film(
     a seed gets the one its unfinished run was begun with, or 0. Raises MemflowError and its kin; what was finished stays
     in the run folder, and the same call goes on from there.
     """
+    if record_path(out).exists() and read_record(out) is None:
+        raise UsageError(
+            f"{record_path(out)} is no film's record, and would be overwritten by one",
+            "Give the film another name with -o.",
+        )
     resolved = resolve(storyboard, entry, recorded_seed(out) or 0)
     plan, recipe = make_recipe(
         resolved, entry, device=backbone.device.type, dtype=str(backbone.dtype), torch=torch.__version__
@@ -83,7 +102,7 @@ def make_film(
     header = TraceHeader(__version__, entry.name, policy, plan)
     run = RunFolder(run_path(out), recipe, header, _latent_bytes(plan), resume)
     try:
-        with _out_of_memory(plan):
+        with memory_errors(f"at {plan.width}x{plan.height}", _LESS_MEMORY):
             film = _Film(resolved, backbone, plan, run, events, stop, picture)
             film.render()
             details = {"recipe": recipe.to_json(), "model": model_identity(entry)}
@@ -176,6 +195,8 @@ class _Film:
                 frames = decoder.decode(chunk.latents[0])
             self._show(frames, seconds)
             self.events(ChunkDone(chunk.index, self.plan.segments[chunk.segment], chunk.record, seconds))
+            if chunk.index % GIVE_BACK_CHUNKS == 0:
+                give_back_freed_memory()
             if chunk.index + 1 < self.plan.num_chunks and (error := self.stop()) is not None:
                 done = f"{chunk.index + 1} of {self.plan.num_chunks} chunks are kept in {self.run.path}"
                 raise type(error)(f"{error.message}; {done}", "The same command goes on from there.")
@@ -316,17 +337,6 @@ def _latent_shape(plan: FilmPlan) -> tuple[int, ...]:
 
 def _latent_bytes(plan: FilmPlan) -> int:
     return plan.geometry.chunk * plan.geometry.latent_bytes_per_frame(plan.width, plan.height, itemsize=4)
-
-
-@contextlib.contextmanager
-def _out_of_memory(plan: FilmPlan) -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise OutOfMemoryError(
-            f"out of memory at {plan.width}x{plan.height}",
-            "A smaller --size or --bank needs less; what was finished is kept, and the same command goes on from there.",
-        ) from error
 
 
 @contextlib.contextmanager

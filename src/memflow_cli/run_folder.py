@@ -96,6 +96,7 @@ class RunFolder:
         part = self.part_path(segment)
         line = json.dumps({"segment": segment, "sha256": file_sha256(part)}) + "\n"
         with _disk_errors(self.path):
+            self.trace.sync()
             os.fsync(self._latents.fileno())
             with self._parts_path.open("ab") as file:
                 file.write(line.encode())
@@ -240,7 +241,7 @@ def _lock(path: Path, folder: Path) -> IO[str]:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except ImportError:
         pass  # Windows: no lock, but the name of the last process is still written
-    except OSError as error:
+    except BlockingIOError as error:
         file.seek(0)
         holder = "".join(character for character in file.read(200) if character.isprintable())
         file.close()
@@ -248,6 +249,8 @@ def _lock(path: Path, folder: Path) -> IO[str]:
             f"{folder.with_suffix('').name} is being rendered by another process ({holder or 'unknown'})",
             "Wait for it, stop it, or give another name with -o.",
         ) from error
+    except OSError:
+        pass  # a network's file system that knows no locks
     file.truncate(0)
     file.write(f"process {os.getpid()} on {socket.gethostname()}")
     file.flush()

@@ -8,6 +8,7 @@ out. Records are read one at a time, so that the trace of an hour needs no more 
 import contextlib
 import json
 import math
+import os
 import types
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
@@ -92,6 +93,10 @@ class TraceWriter:
     def tell(self) -> int:
         """Bytes written so far: where the next record will begin."""
         return self._file.tell()
+
+    def sync(self) -> None:
+        """Writes through to the disk what was written so far."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         with contextlib.suppress(OSError):  # what could not be written was told when it was written

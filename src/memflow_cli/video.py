@@ -28,7 +28,8 @@ KEPT = "What was finished is kept; the same command goes on from there."
 KEYFRAME_SECONDS = 2  # a player seeks to any time by decoding at most this much
 QUEUED_WRITES = 2  # calls of PartWriter.write that may wait for the encoder; the next one blocks
 MIN_TICKS_A_SECOND = 10_000
-READ_GROUP = 96  # frames that one decoder process picks out
+READ_GROUP = 96  # frames that one decoder process picks out, fewer if they are large
+READ_GROUP_BYTES = 48 * 2**20
 PROCESS_START_PIXELS = 4_000_000  # decoding this many pixels takes as long as starting another decoder
 
 
@@ -222,7 +223,12 @@ def read_frames(path: Path, indices: Sequence[int], info: VideoInfo | None = Non
     if wanted and not 0 <= wanted[0] <= wanted[-1] < info.num_frames:
         missing = wanted[0] if wanted[0] < 0 else wanted[-1]
         raise MemflowError(f"{path} has {info.num_frames} frames; there is no frame {missing}")
-    groups = _group(wanted, max_gap=PROCESS_START_PIXELS // (info.width * info.height))
+    num_pixels = info.width * info.height
+    groups = _group(
+        wanted,
+        max_gap=PROCESS_START_PIXELS // num_pixels,
+        max_length=max(1, min(READ_GROUP, READ_GROUP_BYTES // (3 * num_pixels))),
+    )
     workers = min(4, os.cpu_count() or 1)
     with ThreadPoolExecutor(workers) as pool:
         pending = []
@@ -234,10 +240,10 @@ def read_frames(path: Path, indices: Sequence[int], info: VideoInfo | None = Non
                 yield from zip(done, frames.result())
 
 
-def _group(wanted: Sequence[int], max_gap: int) -> list[list[int]]:
+def _group(wanted: Sequence[int], max_gap: int, max_length: int) -> list[list[int]]:
     groups: list[list[int]] = []
     for index in wanted:
-        if groups and index - groups[-1][-1] <= max_gap and len(groups[-1]) < READ_GROUP:
+        if groups and index - groups[-1][-1] <= max_gap and len(groups[-1]) < max_length:
             groups[-1].append(index)
         else:
             groups.append([index])
@@ -268,14 +274,20 @@ def _read_group(path: Path, group: list[int], info: VideoInfo) -> np.ndarray:
 def rename_through(source: Path, target: Path) -> None:
     """Renames a finished file into place so that it survives a power cut: content first, then the name."""
     try:
-        descriptor = os.open(source, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _write_through(source)
         os.replace(source, target)
+        if os.name == "posix":  # elsewhere a folder cannot be opened
+            _write_through(target.parent)
     except OSError as error:
         raise MemflowError(f"cannot write {target}: {error.strerror}") from error
+
+
+def _write_through(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 _FFMPEG_QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error")

@@ -122,6 +122,7 @@ class _Gallery:
         self._top = top
         self._folder = folder
         self._plan = found.memory.plan
+        self._aspect = min(8.0, max(0.125, self._plan.width / self._plan.height))  # a trace may claim anything
         digits = max(2, len(str(len(self._plan.segments))))
         self._folders = {
             segment.plan.index: (folder or Path()) / f"segment-{segment.plan.index + 1:0{digits}}"
@@ -175,7 +176,7 @@ class _Gallery:
         ]
         path = self._folders[segment.plan.index] / "sheet.png"
         path.parent.mkdir(exist_ok=True)
-        sheet = draw_sheet(segment, own, recalled, self._plan.width / self._plan.height)
+        sheet = draw_sheet(segment, own, recalled, self._aspect)
         sheet.save(path, compress_level=PNG_LEVEL)
         return path
 
@@ -208,7 +209,7 @@ class _Gallery:
 
     def _thumbnail_size(self, num_pictures: int) -> tuple[int, int]:
         """As large as the page's budget allows, never larger than the film."""
-        aspect = self._plan.width / self._plan.height
+        aspect = self._aspect
         fits = int((PAGE_PICTURE_BYTES * aspect / (num_pictures * BYTES_A_PIXEL)) ** 0.5)
         width = max(MIN_THUMBNAIL, min(fits, MAX_THUMBNAIL, self._plan.width))
         return width, max(1, round(width / aspect))
