@@ -1,5 +1,6 @@
 """Prompts become embeddings, with a real UMT5 encoder at tiny size."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,13 @@ def test_long_prompt_is_cut_and_keeps_its_end_token(files):
     text = "fox " * 100
     assert encoder(files).num_tokens(text) == 101
     assert (encoder(files).encode([text])[0].abs().amax(-1) > 0).all()
+
+
+def test_a_tokenizer_without_an_end_token_of_its_own_gets_one(files, tmp_path):
+    described = json.loads((files / "tokenizer" / "tokenizer.json").read_text())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(described | {"post_processor": None}))
+    one = TextEncoder(files / "text_encoder", tmp_path, 8, CPU, torch.float32)
+    assert torch.equal(one.encode(["a red fox"]), encoder(files).encode(["a red fox"]))
 
 
 def test_cached_prompts_need_no_encoder(files, tmp_path):

@@ -24,6 +24,8 @@ from memflow_cli.errors import ModelError
 from memflow_cli.wan.tensor_files import check_fit, read_tensors
 from memflow_cli.wan.umt5 import UMT5Encoder, read_sizes
 
+END_TOKEN = "</s>"
+
 _QUOTES = str.maketrans({"‘": "'", "’": "'", "‛": "'", "“": '"', "”": '"', "‟": '"'})
 _COMPATIBLE = re.compile("[ﬀ-ﬆ！-～　]")  # ligatures, full-width forms and space
 _CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff]")
@@ -147,6 +149,9 @@ class TextEncoder:
     def _tokens(self, text: str) -> list[int]:
         """At most `text_len` tokens; the last is the end token, also of a prompt that was cut."""
         tokens = self.tokenizer.encode(text).ids
+        end = self.tokenizer.token_to_id(END_TOKEN)
+        if end is not None and tokens[-1:] != [end]:  # some tokenizers leave that to the library around them
+            tokens = [*tokens, end]
         return tokens if len(tokens) <= self.text_len else tokens[: self.text_len - 1] + tokens[-1:]
 
 
