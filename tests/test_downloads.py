@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from hub_server import serve
-from tiny_files import save_model
 
+from hub_server import serve
 from memflow_cli.catalog import find_model
+from tiny_files import save_model
 
 MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
 LARGE = "transformer/diffusion_pytorch_model.safetensors"

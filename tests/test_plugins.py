@@ -4,9 +4,8 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
-import toy_backbone
-from tiny_model import story
 
+import toy_backbone
 from memflow_cli import catalog
 from memflow_cli.cli.app import run
 from memflow_cli.errors import ModelError
@@ -14,6 +13,7 @@ from memflow_cli.film import make_film
 from memflow_cli.storyboard import MemoryOptions
 from memflow_cli.trace import read_trace
 from memflow_cli.wan.checkpoints import load_model
+from tiny_model import story
 
 
 def takes_a_name() -> catalog.ModelEntry:

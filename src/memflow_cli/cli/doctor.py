@@ -23,7 +23,7 @@ MIN_PYTHON = (3, 11)
 MIN_DISK = 1 << 30  # bytes; parts, latents and the film of some minutes of theatre
 MIN_MEMORY = 2 << 30  # bytes; theatre with its libraries takes about one
 HUB_TIMEOUT = 4.0  # seconds
-LIBRARIES = ("diffusers", "transformers", "safetensors", "tokenizers", "pydantic", "yaml", "PIL", "imageio_ffmpeg")
+LIBRARIES = ("diffusers", "safetensors", "tokenizers", "pydantic", "yaml", "PIL", "imageio_ffmpeg")
 
 _MARKS = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
 _COLOURS = {"ok": "\x1b[32m", "note": "\x1b[33m", "failed": "\x1b[1;31m"}
