@@ -16,13 +16,18 @@ class Prototype:
     """A remembered latent frame, and what the retrieval score keeps of it."""
 
     state: StoredFrame
-    features: Tensor
+    kept: "Tensor | FeaturesInFile"
+
+    @property
+    def features(self) -> Tensor:
+        """What the score keeps, read back where it lies in a file."""
+        return self.kept if isinstance(self.kept, Tensor) else self.kept.load()
 
 
 class Archive:
     """Prototypes in film order. When full, the one most like its neighbour in time goes first: what is rare stays.
 
-    `folder`: keep the states in a nameless file there, and only what retrieval compares in memory.
+    `folder`: keep the states in a nameless file there, so that the process stays as small as it was.
     """
 
     def __init__(self, num_bytes: int, folder: Path | None = None) -> None:
@@ -41,7 +46,7 @@ class Archive:
         self._pooled.append(pooled)
         self._sizes.append(_num_bytes(state, features))
         self._used += self._sizes[-1]
-        self.prototypes.append(Prototype(self._file.store(state) if self._file else state, features))
+        self.prototypes.append(self._file.store(state, features) if self._file else Prototype(state, features))
         evicted = []
         while self._used > self._budget and len(self.prototypes) > 1:
             evicted.append(self._evict(max(range(1, len(self._likeness)), key=self._likeness.__getitem__)))
@@ -67,7 +72,8 @@ class StateFile:
         self._free: list[int] = []
         self._end = 0
 
-    def store(self, state: FrameState) -> "StateInFile":
+    def store(self, state: FrameState, features: Tensor) -> Prototype:
+        """Features that are a view of the state need no room of their own."""
         parts = [part for part in (state.keys, state.values, state.prompt_queries) if part is not None]
         content = b"".join(part.contiguous().view(torch.uint8).numpy().tobytes() for part in parts)
         place = self._free.pop() if self._free else self._end
@@ -76,7 +82,11 @@ class StateFile:
         written = 0
         while written < len(content):
             written += self._file.write(memoryview(content)[written:])
-        return StateInFile(state.frame, self, place, state.keys.shape, state.keys.dtype, len(parts))
+        stored = StateInFile(state.frame, self, place, state.keys.shape, state.keys.dtype, len(parts))
+        for index, part in enumerate(parts):
+            if part.data_ptr() == features.data_ptr() and part.numel() == features.numel():
+                return Prototype(stored, FeaturesInFile(stored, index, features.shape))
+        return Prototype(stored, features)
 
     def read(self, place: int, num_bytes: int) -> bytearray:
         content = bytearray(num_bytes)
@@ -101,12 +111,27 @@ class StateInFile:
     num_parts: int
 
     def load(self) -> FrameState:
-        num_bytes = self.num_parts * self.shape.numel() * self.dtype.itemsize
-        whole = torch.frombuffer(self.file.read(self.place, num_bytes), dtype=self.dtype)
-        return FrameState(self.frame, *whole.view(self.num_parts, *self.shape).unbind())
+        return FrameState(self.frame, *self.read(0, self.num_parts).view(self.num_parts, *self.shape).unbind())
+
+    def read(self, first: int, count: int) -> Tensor:
+        """`count` parts from `first` on, in one row of numbers."""
+        size = self.shape.numel() * self.dtype.itemsize
+        return torch.frombuffer(self.file.read(self.place + first * size, count * size), dtype=self.dtype)
 
     def forget(self) -> None:
         self.file.release(self.place)
+
+
+@dataclass(frozen=True)
+class FeaturesInFile:
+    """Features that are one part of a stored state, seen in another shape."""
+
+    state: StateInFile
+    part: int
+    shape: torch.Size
+
+    def load(self) -> Tensor:
+        return self.state.read(self.part, 1).view(self.shape)
 
 
 def _num_bytes(state: FrameState, features: Tensor) -> int:
