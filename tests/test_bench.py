@@ -4,13 +4,13 @@ import json
 
 import pytest
 import torch
-from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry
 
 from memflow_cli.bench import bench_plan, memory_options, run_bench, steady_after
 from memflow_cli.catalog import find_model
 from memflow_cli.cli.app import run
 from memflow_cli.errors import UsageError
 from memflow_cli.wan.random_weights import random_model, random_prompts
+from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry
 
 
 def test_policies_are_measured_side_by_side():
