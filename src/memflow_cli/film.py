@@ -50,7 +50,7 @@ from memflow_cli.storyboard import Storyboard
 from memflow_cli.trace import ChunkRecord, TraceHeader
 from memflow_cli.video import rename_through, stitch
 
-GIVE_BACK_CHUNKS = 16  # from one return of freed memory to the next; it costs milliseconds
+GIVE_BACK_CHUNKS = 4  # from one return of freed memory to the next; it costs milliseconds
 MAX_DESCRIPTION = 60_000  # characters of prompts in the film's metadata
 
 

@@ -17,7 +17,7 @@ from memflow_cli.memory.archive import Archive
 from memflow_cli.memory.policy import CacheNeeds, Recall, Remembered
 from memflow_cli.memory.scores import Score
 
-SCORE_BATCH_BYTES = 2**23  # of features compared at a time, so that a long film's archive is never copied whole
+SCORE_BATCH_BYTES = 2**21  # of features compared at a time, so that a long film's archive is never copied whole
 
 
 class NarrativeMemory:
