@@ -15,7 +15,7 @@ from memflow_cli.recipe import make_recipe, recorded_seed
 from memflow_cli.storyboard import Storyboard
 from memflow_cli.trace import read_trace
 from memflow_cli.video import probe, read_frames
-from tiny_model import make, story, tiny_backbone, tiny_entry
+from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -107,16 +107,7 @@ def test_pictures_survive_encoding(tmp_path):
     """The film's frames are those the decoder made, within what H.264 loses."""
     entry = tiny_entry()
     backbone = tiny_backbone(entry)
-    shown: list[torch.Tensor] = []
-    make_decoder = backbone.decoder
-
-    def watched():
-        decoder = make_decoder()
-        decode = decoder.decode
-        decoder.decode = lambda latents: shown.append(decode(latents)) or shown[-1]
-        return decoder
-
-    backbone.decoder = watched
+    shown = watch_frames(backbone)
     result = make_film(story(), entry, backbone, tmp_path / "film.mp4")
     difference = np.abs(decoded(result.path).astype(float) - torch.cat(shown).numpy() * 255)
     assert difference.mean() < 5  # saturated colours that change four times a second: hard for an encoder

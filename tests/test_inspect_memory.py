@@ -18,7 +18,7 @@ from memflow_cli.report.pictures import clock
 from memflow_cli.storyboard import MemoryOptions, Segment
 from memflow_cli.trace import Recalled, TraceWriter, read_trace
 from memflow_cli.video import PartWriter, read_frame, read_frames, stitch
-from tiny_model import make, story, tiny_backbone, tiny_entry
+from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
 
 CODEC_ERROR = 25  # mean difference that H.264 may make on these pictures, random as they are
 
@@ -27,16 +27,7 @@ def watched_film(folder: Path, kind: str, fps: int = 16, transition: str = "smoo
     """A tiny film, and the very frames the pipeline made for it: [F, height, width, 3] float in 0..255."""
     entry = tiny_entry(kind)
     backbone = tiny_backbone(entry)
-    shown: list[torch.Tensor] = []
-    make_decoder = backbone.decoder
-
-    def watched():
-        decoder = make_decoder()
-        decode = decoder.decode
-        decoder.decode = lambda latents: shown.append(decode(latents)) or shown[-1]
-        return decoder
-
-    backbone.decoder = watched
+    shown = watch_frames(backbone)
     segments = (
         Segment("a red fox", 3),
         Segment("an empty wood", 3, transition=transition),

@@ -135,3 +135,18 @@ def make(folder: Path, storyboard: Storyboard | None = None, kind: str = "theatr
 
     entry = tiny_entry(kind)
     return make_film(storyboard or story(), entry, tiny_backbone(entry), folder / name, **options)
+
+
+def watch_frames(backbone: WanModel) -> list[Tensor]:
+    """A list that fills with every batch of frames the backbone's decoders make from now on."""
+    shown: list[Tensor] = []
+    make_decoder = backbone.decoder
+
+    def watched():
+        decoder = make_decoder()
+        decode = decoder.decode
+        decoder.decode = lambda latents: shown.append(decode(latents)) or shown[-1]
+        return decoder
+
+    backbone.decoder = watched
+    return shown
