@@ -7,11 +7,11 @@ import torch
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.wan.attention import rotary_table, rotate
 from memflow_cli.wan.config import WanConfig
-from training.batches import context_slots
-from training.data import visibility
+from training.contexts import StoryContexts
+from training.data import puppet_places
 from training.teacher_forcing import BANK, CHUNK, CONTEXT, SINK, WINDOW, Context, Trainee
 from training.text import build_encoder, encode_ids
-from training.world import sample_story
+from training.world import KINDS, sample_story
 
 GRID = (2, 3)
 CHUNKS = 7
@@ -74,7 +74,7 @@ def test_teacher_forcing_equals_streaming(trainee):
     ids = torch.tensor([[5, 6, 7, 1, 0, 0, 0, 0]])
     clean, noisy = torch.randn(2, CHUNKS, CHUNK, 4, 4, 6)
     sigma = torch.linspace(1, 0.3, CHUNKS)
-    slots = torch.tensor([slots_of(chunk) for chunk in range(CHUNKS)])
+    slots = torch.tensor([slots_of(chunk) for chunk in range(CHUNKS)]).repeat(2, 1)
     context = Context(slots.clamp_min(0), slots >= 0)
     parallel = trainee.stories(clean, noisy, sigma, ids, torch.zeros(2 * CHUNKS, dtype=torch.long), context)
     prompt = trainee.transformer.project_prompt(encode_ids(trainee.encoder, ids))
@@ -88,13 +88,37 @@ def test_a_picture_is_a_first_chunk_of_one_frame(trainee):
     assert picture.shape == noisy.shape
 
 
-def test_context_slots_hold_only_the_past_and_no_frame_twice():
-    for seed in range(40):
-        story = sample_story(seed)
-        slots = context_slots(story, visibility(story), np.random.default_rng(seed))
-        for chunk, row in enumerate(slots):
-            present = row[row >= 0]
-            assert (present < CHUNK * chunk).all()
-            assert len(set(present.tolist())) == len(present)
-            bank = row[SINK : SINK + BANK]
-            assert (bank[bank >= 0] % CHUNK == 0).all()
+def check_slots(row: np.ndarray, chunk: int) -> None:
+    present = row[row >= 0]
+    assert (present < CHUNK * chunk).all()
+    assert len(set(present.tolist())) == len(present)
+    bank = row[SINK : SINK + BANK]
+    assert (bank[bank >= 0] % CHUNK == 0).all()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_streaming_slots_hold_only_the_past_and_no_frame_twice(kind):
+    for seed in range(20):
+        contexts = StoryContexts(sample_story(seed, kind))
+        for chunk, row in enumerate(contexts.streaming(np.random.default_rng(seed))):
+            check_slots(row, chunk)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_recall_slots_only_the_bank_shows_the_puppets(kind):
+    recalled = 0
+    for seed in range(20):
+        rng, contexts = np.random.default_rng(seed), StoryContexts(sample_story(seed, kind))
+        in_view = ~np.isnan(puppet_places(contexts.story))
+        streaming = contexts.streaming(rng)
+        for chunk in contexts.draw_recall_chunks(rng, 6):
+            slots = contexts.recall(chunk, streaming[chunk], rng)
+            if slots is None:
+                continue
+            recalled += 1
+            check_slots(slots, chunk)
+            bank, window = slots[SINK : SINK + BANK] // CHUNK, slots[SINK + BANK :]
+            for puppet in np.flatnonzero(in_view[:, chunk].any(-1)):
+                assert in_view[puppet, bank[bank >= 0], 0].any()
+                assert not in_view[puppet, window[window >= 0] // CHUNK].any()
+    assert recalled > 20

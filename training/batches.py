@@ -1,5 +1,6 @@
-"""Training batches: rendered latents with fresh captions, noise, and - for stories - what each chunk may remember."""
+"""Training batches: rendered latents with fresh captions, noise; for stories, which chunks are predicted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,8 +8,9 @@ import torch
 from torch import Tensor
 
 from training.captions import captions
-from training.data import Latents, sample_picture, visibility
-from training.teacher_forcing import BANK, CHUNK, CONTEXT, SINK, Context
+from training.contexts import StoryContexts
+from training.data import Latents, sample_picture
+from training.teacher_forcing import CHUNK, Context
 from training.text import TokenIds
 from training.world import Story, sample_story
 
@@ -16,8 +18,8 @@ SHIFT = 3.0
 LEVELS = tuple(SHIFT * u / (1 + (SHIFT - 1) * u) for u in np.linspace(1, 1 / 8, 8))  # those that sampling steps on
 LEVEL_SHARES = np.linspace(1.0, 0.4, 8) / np.linspace(1.0, 0.4, 8).sum()  # what a chunk shows is decided early
 CAPTION_DROPPED = 0.04
-WINDOW_DROPPED = 0.25  # chunks that see no window: only the bank can tell what their puppets look like
-RETURN_WEIGHT = 4.0  # in the loss, of a chunk in which a puppet is back that the window does not show
+STREAMING_TARGETS, RECALL_TARGETS = 12, 12  # chunks of a story that are predicted, by kind of context
+LOOKS_UNSAID = 0.85  # how often the prompt of a recall target names its puppets by species only
 
 
 def sample_sigma(rng: np.random.Generator, size: int) -> Tensor:
@@ -67,48 +69,69 @@ class Pictures:
 
 @dataclass(frozen=True)
 class StoryBatch:
-    clean: Tensor  # [M, 3, C, h, w], all chunks of all stories
+    """M chunks of whole stories, and which K of them are to be predicted; some more than once, from other contexts."""
+
+    clean: Tensor  # [M, 3, C, h, w]
     mask: Tensor  # [M, 3, h, w]
+    target: Tensor  # [K], rows of `clean`
     ids: Tensor  # [P, T]
-    caption: Tensor  # [2 * M]: caption of each chunk when clean, then when noisy
+    caption: Tensor  # [M + K]: caption of each clean chunk, then of each target
     context: Context
-    weight: Tensor  # [M], in the loss
 
 
 class Stories:
-    """Whole stories with memory. The last `NUM_HELD_OUT` rows are never trained on."""
+    """Whole stories with memory, from one or more sources. The last `NUM_HELD_OUT` of each are never trained on."""
 
     NUM_HELD_OUT = 32
 
-    def __init__(self, data: Latents, token_ids: TokenIds, num_chunks: int) -> None:
-        self._data, self._token_ids = data, token_ids
-        self._stories = [sample_story(row, num_chunks=num_chunks) for row in range(len(data))]
-        self._visible = [visibility(story) for story in self._stories]
+    def __init__(self, sources: Sequence[tuple[Latents, str | None]], token_ids: TokenIds, num_chunks: int) -> None:
+        """`sources`: latents, and of which kind of story (None: any)."""
+        self._token_ids = token_ids
+        self._rows = [
+            (data, row, StoryContexts(sample_story(row, kind, num_chunks=num_chunks)))
+            for data, kind in sources
+            for row in range(len(data) - self.NUM_HELD_OUT)
+        ]
 
-    def batch(self, rng: np.random.Generator, size: int, held_out: bool = False) -> StoryBatch:
-        last = len(self._data) - self.NUM_HELD_OUT
-        rows = rng.integers(last, len(self._data), size) if held_out else rng.choice(last, size, replace=False)
-        lines, clean_caption, noisy_caption, index, present, weight = [], [], [], [], [], []
-        for place, row in enumerate(np.sort(rows)):
-            story, first = self._stories[row], len(lines)
+    def batch(self, rng: np.random.Generator, size: int) -> StoryBatch:
+        rows = [self._rows[row] for row in rng.choice(len(self._rows), size, replace=False)]
+        lines, targets, clean_caption, target_caption, clean_slots, target_slots = [], [], [], [], [], []
+        for place, (_, _, contexts) in enumerate(rows):
+            story, beats = contexts.story, contexts.story.beat_of_chunks()
+            first_line, first_chunk = len(lines), place * contexts.story.num_chunks
             said = captions(story, rng, said_again=0.0 if rng.random() < 0.5 else 0.4)
-            lines += [line if held_out or rng.random() > CAPTION_DROPPED else "" for line in said]
-            beats = story.beat_of_chunks()
-            noisy_caption += [first + beat for beat in beats]
-            clean_caption += [first + beat for beat in recached_beats(story, rng)]
-            slots = context_slots(story, self._visible[row], rng, plain=held_out)
-            present.append(slots >= 0)
-            weight.append(np.where(returns(self._visible[row]), RETURN_WEIGHT, 1))
-            index.append(np.maximum(slots, 0) + place * story.num_chunks * CHUNK)
-        rows = np.sort(rows)
+            unsaid = captions(story, rng, said_again=0.0, known=range(len(story.puppets)))
+            lines += [line if rng.random() > CAPTION_DROPPED else "" for line in said + unsaid]
+            streaming = contexts.streaming(rng)
+            wanted = [(chunk, False) for chunk in contexts.draw_streaming_chunks(rng, STREAMING_TARGETS)]
+            wanted += [(chunk, True) for chunk in contexts.draw_recall_chunks(rng, RECALL_TARGETS)]
+            for chunk, recall in wanted:
+                slots = contexts.recall(chunk, streaming[chunk], rng) if recall else None
+                bare = slots is not None and rng.random() < LOOKS_UNSAID
+                target_slots.append(_rows_of(streaming[chunk] if slots is None else slots, first_chunk))
+                target_caption.append(first_line + beats[chunk] + (len(said) if bare else 0))
+                targets.append(first_chunk + chunk)
+            clean_slots.append(_rows_of(streaming, first_chunk))
+            clean_caption += [first_line + beat for beat in recached_beats(story, rng)]
+        slots = torch.from_numpy(np.concatenate([*clean_slots, target_slots]))
         return StoryBatch(
-            clean=torch.from_numpy(self._data.latents[rows]).float().flatten(0, 1).unflatten(0, (-1, CHUNK)),
-            mask=torch.from_numpy(self._data.masks[rows]).float().flatten(0, 1).unflatten(0, (-1, CHUNK)),
+            clean=torch.cat([_chunks(data.latents[row]) for data, row, _ in rows]),
+            mask=torch.cat([_chunks(data.masks[row]) for data, row, _ in rows]),
+            target=torch.tensor(targets),
             ids=self._token_ids(lines),
-            caption=torch.tensor(clean_caption + noisy_caption),
-            context=Context(torch.from_numpy(np.concatenate(index)), torch.from_numpy(np.concatenate(present))),
-            weight=torch.from_numpy(np.concatenate(weight)).float(),
+            caption=torch.tensor(clean_caption + target_caption),
+            context=Context(slots.clamp_min(0), slots >= 0),
         )
+
+
+def _rows_of(slots: np.ndarray, first_chunk: int) -> np.ndarray:
+    """A story's slots as rows of a batch's latent frames."""
+    return np.where(slots >= 0, slots + first_chunk * CHUNK, -1)
+
+
+def _chunks(frames: np.ndarray) -> Tensor:
+    """[T, ...] -> float32 [chunks, 3, ...]"""
+    return torch.from_numpy(frames.astype(np.float32)).unflatten(0, (-1, CHUNK))
 
 
 def recached_beats(story: Story, rng: np.random.Generator) -> list[int]:
@@ -118,50 +141,3 @@ def recached_beats(story: Story, rng: np.random.Generator) -> list[int]:
         if not story.beats[beat].cut and rng.random() < 0.5:
             beats[max(start - 2, 0) : start] = [beat] * min(2, start)
     return beats
-
-
-def returns(visible: np.ndarray) -> np.ndarray:
-    """Chunks in which a puppet is on its way in that was seen before, but not in the two chunks before: bool [chunks].
-
-    `visible` [puppets, chunks] speaks of a chunk's first frame; the two chunks before it show the puppet coming in.
-    """
-    before = np.zeros_like(visible)
-    back = np.zeros_like(visible)
-    for chunk in range(3, visible.shape[1]):
-        before[:, chunk] = visible[:, : chunk - 2].any(1)
-        back[:, chunk] = visible[:, chunk] & ~visible[:, chunk - 2 : chunk].any(1) & before[:, chunk]
-    here = back.any(0)
-    return here | np.append(here[1:], False) | np.append(here[2:], (False, False))
-
-
-def context_slots(story: Story, visible: np.ndarray, rng: np.random.Generator, plain: bool = False) -> np.ndarray:
-    """The clean latent frame in each context slot of each chunk, -1 where there is none: int [chunks, CONTEXT].
-
-    Slots are fixed: sink, bank (by film time), then the two chunks before, newest last. The bank prefers frames that
-    show the puppets of the chunk's beat. `plain`: always sink and a full bank; else sometimes less.
-    """
-    slots = np.full((story.num_chunks, CONTEXT), -1)
-    use_sink = plain or rng.random() < 0.88
-    bank_size = BANK if plain else int(rng.choice((3, 2, 1, 0), p=(0.75, 0.06, 0.06, 0.13)))
-    window_survives_cut = not plain and rng.random() < 0.5
-    without_window = rng.random(story.num_chunks) < (0 if plain else WINDOW_DROPPED)
-    scene_start = 0
-    for chunk, beat_index in enumerate(story.beat_of_chunks()):
-        beat = story.beats[beat_index]
-        if beat.cut and chunk == story.beat_starts[beat_index] and not window_survives_cut:
-            scene_start = chunk
-        recent = () if without_window[chunk] else (chunk - 2, chunk - 1)
-        window = [c for c in recent if c >= max(scene_start, 1 if use_sink else 0)]
-        for c in window:
-            first = CONTEXT - CHUNK * (chunk - c)
-            slots[chunk, first : first + CHUNK] = range(CHUNK * c, CHUNK * c + CHUNK)
-        if use_sink and chunk > 0:
-            slots[chunk, :SINK] = range(SINK)
-        candidates = np.array([c for c in range(1 if use_sink else 0, chunk) if c not in window and c != chunk - 1])
-        if bank_size and len(candidates):
-            wanted = visible[list(beat.acts)][:, candidates].sum(0) if beat.acts else np.zeros(len(candidates))
-            weights = 0.03 + wanted if plain or rng.random() < 0.8 else np.ones(len(candidates))
-            count = min(bank_size, len(candidates))
-            recalled = np.sort(rng.choice(candidates, count, replace=False, p=weights / weights.sum()))
-            slots[chunk, SINK : SINK + count] = CHUNK * recalled
-    return slots

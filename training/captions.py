@@ -1,5 +1,7 @@
 """Captions of a story's beats: colour and accessory are said when a puppet is first seen, later mostly left out."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from memflow_cli.theatre.vocabulary import (
@@ -39,9 +41,14 @@ def _empty_caption(beat: Beat, rng: np.random.Generator, name_setting: bool) -> 
     return _pick(rng, EMPTY_PLACES)
 
 
-def captions(story: Story, rng: np.random.Generator, said_again: float = 0.2) -> list[str]:
-    """One caption a beat. `said_again` is how often a known puppet's colour (and accessory) are repeated."""
-    lines, seen = [], set()
+def captions(
+    story: Story, rng: np.random.Generator, said_again: float = 0.2, known: Collection[int] = ()
+) -> list[str]:
+    """One caption a beat. `said_again` is how often a known puppet's colour (and accessory) are repeated.
+
+    `known`: puppets that were seen before the first beat.
+    """
+    lines, seen = [], set(known)
     for index, beat in enumerate(story.beats):
         opens_scene = index == 0 or beat.cut
         name_setting = opens_scene or rng.random() < 0.4

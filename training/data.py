@@ -4,6 +4,7 @@ Everything follows from seeds: a row's caption and puppets are made again from i
 """
 
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from training.world import (
     BACKDROPS_PER_SETTING,
     FRAMES_PER_LATENT,
     HEIGHT,
+    LATENTS_PER_CHUNK,
     WIDTH,
     Act,
     Beat,
@@ -79,23 +81,29 @@ def _render_pictures(folder: Path, autoencoder_folder: Path, rows: range) -> Non
         latents[row], masks[row] = _encode(autoencoder, frames)[0], cell_masks(coverage)[0]
 
 
-def _render_stories(folder: Path, autoencoder_folder: Path, rows: range) -> None:
+def _render_stories(
+    folder: Path, autoencoder_folder: Path, rows: range, name: str = "stories", kind: str | None = None
+) -> None:
     autoencoder = PatchAutoencoder.from_pretrained(autoencoder_folder)
-    latents, masks = (np.load(folder / f"stories_{name}.npy", mmap_mode="r+") for name in ("latents", "masks"))
+    latents, masks = (np.load(folder / f"{name}_{part}.npy", mmap_mode="r+") for part in ("latents", "masks"))
     for row in rows:
-        frames, coverage = render(sample_story(row, num_chunks=STORY_CHUNKS))
+        frames, coverage = render(sample_story(row, kind, num_chunks=STORY_CHUNKS))
         latents[row], masks[row] = _encode(autoencoder, frames), cell_masks(coverage)
+
+
+def puppet_places(story: Story) -> np.ndarray:
+    """Where each puppet is at the first frame of each latent frame, pixels [puppets, chunks, 3]; NaN: not in view."""
+    rows = [np.where(motion.visible(), motion.x, np.nan)[::FRAMES_PER_LATENT] for motion in stage(story)]
+    return np.reshape(rows, (len(rows), story.num_chunks, LATENTS_PER_CHUNK))
 
 
 def visibility(story: Story) -> np.ndarray:
     """Which puppet is in view at the first latent frame of each chunk (its prototype): bool [puppets, chunks]."""
-    first_frames = np.arange(story.num_chunks) * 3 * FRAMES_PER_LATENT
-    rows = [motion.visible()[first_frames] for motion in stage(story)]
-    return np.stack(rows) if rows else np.zeros((0, story.num_chunks), bool)
+    return ~np.isnan(puppet_places(story)[..., 0])
 
 
 def render_rows(folder: Path, autoencoder_folder: Path, name: str, rows: int, processes: int = 2) -> None:
-    """Write `{name}_{latents,masks}.npy` for name "pictures" or "stories", unless they are there.
+    """Write `{name}_{latents,masks}.npy` for name "pictures", "stories" or "returns", unless they are there.
 
     Latents are fp16 [rows, (F,) C, h, w], masks bool [rows, (F,) h, w].
     """
@@ -104,7 +112,12 @@ def render_rows(folder: Path, autoencoder_folder: Path, name: str, rows: int, pr
         return
     folder.mkdir(parents=True, exist_ok=True)
     channels = PatchAutoencoder.from_pretrained(autoencoder_folder).config.latent_channels
-    frames, job = {"pictures": ((), _render_pictures), "stories": ((STORY_CHUNKS * 3,), _render_stories)}[name]
+    frames = () if name == "pictures" else (STORY_CHUNKS * 3,)
+    job = {
+        "pictures": _render_pictures,
+        "stories": _render_stories,
+        "returns": partial(_render_stories, name="returns", kind="comings and goings"),
+    }[name]
     for part, dtype, size in (("latents", np.float16, (channels, *GRID)), ("masks", np.bool_, GRID)):
         np.lib.format.open_memmap(folder / f"{name}_{part}.npy", "w+", dtype, (rows, *frames, *size)).flush()
     step = -(-rows // (processes * 8))

@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
+from transformers import UMT5EncoderModel
 
 from memflow_cli.wan.config import WanConfig
 from training.batches import PictureBatch, Pictures, Stories, StoryBatch, add_noise, sample_sigma
@@ -18,7 +20,7 @@ from training.text import TEXT_LENGTH, build_encoder
 PUPPET_WEIGHT = 9.0  # of a cell with a puppet, against one without
 MEAN_PUPPET_SHARE = 0.12
 SMALLEST_SIGMA = 0.2  # below it, the loss of the clean prediction is not weighted up any more
-CONTEXT_NOISE = 0.25
+CONTEXT_NOISE, CONTEXT_NOISED = 0.25, 0.65  # largest sigma on a clean chunk, and how often there is any
 WARM_UP_STEPS = 50
 
 
@@ -37,7 +39,6 @@ class Options:
     muon_rate: float = 3e-3
     adam_rate: float = 1e-3
     hold: float = 0.5
-    own_context: float = 0.0  # how often the context is the model's own prediction of it
     final_factor: float = 0.05
     seed: int = 1
 
@@ -75,29 +76,13 @@ class Learner:
 
     def story_loss(self, batch: StoryBatch, sigma: Tensor) -> Tensor:
         chunks = len(batch.clean)
-        context_sigma = self.rng.uniform(0, CONTEXT_NOISE, chunks) * (self.rng.random(chunks) < 0.65)
-        context_sigma = torch.from_numpy(context_sigma).float()
-        if self.rng.random() < self.options.own_context:
-            context = add_noise(self._own_prediction(batch, context_sigma), 0.5 * context_sigma)
-        else:
-            context = add_noise(batch.clean, context_sigma)
-        predicted = self._predict(batch, context, sigma)
-        loss = clean_loss(predicted, batch.clean, batch.mask, sigma, self.channel_weight)
-        return (loss * batch.weight).sum() / batch.weight.sum()
-
-    def _predict(self, batch: StoryBatch, context: Tensor, sigma: Tensor) -> Tensor:
-        noisy = add_noise(batch.clean, sigma)
+        context_sigma = self.rng.uniform(0, CONTEXT_NOISE, chunks) * (self.rng.random(chunks) < CONTEXT_NOISED)
+        context = add_noise(batch.clean, torch.from_numpy(context_sigma).float())
+        clean, mask = batch.clean[batch.target], batch.mask[batch.target]
+        noisy = add_noise(clean, sigma)
         with torch.autocast("cpu", torch.bfloat16):
-            return self.model.stories(context, noisy, sigma, batch.ids, batch.caption, batch.context).float()
-
-    @torch.no_grad()
-    def _own_prediction(self, batch: StoryBatch, context_sigma: Tensor) -> Tensor:
-        """What the model makes of two chunks in three, in one step from a middling noise: its faults as context."""
-        chunks = len(batch.clean)
-        sigma = torch.from_numpy(self.rng.uniform(0.4, 0.85, chunks)).float()
-        own = self._predict(batch, add_noise(batch.clean, context_sigma), sigma)
-        chosen = torch.from_numpy(self.rng.random(chunks) < 2 / 3)
-        return torch.where(chosen[:, None, None, None, None], own, batch.clean)
+            predicted = self.model.stories(context, noisy, sigma, batch.ids, batch.caption, batch.context)
+        return clean_loss(predicted.float(), clean, mask, sigma, self.channel_weight).mean()
 
     def step(self, pictures: Pictures, stories: Stories | None) -> tuple[float, float]:
         """One update; returns (picture loss, story loss)."""
@@ -108,7 +93,7 @@ class Learner:
             losses[-1].backward()
         if self.options.stories and stories is not None:
             story_batch = stories.batch(self.rng, self.options.stories)
-            losses.append(self.story_loss(story_batch, sample_sigma(self.rng, len(story_batch.clean))))
+            losses.append(self.story_loss(story_batch, sample_sigma(self.rng, len(story_batch.target))))
             losses[-1].backward()
         self.optimizer.step(self._rate_factor())
         self.optimizer.zero_grad()
@@ -132,6 +117,12 @@ class Learner:
         }
         torch.save(state, path.with_suffix(".part"))
         path.with_suffix(".part").replace(path)
+
+    def load_exported(self, folder: Path) -> None:
+        """Begin with weights as `training.export` wrote them, for example those of the package."""
+        self.model.transformer.load_state_dict(load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors"))
+        self.model.encoder.load_state_dict(UMT5EncoderModel.from_pretrained(folder / "text_encoder").state_dict())
+        self.average = WeightAverage(self.model)
 
     def load(self, path: Path, weights_only: bool = False) -> None:
         """Go on from a checkpoint. `weights_only`: a new stage, with a clock and an average of its own."""

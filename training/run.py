@@ -43,12 +43,19 @@ def train_stage(work: Path, name: str, options: Options, before: Path | None = N
     checkpoint = work / f"{name}.pt"
     if checkpoint.exists():
         learner.load(checkpoint)
+    elif before is not None and before.is_dir():
+        learner.load_exported(before)
     elif before is not None:
         learner.load(before, weights_only=True)
     token_ids = TokenIds(tokenizer)
     pictures = Pictures(Latents.open(work / "data", "pictures"), token_ids)
-    stories = Stories(Latents.open(work / "data", "stories"), token_ids, STORY_CHUNKS) if options.stories else None
+    stories = open_stories(work, token_ids) if options.stories else None
     train(learner, pictures, stories, checkpoint, LOGS / f"{name}.csv")
+
+
+def open_stories(work: Path, token_ids: TokenIds) -> Stories:
+    sources = ("stories", None), ("returns", "comings and goings")
+    return Stories([(Latents.open(work / "data", name), kind) for name, kind in sources], token_ids, STORY_CHUNKS)
 
 
 def make_refiner(work: Path, seconds: float) -> None:
@@ -68,11 +75,15 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=48_000, help="how many to render")
     parser.add_argument("--stories", type=int, default=1_300, help="how many to render")
     parser.add_argument("--stage", choices=("pictures", "stories", "refiner"), help="this one only")
+    parser.add_argument("--returns", type=int, default=1_000, help="stories of comings and goings to render")
+    parser.add_argument("--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with")
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     if not options.no_compile:
         teacher_forcing.compile_blocks()
+    if options.start and not options.stage:
+        parser.error("--start needs --stage: which stage is to begin there?")
     work, seconds = options.work, options.hours * 3600
     make_autoencoder(work)
     make_tokenizer(work)
@@ -81,13 +92,15 @@ def main() -> None:
     if options.stage in (None, "pictures"):
         render_rows(*data, "pictures", options.pictures, options.threads)
         share = 1 if alone else PICTURES_SHARE
-        train_stage(work, "pictures", Options(share * seconds, pictures=144, hold=0.6, final_factor=0.2))
+        train_stage(
+            work, "pictures", Options(share * seconds, pictures=144, hold=0.6, final_factor=0.2), options.start
+        )
     if options.stage in (None, "stories"):
         render_rows(*data, "stories", options.stories, options.threads)
+        render_rows(*data, "returns", options.returns, options.threads)
         share = 1 if alone else STORIES_SHARE
-        train_stage(
-            work, "stories", Options(share * seconds, pictures=32, stories=3, hold=0.38), before=work / "pictures.pt"
-        )
+        before = options.start or work / "pictures.pt"
+        train_stage(work, "stories", Options(share * seconds, pictures=48, stories=3), before)
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
     if not alone:

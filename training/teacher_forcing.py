@@ -2,7 +2,7 @@
 
 The transformer's parameters and parts are the product's; only the loop over chunks is unrolled into the batch. A
 chunk's context is gathered from the clean half by index, so there is no mask over a long sequence.
-Shapes: M chunks (of all stories), F latent frames of a chunk, N tokens, H heads, D head size, T prompt tokens.
+Shapes: M clean and K noisy chunks (of all stories), F latent frames of a chunk, N tokens, H heads, D head size, T prompt tokens.
 """
 
 from dataclasses import dataclass
@@ -63,30 +63,29 @@ def story_block(
     prompt_key: Tensor,
     prompt_value: Tensor,
 ) -> Tensor:
-    """A block over [2 * M, F, N, dim]: clean chunks, then the same chunks noisy.
+    """A block over [M + K, F, N, dim]: M clean chunks, then K noisy ones.
 
-    `index` [M * CONTEXT]: which clean latent frame fills a context slot. `bias` [2 * M, 1, 1, (CONTEXT + F) * N].
+    `index` [M + K, CONTEXT]: which clean latent frame fills a context slot. `bias` [M + K, 1, 1, (CONTEXT + F) * N].
     """
     modulation = block.modulation_at(time, x.dtype)
     query, key, value = block.project(x, modulation)
-    chunks = x.shape[0] // 2
     past_key, past_value = (
-        kept[:chunks].flatten(0, 1).flatten(1).index_select(0, index).view(chunks, CONTEXT, *kept.shape[2:])
+        kept.flatten(0, 1).flatten(1).index_select(0, index.flatten()).view(*index.shape, *kept.shape[2:])
         for kept in (key, value)
     )
     past_key = rotate(past_key, context_table)
     query, key = rotate(query, own_table), rotate(key, own_table)
-    keys = torch.cat([past_key.repeat(2, 1, 1, 1, 1), key], dim=1).flatten(1, 2)
-    values = torch.cat([past_value.repeat(2, 1, 1, 1, 1), value], dim=1).flatten(1, 2)
+    keys = torch.cat([past_key, key], dim=1).flatten(1, 2)
+    values = torch.cat([past_value, value], dim=1).flatten(1, 2)
     attended = softmax_attention(query.flatten(1, 2), keys, values, bias).reshape(query.shape)
     return _finish_block(block, x, attended, modulation, prompt_key, prompt_value)
 
 
 @dataclass(frozen=True)
 class Context:
-    """What each chunk of a batch of stories may look at.
+    """What each clean, then each noisy chunk of a batch of stories may look at.
 
-    `index`: [M, CONTEXT] rows of the clean latent frames of the whole batch; `present`: bool [M, CONTEXT].
+    `index`: [M + K, CONTEXT] rows of the clean latent frames of the whole batch; `present`: bool [M + K, CONTEXT].
     """
 
     index: Tensor
@@ -123,23 +122,23 @@ class Trainee(nn.Module):
     def stories(
         self, clean: Tensor, noisy: Tensor, sigma: Tensor, ids: Tensor, caption: Tensor, context: Context
     ) -> Tensor:
-        """Clean prediction [M, 3, C, h, w] of every chunk, given the (slightly noised) `clean` chunks before it.
+        """Clean prediction [K, 3, C, h, w] of the `noisy` chunks, given the (slightly noised) `clean` ones before them.
 
-        `sigma` [M]; `ids` [P, T] of all captions; `caption` [2 * M]: each clean, then each noisy chunk's caption.
+        `clean` [M, 3, C, h, w]; `sigma` [K]; `ids` [P, T] of all captions; `caption` [M + K]: each chunk's.
         """
         model = self.transformer
-        grid, head_dim, chunks = model.token_grid(noisy), model.config.head_dim, len(noisy)
+        grid, head_dim, chunks = model.token_grid(noisy), model.config.head_dim, len(clean)
         own_table = rotary_table(range(CONTEXT, CONTEXT + CHUNK), grid, head_dim, noisy.device)
         context_table = rotary_table(range(CONTEXT), grid, head_dim, noisy.device)
         tokens = grid[0] * grid[1]
         hidden = torch.zeros(context.present.shape).masked_fill(~context.present, -torch.inf)
-        bias = F.pad(hidden.repeat_interleave(tokens, dim=1), (0, CHUNK * tokens)).repeat(2, 1)[:, None, None]
+        bias = F.pad(hidden.repeat_interleave(tokens, dim=1), (0, CHUNK * tokens))[:, None, None]
         keys, values = self.project_prompts(ids)
-        embedded, time = model.embed_timestep(1000 * torch.cat([torch.zeros_like(sigma), sigma])[:, None])
+        embedded, time = model.embed_timestep(1000 * torch.cat([sigma.new_zeros(chunks), sigma])[:, None])
         x = model.patchify(torch.cat([clean, noisy]))
         for layer, block in enumerate(model.blocks):
             prompt = keys[layer].index_select(0, caption), values[layer].index_select(0, caption)
-            x = run_story_block(block, x, time, own_table, context_table, context.index.flatten(), bias, *prompt)
+            x = run_story_block(block, x, time, own_table, context_table, context.index, bias, *prompt)
         return model.unpatchify(model.head(x[chunks:], embedded[chunks:]), grid)
 
 

@@ -23,8 +23,9 @@ OFFSTAGE = {"left": -48, "right": 272}
 PIXELS_PER_FRAME = 4
 
 HELD_OUT_PERCENT = 8
+OTHER_SIDE = 0.7  # how often a puppet of "comings and goings" returns on the other side
 FIRST_HELD_OUT_SEED = 10_000_000  # story seeds from here on are never trained on
-KINDS = ("free", "one puppet", "right one of two")
+KINDS = ("free", "one puppet", "right one of two", "comings and goings")
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ def sample_puppets(rng: np.random.Generator, count: int) -> tuple[Puppet, ...]:
 def sample_story(seed: int, kind: str | None = None, held_out: bool = False, num_chunks: int = 22) -> Story:
     """The story of this seed. Training stories never show a held-out combination; `held_out` stories always do."""
     rng = np.random.default_rng([seed, 1 + KINDS.index(kind) if kind else 0])
-    kind = kind or str(rng.choice(KINDS, p=(0.4, 0.3, 0.3)))
+    kind = kind or str(rng.choice(KINDS, p=(0.4, 0.3, 0.3, 0)))
     while True:
-        count = {"one puppet": 1, "right one of two": 2, "free": 0}[kind] or int(rng.choice((1, 2), p=(0.55, 0.45)))
+        count = {"one puppet": 1, "right one of two": 2}.get(kind) or int(rng.choice((1, 2), p=(0.55, 0.45)))
         puppets = sample_puppets(rng, count)
         settings = [str(name) for name in rng.permutation(list(SETTINGS))[: 2 if kind == "free" else 1]]
         if shows_held_out(puppets, settings) == held_out:
@@ -123,6 +124,8 @@ def sample_story(seed: int, kind: str | None = None, held_out: bool = False, num
         beats = _one_puppet(rng, scenes[0], num_chunks)
     elif kind == "right one of two":
         beats = _right_one_of_two(rng, scenes[0], num_chunks)
+    elif kind == "comings and goings":
+        beats = _comings_and_goings(rng, scenes[0], count, num_chunks)
     else:
         beats = _free(rng, scenes, count, num_chunks)
     return Story(seed, kind, puppets, tuple(beats))
@@ -158,6 +161,21 @@ def _right_one_of_two(rng, scene, num_chunks: int) -> list[Beat]:
     beats += [Beat(4, *scene), Beat(3, *scene, {called: Act("enter", _side(rng))})]
     rest = num_chunks - sum(beat.num_chunks for beat in beats)
     return [*beats, Beat(rest, *scene, {called: Act(str(rng.choice(("stand", "jump", "wave"))))})]
+
+
+def _comings_and_goings(rng, scene, count: int, num_chunks: int) -> list[Beat]:
+    """Begins empty; one puppet after the other comes and goes, mostly on the side where it was not last time."""
+    beats, last_side = [Beat(1, *scene)], {}
+    while (remaining := num_chunks - sum(beat.num_chunks for beat in beats)) > 0:
+        puppet = len(last_side) if len(last_side) < count else int(rng.integers(count))
+        opposite = rng.random() < OTHER_SIDE
+        side = next((s for s in SIDES if (s != last_side.get(puppet)) == opposite), "left")
+        side = side if puppet in last_side else _side(rng)
+        last_side[puppet] = side
+        beats.append(Beat(min(3, remaining), *scene, {puppet: Act("enter", side)}))
+        if remaining > 3:
+            beats.append(Beat(min(3, remaining - 3), *scene, {puppet: Act("leave", side)}))
+    return beats
 
 
 def _free(rng, scenes, count: int, num_chunks: int) -> list[Beat]:
