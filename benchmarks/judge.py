@@ -1,28 +1,26 @@
-"""The judge: a small classifier that says what a frame of the paper theatre shows.
+"""The judge: a small network that says what a chunk of the paper theatre shows, and who moves how.
 
-Trained on true, rendered frames only, never on generated ones, and never used in training the model.
-`python -m benchmarks.judge --out judge.pt` trains it and prints its accuracy on held-out true frames.
+Trained on true, drawn frames only (`python -m benchmarks.train_judge`), some of them seen through the model's autoencoder,
+whose softness every generated film has; never on generated ones, and never used in training the model. Its weights lie
+beside it, so that anybody measures with the same judge.
 """
 
-import argparse
-import math
-import time
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from memflow_cli.theatre.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, COLOURS, SETTINGS, SPECIES
-from training.drawing import draw_frame
-from training.world import FIRST_HELD_OUT_SEED, WIDTH, sample_story, stage
+from benchmarks.true_clips import ACCESSORY_CLASSES, IGNORED, LOOKED_AT, MOVES, Labels, half_size
+from memflow_cli.theatre.vocabulary import COLOURS, SETTINGS, SPECIES
 
-ACCESSORY_CLASSES = (None, *((kind, colour) for kind in ACCESSORIES for colour in ACCESSORY_COLOURS))
-FULLY_VISIBLE = 32  # pixels between a puppet's middle and the edge of the stage, at least
-IGNORED = -100
+WEIGHTS = Path(__file__).with_name("judge.safetensors")
+QUESTIONS = ("setting", "species", "colour", "accessory", "action")
 
 
 @dataclass(frozen=True)
@@ -35,173 +33,130 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    setting: str
-    puppets: tuple[Seen, ...]
+class Answers:
+    """What the judge says of B clips of T frames: classes as in `Labels`."""
 
-    def of(self, species: str) -> Seen | None:
-        return next((puppet for puppet in self.puppets if puppet.species == species), None)
+    setting: np.ndarray  # [B, T]
+    present: np.ndarray  # bool [B, T, S]
+    colour: np.ndarray  # [B, T, S]
+    accessory: np.ndarray  # [B, T, S]
+    move: np.ndarray  # [B, S]
 
-
-class Judge(nn.Module):
-    """Setting of the frame; for each species: is it there, its colour, what it wears."""
-
-    def __init__(self, width: int = 32) -> None:
-        super().__init__()
-        sizes = (3, width, 2 * width, 3 * width, 4 * width)
-        layers: list[nn.Module] = []
-        for before, after in pairwise(sizes):
-            layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.BatchNorm2d(after), nn.ReLU()]
-        layers += [nn.Conv2d(sizes[-1], sizes[-1], 3, padding=1), nn.BatchNorm2d(sizes[-1]), nn.ReLU()]
-        self.features = nn.Sequential(*layers)
-        self.setting = nn.Linear(sizes[-1], len(SETTINGS))
-        self.queries = nn.Conv2d(sizes[-1], len(SPECIES), 1)  # where is each species?
-        self.present = nn.Parameter(torch.zeros(len(SPECIES)))
-        self.colour = nn.Conv2d(sizes[-1], len(COLOURS), 3, padding=1)
-        self.accessory = nn.Conv2d(sizes[-1], len(ACCESSORY_CLASSES), 3, padding=1)
-
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Frames [P, 3, 64, 112] in -1..1 -> setting [P, 6], present [P, 6], colour [P, 6, 8], accessory [P, 6, 9]."""
-        features = self.features(frames)
-        where = self.queries(features).flatten(2)  # [P, species, cells]
-        attention = where.softmax(-1)
-        colour, accessory = (
-            torch.einsum("psn,pcn->psc", attention, head(features).flatten(2)) for head in (self.colour, self.accessory)
-        )
-        return self.setting(features.mean((2, 3))), where.logsumexp(-1) + self.present, colour, accessory
-
-    @torch.no_grad()
-    def verdicts(self, frames: np.ndarray) -> list[Verdict]:
-        """What frames uint8 [P, 128, 224, 3] show."""
-        setting, present, colour, accessory = self(to_input(frames))
-        settings = list(SETTINGS)
+    def seen(self, species: str) -> list[Seen | None]:
+        """A species, frame by frame; None: not in view."""
+        index = SPECIES.index(species)
         return [
-            Verdict(
-                settings[int(setting[row].argmax())],
-                tuple(
-                    Seen(
-                        name,
-                        COLOURS[int(colour[row, index].argmax())],
-                        ACCESSORY_CLASSES[int(accessory[row, index].argmax())],
-                    )
-                    for index, name in enumerate(SPECIES)
-                    if present[row, index] > 0
-                ),
+            Seen(
+                species,
+                COLOURS[self.colour[clip, frame, index]],
+                ACCESSORY_CLASSES[self.accessory[clip, frame, index]],
             )
-            for row in range(len(frames))
+            if self.present[clip, frame, index]
+            else None
+            for clip in range(self.present.shape[0])
+            for frame in range(self.present.shape[1])
         ]
 
 
-def to_input(frames: np.ndarray) -> Tensor:
-    """uint8 [P, 128, 224, 3] -> half-size [P, 3, 64, 112] in -1..1."""
-    return F.avg_pool2d(torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 127.5 - 1, 2)
+class Judge(nn.Module):
+    """Every frame is folded into columns 16 pixels wide; each species is looked for among them.
 
-
-def true_frames(seeds, each: int = 6, held_out: bool = False) -> tuple[np.ndarray, np.ndarray]:
-    """Frames of stories, and their labels int [P, 1 + 3 * species]: setting, then present, colour, accessory.
-
-    Frames in which a puppet is cut by the stage's edge are left out: nobody could say what they show.
+    Looks are read from the column where a species is; its move from the same column of all the clip's frames.
     """
-    frames, labels = [], []
-    for seed in seeds:
-        rng = np.random.default_rng([seed, 3])
-        story = sample_story(seed, held_out=held_out)
-        motions, beats = stage(story), story.beat_of_chunks()
-        for t in rng.integers(story.num_chunks * 12, size=each):
-            places = [motion.x[t] for motion in motions]
-            if any(-48 < x < FULLY_VISIBLE or WIDTH - FULLY_VISIBLE < x < WIDTH + 48 for x in places):
-                continue
-            label = np.full((len(SPECIES), 3), IGNORED)
-            label[:, 0] = 0
-            for puppet, x in zip(story.puppets, places, strict=True):
-                if 0 < x < WIDTH:
-                    worn = puppet.accessory and (puppet.accessory, puppet.accessory_colour)
-                    row = SPECIES.index(puppet.species)
-                    label[row] = 1, COLOURS.index(puppet.colour), ACCESSORY_CLASSES.index(worn)
-            setting = list(SETTINGS).index(story.beats[beats[t // 12]].setting)
-            frames.append(draw_frame(story, motions, int(t))[0])
-            labels.append([setting, *label.flatten()])
-    return np.stack(frames), np.array(labels)
+
+    def __init__(self, width: int = 24) -> None:
+        super().__init__()
+        size = 6 * width
+        layers: list[nn.Module] = []
+        for (before, after), stride in zip(pairwise((3, width, 2 * width, 3 * width, 4 * width)), (2, 2, 2, 1)):
+            layers += [nn.Conv2d(before, after, 3, stride, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        layers += [nn.Conv2d(4 * width, size, (8, 3), padding=(0, 1), bias=False), nn.BatchNorm2d(size), nn.ReLU()]
+        self.features = nn.Sequential(*layers)
+        self.mix = nn.Sequential(nn.Conv1d(size, size, 3, padding=1, bias=False), nn.BatchNorm1d(size), nn.ReLU())
+        self.setting = nn.Linear(size, len(SETTINGS))
+        self.where = nn.Conv1d(size, len(SPECIES), 1)
+        self.species = nn.Parameter(0.1 * torch.randn(len(SPECIES), size))
+        self.looks = nn.Sequential(
+            nn.Linear(size, size), nn.ReLU(), nn.Linear(size, len(COLOURS) + len(ACCESSORY_CLASSES))
+        )
+        self.motion = nn.Sequential(
+            nn.Conv1d(len(LOOKED_AT) * size, size, 3, padding=1, bias=False), nn.BatchNorm1d(size), nn.ReLU()
+        )
+        self.move = nn.Sequential(nn.Linear(size, size), nn.ReLU(), nn.Linear(size, len(MOVES)))
+
+    def forward(self, clips: Tensor) -> dict[str, Tensor]:
+        """Clips [B, T, 3, 64, 112] in -1..1 -> logits.
+
+        setting [B, T, 6], where [B, T, S, 14] (against 0 for nowhere), colour [B, T, S, 8], accessory [B, T, S, 9], move
+        [B, S, 6].
+        """
+        num_clips = len(clips)
+        columns = self.features(clips.flatten(0, 1)).squeeze(2)  # [B * T, C, 14]
+        columns = columns + self.mix(columns)
+        where = self.where(columns)
+        pooled = torch.einsum("psw,pcw->psc", where.softmax(-1), columns)
+        looks = self.looks(pooled + self.species).unflatten(0, (num_clips, -1))
+        where = where.unflatten(0, (num_clips, -1))  # [B, T, S, 14]
+        over_time = where.transpose(1, 2).flatten(2).softmax(-1).unflatten(-1, (-1, where.shape[-1])).sum(2)
+        motion = self.motion(columns.unflatten(0, (num_clips, -1)).flatten(1, 2))
+        moves = self.move(torch.einsum("bsw,bcw->bsc", over_time.to(motion.dtype), motion) + self.species)
+        return {
+            "setting": self.setting(columns.mean(-1)).unflatten(0, (num_clips, -1)),
+            "where": where,
+            "colour": looks[..., : len(COLOURS)],
+            "accessory": looks[..., len(COLOURS) :],
+            "move": moves,
+        }
+
+    @torch.inference_mode()
+    def answers(self, clips: np.ndarray) -> Answers:
+        """What clips uint8 [B, 4, 64, 112, 3] show."""
+        logits = self(to_input(clips))
+        return Answers(
+            logits["setting"].argmax(-1).numpy(),
+            (logits["where"].logsumexp(-1) > 0).numpy(),
+            *(logits[name].argmax(-1).numpy() for name in ("colour", "accessory", "move")),
+        )
+
+    def watch(self, chunks: Sequence[np.ndarray]) -> Answers:
+        """What chunks of a film show, each uint8 [12, 128, 224, 3]."""
+        return self.answers(np.stack([half_size(frames[list(LOOKED_AT)]) for frames in chunks]))
 
 
-def judge_loss(outputs, labels: Tensor) -> Tensor:
-    setting, present, colour, accessory = outputs
-    of_species = labels[:, 1:].unflatten(1, (len(SPECIES), 3))
-    loss = F.cross_entropy(setting, labels[:, 0])
-    loss = loss + F.binary_cross_entropy_with_logits(present, of_species[..., 0].float())
-    for logits, column in ((colour, 1), (accessory, 2)):
-        loss = loss + F.cross_entropy(logits.flatten(0, 1), of_species[..., column].flatten(), ignore_index=IGNORED)
-    return loss
+def to_input(clips: np.ndarray) -> Tensor:
+    """uint8 [B, 4, 64, 112, 3] -> [B, 4, 3, 64, 112] in -1..1."""
+    return torch.from_numpy(clips).permute(0, 1, 4, 2, 3).float() / 127.5 - 1
 
 
-def spoil(frames: Tensor, generator: torch.Generator) -> Tensor:
-    """Blur, noise, brightness: the judge must not hang on what no generated frame has."""
-    noise = 0.12 * torch.rand(len(frames), 1, 1, 1, generator=generator)
-    frames = frames + noise * torch.randn(frames.shape, generator=generator)
-    frames = frames * (0.92 + 0.16 * torch.rand(len(frames), 1, 1, 1, generator=generator))
-    blurred = F.avg_pool2d(frames, 3, 1, 1)
-    return torch.where(torch.rand(len(frames), 1, 1, 1, generator=generator) < 0.5, blurred, frames)
+def agreement(answers: Answers, labels: Labels) -> dict[str, np.ndarray]:
+    """Which answers are right, by question: bool arrays over all that is labelled.
 
-
-@torch.no_grad()
-def accuracy(judge: Judge, frames: np.ndarray, labels: np.ndarray) -> dict[str, float]:
-    """Share of right answers by question; colour and accessory where a puppet is."""
-    setting, present, colour, accessory = judge(to_input(frames))
-    truth = torch.from_numpy(labels)
-    of_species = truth[:, 1:].unflatten(1, (len(SPECIES), 3))
-    there = of_species[..., 0] == 1
+    setting: of each frame. species: of each frame, whether exactly the right ones are in view. colour, accessory: of each
+    puppet in view of each frame. action: of each puppet of each chunk, its direction included. A puppet that is not found
+    is wrong in all.
+    """
+    asked = labels.present != IGNORED
+    found = answers.present & (labels.present == 1)
     right = {
-        "setting": setting.argmax(-1) == truth[:, 0],
-        "present": ((present > 0) == there).all(-1),
-        "colour": (colour.argmax(-1) == of_species[..., 1])[there],
-        "accessory": (accessory.argmax(-1) == of_species[..., 2])[there],
+        "setting": answers.setting == labels.setting[:, None],
+        "species": ((answers.present == (labels.present == 1)) | ~asked).all(-1),
     }
-    return {name: round(float(values.float().mean()), 4) for name, values in right.items()}
+    for name in ("colour", "accessory"):
+        label = getattr(labels, name)
+        right[name] = (found & (getattr(answers, name) == label))[label != IGNORED]
+    moved = answers.present.any(1) & (answers.move == labels.move)
+    right["action"] = moved[labels.move != IGNORED]
+    return {name: values.flatten() for name, values in right.items()}
 
 
-def train_judge(judge: Judge, first_seed: int, num_stories: int, epochs: int, batch: int = 64) -> None:
-    frames, labels = true_frames(range(first_seed, first_seed + num_stories))
-    inputs, truth = torch.cat([to_input(part) for part in np.array_split(frames, 40)]), torch.from_numpy(labels)
-    generator = torch.Generator().manual_seed(0)
-    judge.train()
-    steps = epochs * (len(inputs) // batch)
-    optimizer = torch.optim.AdamW(judge.parameters(), lr=3e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: 0.5 * (1 + math.cos(math.pi * s / steps)))
-    for _ in range(epochs):
-        order = torch.randperm(len(inputs), generator=generator)
-        for rows in order[: len(order) // batch * batch].split(batch):
-            outputs = judge(spoil(inputs[rows], generator))
-            optimizer.zero_grad()
-            judge_loss(outputs, truth[rows]).backward()
-            optimizer.step()
-            schedule.step()
-    judge.eval()
+def save_judge(judge: Judge, path: Path, accuracy: dict | None = None) -> None:
+    """As fp16; what was measured of it travels with it."""
+    weights = {name: value.half().contiguous() for name, value in judge.state_dict().items()}
+    save_file(weights, path, {"accuracy": json.dumps(accuracy or {})})
 
 
-def load_judge(path: Path) -> Judge:
-    judge = Judge()
-    judge.load_state_dict(torch.load(path, weights_only=True))
+def load_judge(path: Path = WEIGHTS) -> Judge:
+    weights = load_file(path)
+    judge = Judge(weights["features.0.weight"].shape[0])
+    judge.load_state_dict({name: value.float() for name, value in weights.items()})
     return judge.eval()
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--start", type=Path, help="go on from this judge")
-    parser.add_argument("--first-seed", type=int, default=2_000_000)
-    parser.add_argument("--stories", type=int, default=3000)
-    parser.add_argument("--epochs", type=int, default=8)
-    options = parser.parse_args()
-    started = time.monotonic()
-    torch.manual_seed(0)
-    judge = load_judge(options.start) if options.start else Judge()
-    train_judge(judge, options.first_seed, options.stories, options.epochs)
-    torch.save(judge.state_dict(), options.out)
-    first = FIRST_HELD_OUT_SEED + 500_000
-    print("held-out stories:", accuracy(judge, *true_frames(range(first, first + 300))))
-    print("held-out combinations:", accuracy(judge, *true_frames(range(first, first + 300), held_out=True)))
-    print(f"{time.monotonic() - started:.0f} s")
-
-
-if __name__ == "__main__":
-    main()

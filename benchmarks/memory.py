@@ -1,282 +1,245 @@
 """What memory is worth, measured on theatre, whose world is known: `python -m benchmarks.memory --out DIR`.
 
 Held-out stories are generated under each memory policy and looked at by the judge (`benchmarks.judge`, trained on true
-frames only). Writes memory.json and memory.md.
+frames only, its weights beside it). Writes memory.json, memory.md and identity.svg, all with 95% intervals.
 
-identity: a puppet that was away for longer than the window returns under a prompt that names its species only; does the
-    judge see the colour and accessory that it had before? *one puppet*: the story begins without it, so that the sink
-    cannot help. *right one of two*: two puppets came and went in turn, and one is called back.
-recall: is a frame that shows the puppet in the bank when it returns?
-fidelity: does the first chunk of a film show what its prompt says?
+identity (`benchmarks.returns`): a puppet that was away for longer than the window returns under a prompt that names its
+    species only; does the judge see the colour and accessory that it had before? On stories of two puppets also with banks
+    that ignore the prompt: *most recent* and *chance*.
+recall: does a frame in the bank show the puppet when it returns? In these films, and on drawn stories for each retrieval
+    score (`benchmarks.recall`).
+fidelity (`benchmarks.openings`): do a film's first chunks show what the prompt says? Setting, actions and who is there also
+    over whole films of every policy.
+drift (`benchmarks.drift`): fidelity and picture statistics at 60 s against 5 s.
+
+Every film's result is a line of films-MODEL.jsonl, written as it comes: the same command goes on where it was stopped, more
+stories or seeds add to it, and `--minutes` stops early; the tables tell how many there were. One thread a process; frames a
+second are those of a film while the other processes make theirs.
 """
 
 import argparse
+import hashlib
 import json
-import math
+import os
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-import numpy as np
 import torch
+from safetensors import safe_open
 
-from benchmarks.judge import Judge, Seen, Verdict, load_judge
-from memflow_cli.catalog import find_model
-from memflow_cli.geometry import plan_film
-from memflow_cli.memory.policies import make_policy
-from memflow_cli.pipeline import Backbone, generate_chunks
-from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
+from benchmarks import drift, returns
+from benchmarks.drift import Minute, watch_minute
+from benchmarks.films import BASELINES, POLICIES, Studio, film_frames, use_score
+from benchmarks.judge import WEIGHTS, Seen, load_judge
+from benchmarks.openings import COMBINATIONS, watch_opening
+from benchmarks.recall import recall_of_story, summarise_recall
+from benchmarks.returns import KINDS, Return, watch_return
+from benchmarks.summary import paired_differences, summarise_drift, summarise_openings, summarise_returns
+from benchmarks.tables import identity_plot, markdown
+from memflow_cli.catalog import THEATRE_FOLDER, find_model
+from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.wan.checkpoints import load_model
-from training.captions import captions
-from training.data import sample_picture, visibility
-from training.world import FIRST_HELD_OUT_SEED, FPS, FRAMES_PER_CHUNK, Puppet, Story, sample_story
 
-POLICIES = {
-    "window": MemoryOptions(policy="window"),
-    "sink": MemoryOptions(policy="sink"),
-    "official": MemoryOptions(policy="official"),
-    "nam": MemoryOptions(policy="nam"),
-    "nam + SMA": MemoryOptions(policy="nam", activate=3),
-}
-KINDS = ("one puppet", "right one of two")
+__all__ = ["POLICIES", "film_frames", "main"]
 
 
 @dataclass(frozen=True)
-class Return:
-    """One return of a puppet, as the judge saw it before and after; None: no such species in view."""
+class Settings:
+    """What a row depends on, besides its own job."""
 
-    policy: str
-    kind: str
-    story_seed: int
-    film_seed: int
-    before: Seen | None
-    after: Seen | None
-    truth: tuple[str, str | None, str | None]  # colour, accessory, its colour
-    recalled: bool  # a bank frame shows it
-    frames_per_second: float
+    judge: Path
+    dtype: str
+    score: str | None
+
+    def fingerprint(self) -> str:
+        """Of the model's files, the judge's, and how they are run."""
+        digest = hashlib.sha256(f"{self.dtype} {self.score}".encode())
+        for path in (*sorted(THEATRE_FOLDER.rglob("*.safetensors")), self.judge):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()[:10]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One thing to measure; `name` is a policy, or a kind of combination."""
+
+    part: str  # of PARTS
+    number: int
+    name: str = ""
+    seed: int = 0
 
     @property
-    def same(self) -> bool:
-        return self.before is not None and self.before == self.after
+    def key(self) -> str:
+        return f"{self.part}/{self.number}/{self.seed}/{self.name}"
 
 
-def to_storyboard(story: Story, memory: MemoryOptions, seed: int) -> Storyboard:
-    """The story as its author would write it: looks are said once."""
-    lines = captions(story, np.random.default_rng(story.seed), said_again=0.0)
-    seconds_per_chunk = FRAMES_PER_CHUNK / FPS
-    segments = [
-        Segment(line, beat.num_chunks * seconds_per_chunk, transition="cut" if beat.cut else "smooth")
-        for line, beat in zip(lines, story.beats, strict=True)
-    ]
-    return Storyboard(title=story.kind, segments=tuple(segments), seed=seed, memory=memory)
+def plan_jobs(
+    openings: int, recall: int, minutes: int, stories: int, seeds: int, policies: list[str], drifting: list[str]
+) -> Iterator[Job]:
+    """In the order in which they are done: all policies of a story together, so that stopping early leaves pairs."""
+    yield from (Job("opening", number, name) for number in range(openings) for name in COMBINATIONS)
+    yield from (Job("recall", number) for number in range(recall))
+    yield from (Job("drift", number, policy) for number in range(minutes) for policy in drifting)
+    for seed in range(seeds):
+        for number in range(stories):
+            asked = [p for p in policies if p not in BASELINES or KINDS[number % len(KINDS)] == "right one of two"]
+            yield from (Job("return", number, policy, seed) for policy in asked)
 
 
-def film_frames(backbone: Backbone, storyboard: Storyboard, size: tuple[int, int]) -> Iterator[tuple]:
-    """A film chunk by chunk: (record, frames uint8 [12, height, width, 3])."""
-    plan = plan_film(storyboard, backbone.geometry, size)
-    policy = make_policy(storyboard.memory, plan.geometry)
-    embeds = [backbone.encode_prompts([segment.prompt])[0] for segment in plan.segments]
-    decoder = backbone.decoder()
-    decoder.reset()
-    for chunk in generate_chunks(backbone, plan, policy, embeds):
-        yield chunk.record, (decoder.decode(chunk.latents[0]) * 255).round().byte().numpy()
+def _measure_opening(studio: Studio, job: Job) -> dict:
+    return {"combinations": job.name, "right": watch_opening(studio, job.number, job.name)}
 
 
-def majority(verdicts: Sequence[Verdict], species: str) -> Seen | None:
-    """What most frames say of a species; None if most do not show it."""
-    seen = [verdict.of(species) for verdict in verdicts]
-    return max(set(seen), key=seen.count)
+def _measure_recall(studio: Studio, job: Job) -> dict:
+    autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
+    return recall_of_story(studio.backbone, autoencoder, job.number)
 
 
-def watch_return(
-    backbone: Backbone, judge: Judge, policy: str, story: Story, seed: int, size: tuple[int, int]
-) -> Return:
-    """Generate a story and compare the returning puppet with what it was."""
-    beats = story.beats
-    puppet_index = next(iter(beats[-1].acts))
-    puppet = story.puppets[puppet_index]
-    starts = story.beat_starts
-    entered = next(i for i, beat in enumerate(beats) if puppet_index in beat.acts)
-    returned = len(beats) - 2
-    # it walks for two chunks, then stands; looked at from there to the beat's end, and after its return to the film's
-    before = range(starts[entered] + 2, starts[entered] + beats[entered].num_chunks)
-    after = range(starts[returned] + 2, story.num_chunks)
-    shown = visibility(story)[puppet_index]
-    views: dict[str, list[Verdict]] = {"before": [], "after": []}
-    recalled, started = False, time.perf_counter()
-    for record, frames in film_frames(backbone, to_storyboard(story, POLICIES[policy], seed), size):
-        for name, chunks in (("before", before), ("after", after)):
-            if record.chunk in chunks:
-                views[name] += judge.verdicts(frames[1::4])
-        if record.chunk == starts[returned]:
-            recalled = any(bool(shown[item.frame // backbone.geometry.chunk]) for item in record.bank)
-    return Return(
-        policy,
-        story.kind,
-        story.seed,
-        seed,
-        majority(views["before"], puppet.species),
-        majority(views["after"], puppet.species),
-        (puppet.colour, puppet.accessory, puppet.accessory_colour),
-        recalled,
-        story.num_chunks * FRAMES_PER_CHUNK / (time.perf_counter() - started),
-    )
+def _measure_drift(studio: Studio, job: Job) -> dict:
+    return asdict(watch_minute(studio, drift.story_of(job.number), job.name))
 
 
-def watch_opening(
-    backbone: Backbone, judge: Judge, story: Story, seed: int, size: tuple[int, int]
-) -> dict[str, list[bool]]:
-    """Generate one chunk of an opening scene: which of the prompt's words came true?"""
-    line = captions(story, np.random.default_rng(story.seed))[0]
-    storyboard = Storyboard("opening", (Segment(line, FRAMES_PER_CHUNK / FPS),), seed=seed, memory=POLICIES["sink"])
-    (_, frames), *_ = film_frames(backbone, storyboard, size)
-    verdict = judge.verdicts(frames[5:6])[0]
-    wanted = {puppet.species: puppet for puppet in story.puppets}
-    right: dict[str, list[bool]] = {
-        "setting": [verdict.setting == story.beats[0].setting],
-        "species": [{seen.species for seen in verdict.puppets} == set(wanted)],
-        "colour": [],
-        "accessory": [],
+def _measure_return(studio: Studio, job: Job) -> dict:
+    return asdict(watch_return(studio, returns.story_of(job.number), job.name, job.seed))
+
+
+PARTS: dict[str, Callable[[Studio, Job], dict]] = {
+    "opening": _measure_opening,
+    "recall": _measure_recall,
+    "drift": _measure_drift,
+    "return": _measure_return,
+}
+
+
+def to_return(row: dict) -> Return:
+    """A row as it was before it became JSON."""
+    looks = {name: _to_seen(row[name]) for name in ("before", "after", "told")}
+    return Return(**(row | looks))  # type: ignore[arg-type]
+
+
+def _to_seen(value: dict | None) -> Seen | None:
+    if value is None:
+        return None
+    worn = value["accessory"]
+    return Seen(value["species"], value["colour"], (worn[0], worn[1]) if worn else None)
+
+
+def open_studio(settings: Settings) -> Studio:
+    torch.set_num_threads(1)
+    if settings.score:
+        use_score(settings.score)
+    entry = find_model("theatre")
+    backbone = load_model(entry, dtype=getattr(torch, settings.dtype))
+    return Studio(backbone, load_judge(settings.judge), (entry.width, entry.height))
+
+
+_studio: list[Studio] = []  # of a worker process
+
+
+def _begin(settings: Settings) -> None:
+    _studio.append(open_studio(settings))
+
+
+def _measure(job: Job) -> tuple[Job, dict]:
+    return job, PARTS[job.part](_studio[0], job)
+
+
+def read_rows(path: Path) -> dict[str, dict]:
+    """key -> row; a last line torn by a kill is left out."""
+    rows = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            row = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        rows[row.pop("key")] = row
+    return rows
+
+
+def measure(jobs: list[Job], settings: Settings, path: Path, processes: int, minutes: float | None) -> None:
+    """Append a line for each job, until all are done or the time is over."""
+    started = time.monotonic()
+    if not jobs:
+        return
+    with get_context("spawn").Pool(processes, _begin, (settings,)) as pool, path.open("a") as file:
+        for count, (job, row) in enumerate(pool.imap_unordered(_measure, jobs, chunksize=1), 1):
+            file.write(json.dumps({"key": job.key} | row) + "\n")
+            file.flush()
+            spent = (time.monotonic() - started) / 60
+            if count % 20 == 0:
+                print(f"{count} of {len(jobs)} done in {spent:.1f} minutes", flush=True)
+            if minutes is not None and spent > minutes:
+                print(f"time is over: {count} of {len(jobs)} done", flush=True)
+                break
+
+
+def summarise(rows: dict[str, dict], judge: Path) -> dict:
+    """All tables, from rows by key."""
+    parts: dict[str, list[dict]] = {part: [] for part in PARTS}
+    for key in sorted(rows, key=_order):
+        parts[key.split("/")[0]].append(rows[key])
+    watched = [to_return(row) for row in parts["return"]]
+    with safe_open(judge, "pt") as file:
+        accuracy = json.loads((file.metadata() or {}).get("accuracy", "{}"))
+    return {
+        "returns": summarise_returns(watched),
+        "differences": paired_differences(watched),
+        "openings": summarise_openings(parts["opening"]) if parts["opening"] else {},
+        "drift": summarise_drift([Minute(**row) for row in parts["drift"]]),
+        "recall": summarise_recall(parts["recall"]),
+        "judge": accuracy,
     }
-    for species, puppet in wanted.items():
-        seen = verdict.of(species)
-        right["colour"].append(seen is not None and seen.colour == puppet.colour)
-        right["accessory"].append(seen is not None and seen.accessory == worn_by(puppet))
-    return right
 
 
-def worn_by(puppet: Puppet) -> tuple[str, str] | None:
-    return (puppet.accessory, puppet.accessory_colour) if puppet.accessory and puppet.accessory_colour else None
-
-
-def share(values: Sequence[bool]) -> dict[str, float]:
-    """Share of true with its 95% Wilson interval, in percent."""
-    n, z = len(values), 1.96
-    if not n:
-        return {"n": 0, "percent": math.nan, "low": math.nan, "high": math.nan}
-    p = sum(values) / n
-    middle, spread = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    low, high = ((middle + sign * spread) / (1 + z * z / n) for sign in (-1, 1))
-    return {"n": n, "percent": round(100 * p, 1), "low": round(100 * low, 1), "high": round(100 * high, 1)}
-
-
-def summarise(returns: Sequence[Return]) -> dict[str, dict]:
-    """By policy and kind of story."""
-    table: dict[str, dict] = {}
-    for policy in dict.fromkeys(item.policy for item in returns):
-        own = [item for item in returns if item.policy == policy]
-        table[policy] = {"frames_per_second": round(float(np.median([item.frames_per_second for item in own])), 1)}
-        for kind in KINDS:
-            of_kind = [item for item in own if item.kind == kind]
-            table[policy][kind] = {
-                "identity": share([item.same for item in of_kind]),
-                "colour kept": share(
-                    [bool(item.before and item.after and item.before.colour == item.after.colour) for item in of_kind]
-                ),
-                "recall": share([item.recalled for item in of_kind]),
-            }
-    return table
-
-
-def _cell(value: dict[str, float]) -> str:
-    return f"{value['percent']:.0f} ({value['low']:.0f}-{value['high']:.0f})"
-
-
-def markdown(table: dict[str, dict], fidelity: dict[str, dict]) -> str:
-    """Percent, with 95% intervals."""
-    lines = [
-        "| policy | " + " | ".join(f"{kind}: {name}" for kind in KINDS for name in ("identity", "colour", "recall"))
-    ]
-    lines[0] += " | frames/s |"
-    lines.append("|" + "---|" * (2 + 3 * len(KINDS)))
-    for policy, row in table.items():
-        cells = [_cell(row[kind][name]) for kind in KINDS for name in ("identity", "colour kept", "recall")]
-        lines.append(f"| {policy} | " + " | ".join(cells) + f" | {row['frames_per_second']} |")
-    if fidelity:
-        questions = ("setting", "species", "colour", "accessory")
-        lines += ["", "| prompts | " + " | ".join(questions) + " |", "|" + "---|" * (1 + len(questions))]
-        for name, row in fidelity.items():
-            lines.append(f"| {name} | " + " | ".join(_cell(row[question]) for question in questions) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def measure_fidelity(backbone: Backbone, judge: Judge, count: int, size: tuple[int, int]) -> dict[str, dict]:
-    """On combinations seen in training (scenes never seen), and on held-out combinations."""
-    result: dict[str, dict] = {}
-    for name in ("seen combinations", "held-out combinations") if count else ():
-        answers: dict[str, list[bool]] = {"setting": [], "species": [], "colour": [], "accessory": []}
-        for number in range(count):
-            seed = FIRST_HELD_OUT_SEED + number
-            scene = sample_picture(seed, held_out=name.startswith("held")).story
-            for question, right in watch_opening(backbone, judge, scene, seed, size).items():
-                answers[question] += right
-        result[name] = {question: share(values) for question, values in answers.items()}
-    return result
-
-
-@dataclass(frozen=True)
-class Bench:
-    """Model and judge of one process."""
-
-    backbone: Backbone
-    judge: Judge
-    size: tuple[int, int]
-
-    @classmethod
-    def load(cls, judge: Path, dtype: str, score: str | None) -> "Bench":
-        torch.set_num_threads(1)
-        if score:
-            for name in ("nam", "nam + SMA"):
-                POLICIES[name] = replace(POLICIES[name], score=score)
-        entry = find_model("theatre")
-        return cls(load_model(entry, dtype=getattr(torch, dtype)), load_judge(judge), (entry.width, entry.height))
-
-
-_bench: list[Bench] = []  # of a worker process
-
-
-def _begin(*settings) -> None:
-    _bench.append(Bench.load(*settings))
-
-
-def _watch(job: tuple[int, int, str]) -> Return:
-    number, seed, policy = job
-    story = sample_story(FIRST_HELD_OUT_SEED + number, KINDS[number % len(KINDS)])
-    return watch_return(_bench[0].backbone, _bench[0].judge, policy, story, seed, _bench[0].size)
+def _order(key: str) -> tuple:
+    """Policies in the order of their names in POLICIES, stories in that of their numbers."""
+    part, number, seed, name = key.split("/")
+    names = [*POLICIES, *BASELINES, *COMBINATIONS, ""]
+    return part, names.index(name), int(seed), int(number)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--judge", type=Path, required=True, help="what `python -m benchmarks.judge` wrote")
+    parser.add_argument("--judge", type=Path, default=WEIGHTS, help="what `python -m benchmarks.train_judge` wrote")
     parser.add_argument("--stories", type=int, default=100, help="held-out stories, half of each kind")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--openings", type=int, default=100, help="prompts for fidelity, for each kind of combination")
-    parser.add_argument("--policies", nargs="+", choices=POLICIES, default=list(POLICIES))
+    parser.add_argument("--recall", type=int, default=60, help="drawn stories for recall by score")
+    parser.add_argument("--drift", type=int, default=16, help="films of a minute")
+    names = [*POLICIES, *BASELINES]
+    parser.add_argument("--policies", nargs="+", choices=names, default=names)
+    parser.add_argument("--drift-policies", nargs="+", choices=names, default=["nam"])
     parser.add_argument("--score", help="nam's retrieval score; default: the product's")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--minutes", type=float, help="stop after this time; the same command goes on")
     options = parser.parse_args()
-    settings = options.judge, options.dtype, options.score
-    jobs = [
-        (number, seed, policy)
-        for number in range(options.stories)
-        for seed in range(options.seeds)
-        for policy in options.policies
-    ]
-    with get_context("spawn").Pool(options.processes, _begin, settings) as pool:
-        returns = pool.map(_watch, jobs, chunksize=1)
-    bench = Bench.load(*settings)
-    fidelity = measure_fidelity(bench.backbone, bench.judge, options.openings, bench.size)
-    table = summarise(returns)
-    rows = [asdict(item) | {"same": item.same} for item in returns]
-    content = {"identity": table, "fidelity": fidelity, "returns": rows}
+    settings = Settings(options.judge, options.dtype, options.score)
     options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "memory.json").write_text(json.dumps(content, indent=2) + "\n")
-    (options.out / "memory.md").write_text(markdown(table, fidelity))
-    print(markdown(table, fidelity))
+    path = options.out / f"films-{settings.fingerprint()}.jsonl"
+    jobs = plan_jobs(
+        options.openings,
+        options.recall,
+        options.drift,
+        options.stories,
+        options.seeds,
+        options.policies,
+        options.drift_policies,
+    )
+    done = read_rows(path)
+    measure([job for job in jobs if job.key not in done], settings, path, options.processes, options.minutes)
+    content = {
+        "model": settings.fingerprint(),
+        "machine": {"cores": os.cpu_count(), "processes": options.processes, "threads": 1, "dtype": options.dtype},
+    } | summarise(read_rows(path), options.judge)
+    (options.out / "memory.json").write_text(json.dumps(content, indent=1) + "\n")
+    (options.out / "memory.md").write_text(markdown(content))
+    (options.out / "identity.svg").write_text(identity_plot(content["returns"]))
+    print(markdown(content))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
 """Which retrieval score recalls the right frames: `python -m benchmarks.recall --stories 24`.
 
 Held-out stories of theatre, as they were drawn: their latents are committed chunk by chunk, nothing is generated, so only
-retrieval is measured. A puppet that was away for longer than the window is called back by its species; printed, at its
-return and three chunks later, is how often a bank frame shows it, and the share of bank frames that do (in the stories of
-two puppets, at most two or three frames of all show the right one).
+retrieval is measured. A puppet that was away for longer than the window is called back by its species. For its return and
+three chunks later: how often a bank frame shows it, with 95% intervals, and in brackets the share of bank frames that do (in
+the stories of two puppets, at most two or three frames of all show the right one). Two scores that ignore the prompt are
+held against them: what was seen last, and chance. `benchmarks.memory` holds the same table.
 """
 
 import argparse
-from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 import torch
 
-from benchmarks.memory import KINDS, POLICIES, to_storyboard
+from benchmarks.films import BASELINES, POLICIES, make_memory, to_storyboard
+from benchmarks.intervals import share
+from benchmarks.returns import KINDS, LATER
 from memflow_cli.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.geometry import plan_film
 from memflow_cli.memory.policies import make_policy
@@ -23,59 +26,81 @@ from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.wan.checkpoints import load_model
 from training.data import visibility
 from training.drawing import render
-from training.world import FIRST_HELD_OUT_SEED, HEIGHT, WIDTH, sample_story
+from training.world import FIRST_HELD_OUT_SEED, HEIGHT, WIDTH, Story, sample_story
 
 FIRST_STORY = FIRST_HELD_OUT_SEED + 1000
-LATER = (0, 3)  # chunks after the return
+ALL_SCORES = (*SCORES, *BASELINES)
 
 
-def recalled(backbone: Backbone, latents: torch.Tensor, seed: int, kind: str, score: str) -> dict[int, list[bool]]:
-    """For each bank frame, chunks after the return -> does it show the puppet? `latents`: [chunks, 3, C, h, w]."""
-    story = sample_story(seed, kind)
-    memory = replace(POLICIES["nam"], score=score)
-    plan = plan_film(to_storyboard(story, memory, seed=0), backbone.geometry, (WIDTH, HEIGHT))
+def story_of(number: int) -> Story:
+    return sample_story(FIRST_STORY + number, KINDS[number % len(KINDS)])
+
+
+def recalled(backbone: Backbone, latents: torch.Tensor, story: Story, score: str) -> list[list[bool]]:
+    """For each of LATER: which bank frames show the puppet. `latents`: the drawn story's, [chunks, 3, C, h, w]."""
+    options = replace(POLICIES["nam"], score=score)
+    memory = make_memory(score, backbone.geometry) if score in BASELINES else make_policy(options, backbone.geometry)
+    plan = plan_film(to_storyboard(story, POLICIES["nam"], seed=0), backbone.geometry, (WIDTH, HEIGHT))
     embeds = [backbone.encode_prompts([segment.prompt])[0] for segment in plan.segments]
     shown = visibility(story)[next(iter(story.beats[-1].acts))]
     returned = story.beat_starts[-2]
-    chunks = generate_chunks(
-        backbone,
-        plan,
-        make_policy(memory, plan.geometry),
-        embeds,
-        replay=(latents[i : i + 1] for i in range(len(latents))),
-    )
+    replay = (latents[chunk : chunk + 1] for chunk in range(len(latents)))
+    banks = {}
+    for chunk in generate_chunks(backbone, plan, memory, embeds, replay=replay):
+        banks[chunk.index] = [bool(shown[item.frame // backbone.geometry.chunk]) for item in chunk.record.bank]
+        if chunk.index == returned + LATER[-1]:
+            break
+    return [banks[returned + later] for later in LATER]
+
+
+def recall_of_story(backbone: Backbone, autoencoder: PatchAutoencoder, number: int) -> dict:
+    """One story under every score: {"kind", "banks": score -> for each of LATER, which bank frames show the puppet}."""
+    story = story_of(number)
+    latents = autoencoder.encode(torch.from_numpy(render(story)[0]).float() / 255).unflatten(0, (-1, 3))
     return {
-        chunk.index - returned: [bool(shown[item.frame // backbone.geometry.chunk]) for item in chunk.record.bank]
-        for chunk in chunks
-        if chunk.index - returned in LATER
+        "kind": story.kind,
+        "banks": {score: recalled(backbone, latents, story, score) for score in ALL_SCORES},
     }
 
 
-def main() -> None:
+def summarise_recall(rows: Iterable[dict]) -> dict[str, dict[str, dict]]:
+    """By score and by "kind, +chunks": share of returns with a frame that shows the puppet, and share of such frames."""
+    rows = list(rows)
+    table: dict[str, dict[str, dict]] = {score: {} for score in ALL_SCORES} if rows else {}
+    for score, cells in table.items():
+        for kind in KINDS:
+            for place, later in enumerate(LATER):
+                banks = [row["banks"][score][place] for row in rows if row["kind"] == kind]
+                frames = [np.mean(bank) if bank else 0.0 for bank in banks]
+                cells[f"{kind}, +{later}"] = share([any(bank) for bank in banks]) | {
+                    "frames_percent": round(100 * float(np.mean(frames)), 1) if frames else None
+                }
+    return table
+
+
+def recall_markdown(table: dict[str, dict[str, dict]]) -> str:
+    columns = list(next(iter(table.values()))) if table else []
+    lines = ["| score | " + " | ".join(columns) + " |", "|" + "---|" * (1 + len(columns))]
+    for score, cells in table.items():
+        lines.append(f"| {score} | " + " | ".join(_cell(cells[column]) for column in columns) + " |")
+    return "\n".join(lines)
+
+
+def _cell(value: dict) -> str:
+    if value["percent"] is None:
+        return "-"
+    return f"{value['percent']:.0f} ({value['low']:.0f}-{value['high']:.0f}) [{value['frames_percent']:.0f}]"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stories", type=int, default=24)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    backbone = load_model(find_model("theatre"))
+    backbone = load_model(find_model("theatre"), dtype=torch.bfloat16)
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
-    banks: dict[tuple[str, str, int], list[list[bool]]] = defaultdict(list)
-    for number in range(options.stories):
-        seed, kind = FIRST_STORY + number, KINDS[number % len(KINDS)]
-        frames, _ = render(sample_story(seed, kind))
-        latents = autoencoder.encode(torch.from_numpy(frames).float() / 255).unflatten(0, (-1, 3))
-        for score in SCORES:
-            for later, shows in recalled(backbone, latents, seed, kind, score).items():
-                banks[score, kind, later].append(shows)
-    columns = [(kind, later) for kind in KINDS for later in LATER]
-    print("| score | " + " | ".join(f"{kind}, +{later}" for kind, later in columns) + " |")
-    print("|" + "---|" * (1 + len(columns)))
-    for score in SCORES:
-        cells = [
-            f"{100 * np.mean([any(shows) for shows in banks[score, kind, later]]):.0f} "
-            f"({100 * np.mean([np.mean(shows) for shows in banks[score, kind, later]]):.0f})"
-            for kind, later in columns
-        ]
-        print(f"| {score} | " + " | ".join(cells) + " |")
+    rows = [recall_of_story(backbone, autoencoder, number) for number in range(options.stories)]
+    print(recall_markdown(summarise_recall(rows)))
 
 
 if __name__ == "__main__":

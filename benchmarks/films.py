@@ -1,0 +1,137 @@
+"""Films of theatre's stories, made in one process: the policies compared, stories as storyboards, frames as they come."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.judge import Answers, Judge
+from benchmarks.true_clips import LOOKED_AT, Labels, half_size, label_chunks
+from memflow_cli.attention_context import FrameState, PromptProjection
+from memflow_cli.geometry import Geometry, plan_film
+from memflow_cli.memory.nam import NarrativeMemory
+from memflow_cli.memory.policies import make_policy
+from memflow_cli.memory.policy import MemoryPolicy
+from memflow_cli.pipeline import Backbone, generate_chunks
+from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
+from memflow_cli.trace import ChunkRecord
+from training.captions import captions
+from training.world import FPS, FRAMES_PER_CHUNK, Story
+
+POLICIES = {
+    "window": MemoryOptions(policy="window"),
+    "sink": MemoryOptions(policy="sink"),
+    "official": MemoryOptions(policy="official"),
+    "nam": MemoryOptions(policy="nam"),
+    "nam + SMA": MemoryOptions(policy="nam", activate=3),
+}
+
+
+class MostRecent:
+    """A retrieval score that ignores the prompt: what left the window last is recalled."""
+
+    needs_prompt_queries = False
+
+    def features(self, state: FrameState, prompt: PromptProjection) -> Tensor:
+        return torch.zeros(1)
+
+    def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
+        return torch.zeros(len(features), 1)
+
+    def rank(self, matches: Tensor) -> Tensor:
+        return torch.arange(len(matches), dtype=torch.float32)
+
+
+class Chance(MostRecent):
+    """A retrieval score that ignores everything."""
+
+    def __init__(self) -> None:
+        self._generator = torch.Generator().manual_seed(0)
+
+    def rank(self, matches: Tensor) -> Tensor:
+        return torch.rand(len(matches), generator=self._generator)
+
+
+BASELINES: dict[str, Callable[[], MostRecent]] = {"most recent": MostRecent, "chance": Chance}
+
+
+def use_score(score: str) -> None:
+    """Let nam retrieve by this score in this process."""
+    for name in ("nam", "nam + SMA"):
+        POLICIES[name] = replace(POLICIES[name], score=score)
+
+
+def make_memory(policy: str, geometry: Geometry) -> MemoryPolicy:
+    if policy in BASELINES:
+        return NarrativeMemory(geometry.sink, MemoryOptions().bank, BASELINES[policy]())
+    return make_policy(POLICIES[policy], geometry)
+
+
+def to_storyboard(story: Story, memory: MemoryOptions, seed: int, said_again: float = 0.0) -> Storyboard:
+    """The story as its author would write it: looks are said once, or again in this share of their later mentions."""
+    lines = captions(story, np.random.default_rng(story.seed), said_again=said_again)
+    seconds_per_chunk = FRAMES_PER_CHUNK / FPS
+    segments = [
+        Segment(line, beat.num_chunks * seconds_per_chunk, transition="cut" if beat.cut else "smooth")
+        for line, beat in zip(lines, story.beats, strict=True)
+    ]
+    return Storyboard(title=story.kind, segments=tuple(segments), seed=seed, memory=memory)
+
+
+def film_frames(
+    backbone: Backbone, storyboard: Storyboard, size: tuple[int, int], memory: MemoryPolicy | None = None
+) -> Iterator[tuple[ChunkRecord, np.ndarray]]:
+    """A film chunk by chunk: (record, frames uint8 [12, height, width, 3])."""
+    plan = plan_film(storyboard, backbone.geometry, size)
+    memory = memory or make_policy(storyboard.memory, plan.geometry)
+    embeds = [backbone.encode_prompts([segment.prompt])[0] for segment in plan.segments]
+    decoder = backbone.decoder()
+    decoder.reset()
+    for chunk in generate_chunks(backbone, plan, memory, embeds):
+        yield chunk.record, (decoder.decode(chunk.latents[0]) * 255).round().byte().numpy()
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A film as the judge saw it: a clip a chunk."""
+
+    answers: Answers
+    labels: Labels  # what the story shows there
+    records: list[ChunkRecord]
+    frames_per_second: float  # of generating and decoding
+
+
+@dataclass(frozen=True)
+class Studio:
+    """A model that makes films and the judge that watches them."""
+
+    backbone: Backbone
+    judge: Judge
+    size: tuple[int, int]
+
+    def watch(
+        self,
+        story: Story,
+        policy: str,
+        seed: int,
+        said_again: float = 0.0,
+        keep: Callable[[int, np.ndarray], None] | None = None,
+    ) -> Watched:
+        """Make the story's film and judge it; `keep` is given each chunk's number and frames."""
+        memory = make_memory(policy, self.backbone.geometry)
+        storyboard = to_storyboard(story, POLICIES.get(policy, POLICIES["nam"]), seed, said_again)
+        records, clips, seconds = [], [], 0.0
+        started = time.perf_counter()
+        for record, frames in film_frames(self.backbone, storyboard, self.size, memory):
+            seconds += time.perf_counter() - started
+            records.append(record)
+            clips.append(half_size(frames[list(LOOKED_AT)]))
+            if keep:
+                keep(record.chunk, frames)
+            started = time.perf_counter()
+        labels = label_chunks(story, range(story.num_chunks))
+        speed = len(records) * FRAMES_PER_CHUNK / seconds
+        return Watched(self.judge.answers(np.stack(clips)), labels, records, speed)

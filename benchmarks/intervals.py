@@ -1,0 +1,56 @@
+"""Shares and differences with their 95% intervals, in percent or in the unit of what is given."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+Z = 1.96
+RESAMPLES = 4000
+
+
+def share(values: Sequence[bool]) -> dict[str, float | int | None]:
+    """Percent true with its Wilson interval; None where nothing was asked."""
+    n = len(values)
+    if not n:
+        return {"n": 0, "percent": None, "low": None, "high": None}
+    p = sum(map(bool, values)) / n
+    middle, spread = p + Z * Z / (2 * n), Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+    low, high = ((middle + sign * spread) / (1 + Z * Z / n) for sign in (-1, 1))
+    return {"n": n, "percent": round(100 * p, 1), "low": round(100 * low, 1), "high": round(100 * high, 1)}
+
+
+def clustered_share(counts: Sequence[Sequence[int]]) -> dict[str, float | int | None]:
+    """Percent right over films, each (right, asked); the interval resamples whole films, whose frames are alike."""
+    table = np.array([row for row in counts if row[1]], float).reshape(-1, 2)
+    if not len(table):
+        return {"n": 0, "films": 0, "percent": None, "low": None, "high": None}
+    sums = table[_resampled(len(table))].sum(1)
+    low, high = np.percentile(100 * sums[:, 0] / sums[:, 1], (2.5, 97.5))
+    right, asked = table.sum(0)
+    return {
+        "n": int(asked),
+        "films": len(table),
+        "percent": round(100 * right / asked, 1),
+        "low": round(float(low), 1),
+        "high": round(float(high), 1),
+    }
+
+
+def mean(values: Sequence[float], digits: int = 1) -> dict[str, float | int | None]:
+    """Mean with its bootstrap interval over independent values (stories, films); paired differences go in as such."""
+    array = np.asarray(values, float)
+    if not len(array):
+        return {"n": 0, "mean": None, "low": None, "high": None}
+    low, high = np.percentile(array[_resampled(len(array))].mean(1), (2.5, 97.5))
+    return {
+        "n": len(array),
+        "mean": round(float(array.mean()), digits),
+        "low": round(float(low), digits),
+        "high": round(float(high), digits),
+    }
+
+
+def _resampled(n: int) -> np.ndarray:
+    """Rows drawn with repetition [RESAMPLES, n], the same every time."""
+    return np.random.default_rng(0).integers(n, size=(RESAMPLES, n))

@@ -1,0 +1,113 @@
+"""From rows to the tables of memory.json. Intervals: Wilson for shares; over films or stories, paired, by bootstrap."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from benchmarks.drift import STATISTICS, TIMES, Minute
+from benchmarks.intervals import clustered_share, mean, share
+from benchmarks.judge import QUESTIONS
+from benchmarks.openings import COMBINATIONS
+from benchmarks.returns import FAILURES, KINDS, Return
+from benchmarks.true_clips import MOVES
+
+REFERENCE = "nam"
+SIDES = {True: "same side", False: "other side"}
+
+
+def summarise_returns(returns: Sequence[Return]) -> dict[str, dict]:
+    """By policy: for each kind of story identity and recall, by side, and what went wrong; fidelity and speed over all."""
+    table: dict[str, dict] = {}
+    for policy in dict.fromkeys(item.policy for item in returns):
+        own = [item for item in returns if item.policy == policy]
+        row: dict = {"frames_per_second": mean([item.frames_per_second for item in own])}
+        for kind in KINDS:
+            of_kind = [item for item in own if item.kind == kind]
+            row[kind] = _identity(of_kind) | {
+                name: _identity([item for item in of_kind if item.same_side == same]) for same, name in SIDES.items()
+            }
+        row["fidelity"] = {
+            name: clustered_share([item.fidelity[name] for item in own])
+            for name in ("setting", "species", "action", *MOVES)
+        }
+        table[policy] = row
+    return table
+
+
+def _identity(items: Sequence[Return]) -> dict:
+    """identity: colour and accessory as before. as told: as its first prompt said."""
+    return {
+        "identity": share([item.failure is None for item in items]),
+        "as told": share([item.after == item.told for item in items]),
+        "recall": share([item.recalled for item in items]),
+        "failures": {name: sum(item.failure == name for item in items) for name in FAILURES},
+    }
+
+
+def paired_differences(returns: Sequence[Return]) -> dict[str, dict]:
+    """nam minus every other policy (nam + SMA minus nam) in points of identity, on the same stories; and speed as a ratio
+    to window.
+    """
+    results: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    speeds: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for item in returns:
+        results[item.policy, item.kind][item.story].append(100.0 * (item.failure is None))
+        speeds[item.policy][item.story].append(item.frames_per_second)
+    table: dict[str, dict] = {}
+    for policy in dict.fromkeys(item.policy for item in returns):
+        if policy == REFERENCE:
+            continue
+        ahead, behind = (policy, REFERENCE) if policy == "nam + SMA" else (REFERENCE, policy)
+        table[f"{ahead} - {behind}"] = {
+            kind: mean(_paired(results[ahead, kind], results[behind, kind], np.subtract)) for kind in KINDS
+        }
+    slower = {
+        policy: mean(_paired(speed, speeds["window"], np.divide), digits=3)
+        for policy, speed in speeds.items()
+        if policy != "window" and "window" in speeds
+    }
+    return {"identity": table, "speed / window": slower}
+
+
+def _paired(one: dict[int, list[float]], other: dict[int, list[float]], operation) -> list[float]:
+    return [float(operation(np.mean(one[story]), np.mean(other[story]))) for story in one if story in other]
+
+
+def summarise_openings(rows: Iterable[dict]) -> dict[str, dict]:
+    """Rows {"combinations", "right": question -> answers}."""
+    answers: dict[str, dict[str, list[bool]]] = {name: {q: [] for q in QUESTIONS} for name in COMBINATIONS}
+    for row in rows:
+        for question, right in row["right"].items():
+            answers[row["combinations"]][question] += right
+    return {name: {question: share(right) for question, right in row.items()} for name, row in answers.items()}
+
+
+def summarise_drift(minutes: Sequence[Minute]) -> dict[str, dict]:
+    """By policy: fidelity early and late, and the change from early to late in points and in grey levels."""
+    table: dict[str, dict] = {}
+    early, late = TIMES
+    for policy in dict.fromkeys(item.policy for item in minutes):
+        own = [item for item in minutes if item.policy == policy]
+        row: dict = {"films": len(own), "fidelity": {}, "change": {}}
+        for question in QUESTIONS:
+            row["fidelity"][question] = {
+                time: clustered_share([item.fidelity[time][question] for item in own]) for time in TIMES
+            }
+            both = [item for item in own if all(item.fidelity[time][question][1] for time in TIMES)]
+            row["change"][question] = mean(
+                [
+                    100 * (_ratio(item.fidelity[late][question]) - _ratio(item.fidelity[early][question]))
+                    for item in both
+                ]
+            )
+        for name in STATISTICS:
+            row["change"][name] = mean(
+                [item.statistics[late][name] - item.statistics[early][name] for item in own], digits=2
+            )
+        table[policy] = row
+    return table
+
+
+def _ratio(counts: Sequence[int]) -> float:
+    return counts[0] / counts[1]
