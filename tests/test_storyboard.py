@@ -1,14 +1,19 @@
 """Storyboards: what may be written, what it becomes, and what is said when it is wrong."""
 
+import contextlib
+import io
 import json
+import resource
 import time
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from memflow_cli.catalog import find_model
+from memflow_cli.cli.plan import print_plan
+from memflow_cli.cli.stories import read_stories
 from memflow_cli.errors import MemflowError, StoryboardError, UsageError
 from memflow_cli.geometry import plan_film
 from memflow_cli.storyboard import (
@@ -289,28 +294,143 @@ def test_an_empty_prompt_file_is_refused(write):
         load_prompts(write("\n\n", "stories.txt"), 10)
 
 
-KEYS = st.sampled_from(
-    ["title", "fps", "seed", "size", "memory", "segments", "prompt", "duration", "bank", "{fox}", "x"]
-)
-VALUES = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.sampled_from(["4s", "64x64"]),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS | st.text(max_size=5), inner, max_size=4),
-    max_leaves=12,
+# Storyboards from strangers. Most fields are right and some are not, so that every layer is reached, not only the first.
+
+NASTY = [
+    *(
+        "{fox} runs",
+        "{wolf}",
+        "{",
+        "}}",
+        "{}",
+        "{0.__class__}",
+        "%s",
+        "4s",
+        "64x32",
+        "8GiB",
+        "nam",
+        "cut",
+        "1e999",
+        "on",
+        "~",
+    ),
+    *(
+        "../../secret.png",
+        "/dev/zero",
+        "~nobody/x",
+        "\x00",
+        "\x1b[2J",
+        "\u2028",
+        "\ud800",
+        "\ufeff",
+        "&a",
+        "*a",
+        "!!int 3",
+    ),
+    *("٤", "<script>", "```", "a: b", "- a"),
+]
+LONG = st.sampled_from(["x", "{fox} ", "9"]).map(lambda text: text * 900)
+TEXTS = st.sampled_from(NASTY) | LONG | st.text(max_size=20)
+NUMBERS = st.integers() | st.floats() | st.sampled_from([0, -1, 10**30, 1e308, 0.01, 2**63])
+WILD = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
-@given(VALUES | st.text(max_size=200) | st.binary(max_size=200))
-def test_whatever_a_file_holds_the_answer_is_a_storyboard_or_a_sentence(write, content):
-    """JSON is YAML: structured values, wild texts and wild bytes all end in a film's plan or a MemflowError."""
-    raw = content if isinstance(content, str | bytes) else json.dumps(content)
+def mostly(*right):
+    """One of the right values, or now and then anything at all."""
+    return st.integers(0, 19).flatmap(lambda n: WILD if n == 19 else st.sampled_from(right))
+
+
+SEGMENTS = st.fixed_dictionaries(
+    {
+        "prompt": mostly("a fox", "{fox} runs", "an empty meadow.", *NASTY[:8]),
+        "duration": mostly(4, 0.1, "1m10s", "24h"),
+    },
+    optional={
+        "seed": mostly(1, 2**63 - 1),
+        "transition": mostly("cut", "smooth"),
+        "image": mostly("first.png", "../first.png"),
+        "durration": WILD,
+    },
+)
+STORIES = st.fixed_dictionaries(
+    {"segments": st.lists(SEGMENTS, min_size=1, max_size=3)},
+    optional={
+        "title": mostly("Fox"),
+        "model": mostly("theatre", "memflow-1.3b", "theatr", "/dev", "x" * 300),
+        "size": mostly("224x128", "832x480", "8192x8192", "100x32"),
+        "fps": mostly(1, 16, 240),
+        "seed": mostly(0, 7),
+        "style": mostly("soft light"),
+        "characters": mostly({"fox": "a red fox"}, {"fox": "{fox}"}),
+        "memory": mostly({"bank": 64, "policy": "official"}, {"archive": "999999999TiB"}, {"activate": 0}),
+        "titel": WILD,
+    },
+)
+DAMAGE = st.tuples(
+    st.integers(0, 400), st.sampled_from(["\n", "\t", "- ", ": ", "[", "{", "&a ", "*a", "\x00", "\n---\n", "'"])
+)
+
+
+def written(story, scars):
+    """The story as YAML, one key a line and one segment a line, then damaged at some places."""
+    lines = [f"{key}: {json.dumps(value)}" for key, value in story.items() if key != "segments"]
+    text = "\n".join([*lines, "segments:", *(f"- {json.dumps(segment)}" for segment in story["segments"])])
+    for place, scar in scars:
+        text = text[:place] + scar + text[place:]
+    return text.encode()
+
+
+FILES = (
+    st.builds(written, STORIES, st.just([]) | st.lists(DAMAGE, max_size=2))
+    | WILD.map(lambda value: json.dumps(value).encode())
+    | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass"))
+    | st.binary(max_size=200)
+)
+
+
+@pytest.fixture
+def bounded():
+    """A context in which a block may take 5 s of the processor and 1 GiB of memory more than there was."""
+
+    @contextlib.contextmanager
+    def bounded():
+        pages = int(Path("/proc/self/statm").read_text().split()[0])
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (1 << 30), before[1]))
+        start = time.process_time()
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, before)
+        assert time.process_time() - start < 5
+
+    return bounded
+
+
+@settings(suppress_health_check=list(HealthCheck), deadline=None)
+@given(content=FILES)
+def test_whatever_a_file_holds_the_answer_is_a_plan_or_a_sentence(write, bounded, content):
+    """What `memflow plan` and generate do with a file before anything is loaded, for wild values, texts and bytes."""
+    path = write(content)
     try:
-        board = load_storyboard(write(raw.encode("utf-8", "surrogatepass") if isinstance(raw, str) else raw))
+        with bounded():
+            for story in read_stories(path, 10.0, ()):
+                assert story.plan.num_chunks >= len(story.storyboard.segments) > 0
+                with contextlib.redirect_stdout(io.StringIO()) as printed:
+                    print_plan(story, as_json=True)
+                    print_plan(story, as_json=False)
+                json.loads(printed.getvalue().partition("\n")[0])
     except MemflowError as error:
-        assert error.message
-        assert error.exit_code == 2
+        event("a sentence")
+        assert error.message.encode("utf-8", "surrogatepass")
+        assert len(error.message) < 20_000
+        assert error.exit_code in (2, 3)
     else:
-        assert board.segments
+        event("a plan")
 
 
 STORYBOARDS = sorted((Path(__file__).parent.parent / "storyboards").glob("*.yaml"))

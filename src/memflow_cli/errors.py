@@ -34,8 +34,14 @@ class UsageError(MemflowError):
     exit_code = 2
 
 
+MAX_SHOWN_PROBLEMS = 100
+
+
 class StoryboardError(UsageError):
-    """A storyboard with problems; `problems` holds a sentence each, in the order of the file's lines."""
+    """A storyboard with problems; `problems` holds a sentence each, in the order of the file's lines.
+
+    The message shows the first `MAX_SHOWN_PROBLEMS`.
+    """
 
     def __init__(self, source: str, problems: Sequence[str], hint: str | None = None) -> None:
         assert problems, "a StoryboardError needs at least one problem"
@@ -44,7 +50,10 @@ class StoryboardError(UsageError):
         if len(self.problems) == 1:
             message = self.problems[0]
         else:
-            message = f"{source}: {len(self.problems)} problems\n" + "\n".join(f"  {line}" for line in self.problems)
+            lines = [f"{source}: {len(self.problems):,} problems", *self.problems[:MAX_SHOWN_PROBLEMS]]
+            if len(self.problems) > MAX_SHOWN_PROBLEMS:
+                lines.append(f"and {len(self.problems) - MAX_SHOWN_PROBLEMS:,} more")
+            message = "\n  ".join(lines)
         super().__init__(message, hint)
 
 

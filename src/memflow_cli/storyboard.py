@@ -16,6 +16,7 @@ from memflow_cli.storyboard_schema import (
     DEFAULT_ARCHIVE_BYTES,
     DEFAULT_FPS,
     DEFAULT_MODEL,
+    MAX_SEGMENTS,
     StoryEntry,
     check_story,
     complete_prompt,
@@ -23,6 +24,7 @@ from memflow_cli.storyboard_schema import (
 from memflow_cli.yaml_lines import KeyPath, YamlProblem, read_scalar, read_yaml
 
 MAX_FILE_BYTES = 32 << 20
+MAX_FILMS = 10_000  # of one prompt file
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,8 @@ def load_prompts(path: Path, segment_seconds: float, overrides: Sequence[Overrid
     for number, line in enumerate(_read_text(path).split("\n"), start=1):
         if not line.strip():
             continue
+        if len(films) + len(problems) >= MAX_FILMS:
+            raise StoryboardError(str(path), [f"{path}, line {number}: more than {MAX_FILMS:,} films; split the file"])
         try:
             prompts = _prompts_of_line(line.strip())
         except ValueError as error:
@@ -302,6 +306,8 @@ def _prompts_of_line(line: str) -> list[str]:
     prompts = content.get("prompts")
     if not isinstance(prompts, list) or not prompts or not all(isinstance(prompt, str) for prompt in prompts):
         raise ValueError('"prompts" must be a list of at least one text')
+    if len(prompts) > MAX_SEGMENTS:
+        raise ValueError(f"{len(prompts):,} prompts; at most {MAX_SEGMENTS:,} are allowed")
     return prompts
 
 

@@ -17,6 +17,8 @@ DEFAULT_FPS = 16
 DEFAULT_ARCHIVE_BYTES = 8 << 30
 MAX_PROMPT_LENGTH = 4000  # characters; the text encoder reads the first 512 tokens
 MAX_SEGMENT_SECONDS = 24 * 3600
+MAX_SEGMENTS = 30_000  # a day of segments of three seconds
+MAX_PROBLEMS = 1000  # that are put into words
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
 _SIZE = re.compile(r"(\d{1,6})\s*[xX×]\s*(\d{1,6})", re.ASCII)
 _BYTES = re.compile(r"(\d{1,9}(?:\.\d{1,9})?)\s*([KMGT]i?)?B?", re.ASCII)
@@ -182,7 +184,13 @@ class StoryEntry(_Entry):
 
 
 def check_story(content: dict[str, Any]) -> tuple[StoryEntry | None, list[tuple[KeyPath, str]]]:
-    """Validates plain values. Returns the entry (None if it is wrong) and every problem as (place, sentence)."""
+    """Validates plain values. Returns the entry (None if it is wrong) and every problem as (place, sentence).
+
+    Of thousands of problems, the first `MAX_PROBLEMS` of pydantic's and of ours.
+    """
+    segments = content.get("segments")
+    if isinstance(segments, list) and len(segments) > MAX_SEGMENTS:
+        return None, [(("segments",), f"{len(segments):,} segments; at most {MAX_SEGMENTS:,} are allowed")]
     problems: list[tuple[KeyPath, str]] = []
     entry = None
     # `style:` with nothing behind it is a field left at its default
@@ -190,8 +198,8 @@ def check_story(content: dict[str, Any]) -> tuple[StoryEntry | None, list[tuple[
     try:
         entry = StoryEntry.model_validate(content)
     except ValidationError as error:
-        problems.extend(_translate(problem) for problem in error.errors(include_url=False))
-    problems.extend(_check_names(content))
+        problems.extend(_translate(problem) for problem in error.errors(include_url=False)[:MAX_PROBLEMS])
+    problems.extend(_check_names(content)[:MAX_PROBLEMS])
     return entry, problems
 
 

@@ -1,8 +1,8 @@
 """YAML text -> plain values and the line of each, for files that nobody vouches for.
 
-Read from the parser's events, not by a constructor, so that the work is bounded by the file's length: no aliases (a
-"billion laughs" has none to expand), no tags, no more than `MAX_DEPTH` levels. Scalars follow YAML 1.2: `on`, `1:30`
-and `2024-01-01` are texts.
+Read from the parser's events, not by a constructor, so that the work is bounded: no aliases (a "billion laughs" has none
+to expand), no tags, no more than `MAX_DEPTH` levels and `MAX_VALUES` values. Scalars follow YAML 1.2: `on`, `1:30` and
+`2024-01-01` are texts.
 """
 
 import re
@@ -13,6 +13,8 @@ from typing import Any
 import yaml
 
 MAX_DEPTH = 16
+MAX_VALUES = 250_000  # 30,000 segments with every field they have
+MAX_PROBLEMS = 1000  # that are collected
 _NULL = {"", "~", "null", "Null", "NULL"}
 _BOOL = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
 _INT = re.compile(r"[-+]?[0-9]{1,40}")
@@ -103,6 +105,8 @@ def _read(event: Any, events: Iterator[Any], document: YamlDocument, path: KeyPa
         raise YamlProblem(line, "anchors and aliases (& and *) are not used in storyboards; write the text out")
     if getattr(event, "tag", None) and event.tag != "!":
         raise YamlProblem(line, f"the tag {event.tag[:40]!r} is not used in storyboards; write a plain value")
+    if len(document.lines) >= MAX_VALUES:
+        raise YamlProblem(line, f"more than {MAX_VALUES:,} values; that is no storyboard")
     document.lines[path] = line
     if isinstance(event, yaml.ScalarEvent):
         return read_scalar(event.value) if event.implicit[0] else event.value
@@ -130,6 +134,8 @@ def _read_mapping(events: Iterator[Any], document: YamlDocument, path: KeyPath) 
         key = event.value
         value = _read(next(events), events, document, (*path, key))
         if key in values:
+            if len(document.problems) >= MAX_PROBLEMS:
+                raise YamlProblem(line, f"more than {MAX_PROBLEMS:,} keys are given twice")
             document.problems.append(YamlProblem(line, f"{key[:60]!r} is given twice"))
         values[key] = value
         document.lines[(*path, key)] = line  # the key's line: where a reader looks for it
