@@ -24,6 +24,12 @@ segments:
 """
 
 
+@pytest.fixture(autouse=True, params=[False, True], ids=["in turn", "overlapped"])
+def overlap(request, monkeypatch):
+    """Every fault twice: decode and encode in their turn, and beside the denoising."""
+    monkeypatch.setattr("memflow_cli.film.overlap_pays", lambda device: request.param)
+
+
 @pytest.fixture
 def command(tiny_model_folder, tmp_path):
     """The command line that makes the film, for an output folder."""

@@ -8,7 +8,8 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +29,16 @@ from memflow_cli.film_events import (
     SegmentDone,
     StageStarted,
 )
+from memflow_cli.film_frames import FilmFrames, Shown
 from memflow_cli.film_parts import FilmParts
 from memflow_cli.geometry import FilmPlan
 from memflow_cli.host_memory import give_back_freed_memory
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory_errors import HINT, memory_errors
+from memflow_cli.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.picture import load_picture
-from memflow_cli.pipeline import Backbone, StreamingDecoder, generate_chunks
+from memflow_cli.pipeline import Backbone, Chunk, generate_chunks
+from memflow_cli.prompt_embeds import PromptEmbeds, encode_each
 from memflow_cli.recipe import (
     make_recipe,
     model_identity,
@@ -81,12 +85,16 @@ def make_film(
     resume: bool = True,
     keep_run: bool = False,
     stop: Stop = lambda: None,
+    overlap: bool | None = None,
+    preview_decoder: Path | None = None,
 ) -> FilmResult:
     """Makes one film, or goes on with one that was interrupted. `out` ends in .mp4; whatever is there is replaced.
 
     `stop` is asked after every chunk; an error it returns is raised once the chunk is safe on disk. A storyboard without
-    a seed gets the one its unfinished run was begun with, or 0. Raises MemflowError and its kin; what was finished stays
-    in the run folder, and the same call goes on from there.
+    a seed gets the one its unfinished run was begun with, or 0. `overlap`: decode and encode beside the denoising, for the
+    same film; unless told, where that pays. Events come from the caller's thread, in order, in either case.
+    `preview_decoder`: the file that the backbone's decoder came from, if it is not the model's own; recorded. Raises
+    MemflowError and its kin; what was finished stays in the run folder, and the same call goes on from there.
     """
     if record_path(out).exists() and read_record(out) is None:
         raise UsageError(
@@ -95,7 +103,12 @@ def make_film(
         )
     resolved = resolve(storyboard, entry, recorded_seed(out) or 0)
     plan, recipe = make_recipe(
-        resolved, entry, device=backbone.device.type, dtype=str(backbone.dtype), torch=torch.__version__
+        resolved,
+        entry,
+        preview_decoder,
+        device=backbone.device.type,
+        dtype=str(backbone.dtype),
+        torch=torch.__version__,
     )
     policy = str(resolved.memory.policy)
     picture = _first_picture(resolved, backbone, plan)
@@ -103,7 +116,8 @@ def make_film(
     run = RunFolder(run_path(out), recipe, header, _latent_bytes(plan), resume)
     try:
         with memory_errors(f"at {plan.width}x{plan.height}", _LESS_MEMORY):
-            film = _Film(resolved, backbone, plan, run, events, stop, picture)
+            ahead = AHEAD if (overlap_pays(backbone.device) if overlap is None else overlap) else 0
+            film = _Film(resolved, backbone, plan, run, events, stop, picture, ahead)
             film.render()
             details = {"recipe": recipe.to_json(), "model": model_identity(entry)}
             result = film.finish(out, entry.name, details)
@@ -127,6 +141,7 @@ class _Film:
         events: Events,
         stop: Stop,
         picture: np.ndarray | None,
+        ahead: int,
     ) -> None:
         self.storyboard = storyboard
         self.backbone = backbone
@@ -139,35 +154,38 @@ class _Film:
         self.started = time.perf_counter()
         self.timings: dict[str, float] = {}
         self.parts = FilmParts(plan, run, events)
+        self.frames = FilmFrames(backbone.decoder(), self.parts)
+        self.beside: Overlap[Chunk | None, Shown] = Overlap(backbone.device, ahead)
 
     def render(self) -> None:
         """All that is still missing of the film's parts."""
         self.events(FilmStarted(self.plan, self.resumed, self.run.changed_segment))
         try:
-            decoder = self.backbone.decoder()
-            decoder.reset()
             if not self.parts.are_complete:
-                self._decode_again(decoder)
+                self._decode_again()
                 if self.resumed < self.plan.num_chunks:
-                    self._generate(decoder)
-                self._show(decoder.flush())
+                    self._generate()
+                self._hand_over(None, self.frames.flush)
+                self._tell(everything=True)
         except BaseException:
+            self.parts.kill()
+            self.beside.close()
             self.parts.abort()
             raise
+        self.beside.close()
         assert self.parts.are_complete, "the decoder owes frames"
 
-    def _decode_again(self, decoder: StreamingDecoder) -> None:
+    def _decode_again(self) -> None:
         """Brings the decoder to where the earlier run ended; frames of the unfinished segment are encoded once more."""
         chunk = self.plan.geometry.chunk
         shown = self.parts.start_chunk
-        first = 0 if decoder.past is None else max(0, shown - -(-decoder.past // chunk))
-        with self._timed("replay"):
-            for index, latents in enumerate(self._kept_latents(first), start=first):
-                frames = decoder.decode(latents[0].to(self.backbone.device))
-                if index >= shown:
-                    self._show(frames)
+        first = 0 if self.frames.past is None else max(0, shown - -(-self.frames.past // chunk))
+        for index, latents in enumerate(self._kept_latents(first), start=first):
+            work = self.frames.show if index >= shown else self.frames.skip
+            self._hand_over(None, work, latents[0].to(self.backbone.device))
+        self._tell(everything=True)
 
-    def _generate(self, decoder: StreamingDecoder) -> None:
+    def _generate(self) -> None:
         prompts = self._encode_prompts()
         # A GPU takes remembered frames back from the host's memory without waiting; a CPU's own memory stays flat.
         archive_folder = self.run.path if self.backbone.device.type == "cpu" else None
@@ -191,24 +209,19 @@ class _Film:
                 self._add(stage, spent)
             with self._timed("save", seconds):
                 self._keep(chunk.index, chunk.latents, chunk.record)
-            with self._timed("decode", seconds):
-                frames = decoder.decode(chunk.latents[0])
-            self._show(frames, seconds)
-            self.events(ChunkDone(chunk.index, self.plan.segments[chunk.segment], chunk.record, seconds))
+            self._hand_over(replace(chunk, seconds=seconds), self.frames.show, chunk.latents[0])
             if chunk.index % GIVE_BACK_CHUNKS == 0:
                 give_back_freed_memory()
             if chunk.index + 1 < self.plan.num_chunks and (error := self.stop()) is not None:
+                self._tell(everything=True)
                 done = f"{chunk.index + 1} of {self.plan.num_chunks} chunks are kept in {self.run.path}"
                 raise type(error)(f"{error.message}; {done}", "The same command goes on from there.")
 
-    def _encode_prompts(self) -> "_PromptEmbeds":
-        """Every prompt once, each alone: what a prompt means must not depend on its company."""
+    def _encode_prompts(self) -> PromptEmbeds:
+        texts = [segment.prompt for segment in self.plan.segments]
+        self.events(StageStarted("prompts", len(set(texts))))
         with self._timed("prompts"):
-            texts = list(dict.fromkeys(segment.prompt for segment in self.plan.segments))
-            self.events(StageStarted("prompts", len(texts)))
-            embeds = {text: _without_padding(self.backbone.encode_prompts([text])[0]) for text in texts}
-        length = max((whole for _, whole in embeds.values()), default=0)
-        return _PromptEmbeds([embeds[segment.prompt][0] for segment in self.plan.segments], length)
+            return encode_each(texts, self.backbone.encode_prompts)
 
     def _kept_latents(self, first: int = 0) -> Iterator[Tensor]:
         """The earlier run's chunks [1, F, C, h, w] from `first` on, read from disk one at a time."""
@@ -234,13 +247,26 @@ class _Film:
         self.run.trace.write(record)
         self.run.append(chunk, values.tobytes())
 
-    def _show(self, frames: Tensor, seconds: dict[str, float] | None = None) -> None:
-        """Frames [F, height, width, 3] in 0..1 go to the encoder, as uint8."""
-        if not len(frames):
-            return
-        with self._timed("encode", seconds):
-            pixels = (frames.clamp(0, 1) * 255).round_().to(torch.uint8).cpu().numpy()
-            self.parts.write(pixels)
+    def _hand_over(self, chunk: Chunk | None, work: Callable[..., Shown], *latents: Tensor) -> None:
+        """Latents [F, C, h, w] go to the decoder; `chunk`: whose they are, None for what is no new chunk."""
+        self.beside.submit(chunk, work, *latents)
+        self._tell()
+
+    def _tell(self, everything: bool = False) -> None:
+        """Seals the segments and tells of the chunks that have been shown; with `everything`, of all."""
+        while True:
+            with self._timed("wait") if self.beside.ahead else contextlib.nullcontext():
+                taken = self.beside.take(everything)
+            if taken is None:
+                return
+            chunk, shown = taken
+            for segment in shown.segments:
+                self.parts.seal(segment)
+            for stage, spent in shown.seconds.items():
+                self._add(stage, spent)
+            if chunk is not None:
+                segment = self.plan.segments[chunk.segment]
+                self.events(ChunkDone(chunk.index, segment, chunk.record, chunk.seconds | shown.seconds))
 
     def finish(self, out: Path, model: str, details: dict[str, Any]) -> FilmResult:
         """Parts -> film; then trace and record take their places, and last, by a rename, the film."""
@@ -251,7 +277,6 @@ class _Film:
             stitch(self.run.parts, whole, plan.fps, plan.num_frames, self._metadata(model))
         seconds = time.perf_counter() - self.started
         timings = {stage: round(spent, 3) for stage, spent in self.timings.items()}
-        new_chunks = plan.num_chunks - self.resumed
         content = {
             "memflow": __version__,
             "title": plan.title,
@@ -262,16 +287,24 @@ class _Film:
             "seconds": round(plan.seconds, 3),
             **details,
             "storyboard": self.storyboard.to_json(),
-            "timings": {"seconds": round(seconds, 3), "resumed_chunks": self.resumed, **timings},
+            "timings": {
+                "seconds": round(seconds, 3),
+                "resumed_chunks": self.resumed,
+                # These ran beside the other stages, which, with the waiting for these, make up the seconds.
+                "overlapped": ["decode", "encode"] if self.beside.ahead else [],
+                **timings,
+            },
         }
         trace_copy = self.run.path / "trace.copy"
-        with _unwritable(out):
+        try:
             shutil.copyfile(self.run.trace_path, trace_copy)
+        except OSError as error:
+            raise MemflowError(f"cannot write beside {out}: {error.strerror}") from error
         rename_through(trace_copy, trace_path(out))
         write_through(record_path(out), json.dumps(content, indent=2, ensure_ascii=False).encode())
         rename_through(whole, out)
         new_frames = plan.num_frames - plan.geometry.num_frames(self.resumed)
-        assert new_chunks >= 0, "no more can be kept than the film has"
+        assert new_frames >= 0, "no more can be kept than the film has"
         return FilmResult(out, record_path(out), trace_path(out), plan, seconds, timings, new_frames)
 
     def _metadata(self, model: str) -> dict[str, str]:
@@ -298,28 +331,6 @@ class _Film:
             seconds[stage] = seconds.get(stage, 0.0) + spent
 
 
-class _PromptEmbeds(Sequence[Tensor]):
-    """A prompt's embeddings [T, C] for each segment, kept without their padding: ten thousand prompts fit in memory."""
-
-    def __init__(self, rows: list[Tensor], length: int) -> None:
-        self._rows = rows
-        self._length = length
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    def __getitem__(self, index: Any) -> Any:
-        rows = self._rows[index]
-        return torch.nn.functional.pad(rows, (0, 0, 0, self._length - len(rows)))
-
-
-def _without_padding(embeds: Tensor) -> tuple[Tensor, int]:
-    """[T, C] -> (its rows up to the last that is not zero, T)."""
-    real = embeds.ne(0).any(dim=1).nonzero()
-    end = int(real[-1]) + 1 if len(real) else 1
-    return embeds[:end].clone(), len(embeds)
-
-
 def _first_picture(storyboard: Storyboard, backbone: Backbone, plan: FilmPlan) -> np.ndarray | None:
     """The picture that the first segment names, at the film's size. Raises UsageError if it, or the model, will not do."""
     path = storyboard.segments[0].image
@@ -337,11 +348,3 @@ def _latent_shape(plan: FilmPlan) -> tuple[int, ...]:
 
 def _latent_bytes(plan: FilmPlan) -> int:
     return plan.geometry.chunk * plan.geometry.latent_bytes_per_frame(plan.width, plan.height, itemsize=4)
-
-
-@contextlib.contextmanager
-def _unwritable(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise MemflowError(f"cannot write beside {out}: {error.strerror}") from error

@@ -1,4 +1,7 @@
-"""Frames in the film's order -> one encoded part a segment. No torch."""
+"""Frames in the film's order -> one encoded part a segment. No torch.
+
+`write` and `seal` may be called from two threads: the first touches the encoder, the second the run folder.
+"""
 
 from collections.abc import Callable
 
@@ -30,7 +33,9 @@ class FilmParts:
     def are_complete(self) -> bool:
         return self._segment == len(self._plan.segments)
 
-    def write(self, frames: np.ndarray) -> None:
+    def write(self, frames: np.ndarray) -> list[SegmentPlan]:
+        """Frames [F, height, width, 3] uint8. Returns the segments that they complete: their parts are to be sealed."""
+        complete = []
         while len(frames):
             assert not self.are_complete, "more frames than the plan has"
             segment = self._plan.segments[self._segment]
@@ -41,18 +46,24 @@ class FilmParts:
             self._frame += count
             frames = frames[count:]
             if self._frame == end:
-                self._seal(segment)
+                self._writer.close()
+                self._writer = None
+                self._segment += 1
+                complete.append(segment)
+        return complete
+
+    def seal(self, segment: SegmentPlan) -> None:
+        """Marks a complete segment as finished, in the run folder and to the caller."""
+        self._run.seal(segment.index)
+        self._events(SegmentDone(segment, self._run.part_path(segment.index)))
 
     def _begin(self, segment: SegmentPlan) -> PartWriter:
         return PartWriter(self._run.part_path(segment.index), self._plan.width, self._plan.height, self._plan.fps)
 
-    def _seal(self, segment: SegmentPlan) -> None:
-        assert self._writer is not None, "a segment ends after its first frame"
-        self._writer.close()
-        self._writer = None
-        self._run.seal(segment.index)
-        self._segment += 1
-        self._events(SegmentDone(segment, self._run.part_path(segment.index)))
+    def kill(self) -> None:
+        """Ends the encoder at hand, so that nobody waits for it; `abort` is still to come."""
+        if (writer := self._writer) is not None:
+            writer.kill()
 
     def abort(self) -> None:
         if self._writer is not None:

@@ -72,9 +72,17 @@ def resolve(storyboard: Storyboard, entry: ModelEntry, seed: int) -> Storyboard:
     return replace(storyboard, model=entry.name, width=width, height=height, seed=seed, memory=memory)
 
 
-def make_recipe(storyboard: Storyboard, entry: ModelEntry, **run: str) -> tuple[FilmPlan, Recipe]:
-    """The plan and the recipe of a resolved storyboard. `run`: what else its bytes depend on, as device and dtype."""
+def make_recipe(
+    storyboard: Storyboard, entry: ModelEntry, preview_decoder: Path | None = None, **run: str
+) -> tuple[FilmPlan, Recipe]:
+    """The plan and the recipe of a resolved storyboard.
+
+    `preview_decoder`: the file that decodes in place of the model's own. `run`: what else the film's bytes depend on, as
+    device and dtype.
+    """
     plan = plan_film(storyboard, entry.geometry)
+    if preview_decoder is not None:
+        run["preview_decoder"] = "sha256 " + hashlib.sha256(preview_decoder.read_bytes()).hexdigest()[:16]
     common = {
         "model": model_identity(entry),
         "size": f"{plan.width}x{plan.height}",

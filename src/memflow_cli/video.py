@@ -92,9 +92,13 @@ class PartWriter:
             raise MemflowError(f"no frame was made for {self.path}")
         rename_through(self._unfinished, self.path)
 
+    def kill(self) -> None:
+        """Ends the encoder: a `write` or `close` that waits for it fails. From any thread; `abort` is still to come."""
+        self._process.kill()
+
     def abort(self) -> None:
         """Stops at once and leaves nothing behind."""
-        self._process.kill()
+        self.kill()
         self._finish_process()
         self._remove_unfinished()
 

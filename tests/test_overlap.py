@@ -1,0 +1,267 @@
+"""Decode and encode beside the denoising: the same film, the same faults, and never more than a few chunks behind."""
+
+import json
+import os
+import signal
+import threading
+import time
+
+import pytest
+import torch
+
+from memflow_cli.errors import Interrupted, MemflowError, OutOfMemoryError
+from memflow_cli.film import ChunkDone, ChunkReplayed, SegmentDone, make_film
+from memflow_cli.interrupts import StopRequests
+from memflow_cli.overlap import AHEAD, Overlap, overlap_pays
+from tiny_model import make, story, tiny_backbone, tiny_entry
+
+CPU = torch.device("cpu")
+STORY = story("a fox", "an empty wood", "the fox again", "a bear", seconds=2.25)  # 12 chunks
+LARGE = story("a fox", seconds=30, width=256, height=256)  # more frames than the encoder's queue and pipe hold
+
+
+@pytest.fixture(scope="module", params=["theatre", "wan"])
+def plain(request, tmp_path_factory):
+    """(kind, the film's and the trace's bytes, its events) of the film made without overlap."""
+    events: list[object] = []
+    result = make(tmp_path_factory.mktemp("plain"), STORY, request.param, events=events.append, overlap=False)
+    return request.param, result.path.read_bytes(), result.trace_path.read_bytes(), told(events)
+
+
+def told(events: list[object]) -> list[tuple[str, int]]:
+    """Chunks and segments in the order in which they were told."""
+    return [
+        (type(event).__name__, event.segment.index if isinstance(event, SegmentDone) else event.chunk)
+        for event in events
+        if isinstance(event, (ChunkDone, ChunkReplayed, SegmentDone))
+    ]
+
+
+def take_all(overlap: Overlap) -> list:
+    taken = []
+    while (item := overlap.take(everything=True)) is not None:
+        taken.append(item)
+    return taken
+
+
+@pytest.mark.parametrize("ahead", [0, 1, AHEAD])
+def test_results_come_in_order_with_their_tags(ahead):
+    overlap: Overlap[int, float] = Overlap(CPU, ahead)
+    for number in range(7):
+        overlap.submit(number, lambda tensor: float(tensor.sum()), torch.full((2,), float(number)))
+    assert take_all(overlap) == [(number, 2.0 * number) for number in range(7)]
+    assert overlap.take(everything=True) is None
+    overlap.close()
+
+
+def test_the_caller_is_never_further_ahead_than_allowed():
+    overlap: Overlap[int, int] = Overlap(CPU)
+    finished: list[int] = []
+    behind = []
+
+    def slow(number: int) -> int:
+        time.sleep(0.01)
+        finished.append(number)
+        return number
+
+    for number in range(8):
+        overlap.submit(number, lambda number=number: slow(number))
+        while overlap.take() is not None:
+            pass
+        behind.append(number + 1 - len(finished))
+    overlap.close()
+    assert max(behind) == AHEAD
+
+
+def test_what_a_piece_raises_is_raised_to_whoever_takes_it():
+    overlap: Overlap[int, None] = Overlap(CPU)
+
+    def fail() -> None:
+        raise MemflowError("the sentence", "the hint")
+
+    overlap.submit(1, fail)
+    with pytest.raises(MemflowError, match="the sentence") as failed:
+        overlap.take(everything=True)
+    assert failed.value.hint == "the hint"
+    overlap.close()
+
+
+def test_closing_gives_up_what_has_not_begun():
+    overlap: Overlap[int, None] = Overlap(CPU)
+    begun = threading.Event()
+    done: list[int] = []
+
+    def first() -> None:
+        begun.set()
+        time.sleep(0.1)
+        done.append(1)
+
+    overlap.submit(1, first)
+    overlap.submit(2, lambda: done.append(2))
+    begun.wait()
+    overlap.close()
+    assert done == [1] and overlap.take(everything=True) is None
+
+
+def test_only_a_gpu_overlaps_unasked():
+    assert overlap_pays(torch.device("cuda:1")) and not overlap_pays(CPU)
+
+
+def test_the_film_its_trace_and_its_events_are_the_same(plain, tmp_path):
+    kind, film, trace, events_told = plain
+    events: list[object] = []
+    threads: set[int] = set()
+    result = make(
+        tmp_path,
+        STORY,
+        kind,
+        events=lambda event: (events.append(event), threads.add(threading.get_ident())),
+        overlap=True,
+    )
+    assert result.path.read_bytes() == film and result.trace_path.read_bytes() == trace
+    assert told(events) == events_told
+    assert threads == {threading.get_ident()}
+    assert no_thread_is_left()
+
+
+def test_decoding_happens_in_the_other_thread(tmp_path):
+    backbone = tiny_backbone(tiny_entry())
+    decoder = backbone.decoder()
+    decode, threads = decoder.decode, set()
+    decoder.decode = lambda latents: threads.add(threading.get_ident()) or decode(latents)
+    backbone.decoder = lambda: decoder
+    make_film(STORY, tiny_entry(), backbone, tmp_path / "film.mp4", overlap=True)
+    assert len(threads) == 1 and threading.get_ident() not in threads
+
+
+def test_the_record_says_which_stages_ran_beside_the_others(tmp_path):
+    events: list[object] = []
+    make(tmp_path, STORY, events=events.append, overlap=True)
+    timings = json.loads((tmp_path / "film.json").read_text())["timings"]
+    assert timings["overlapped"] == ["decode", "encode"]
+    in_turn = ("prompts", "retrieve", "denoise", "commit", "save", "wait", "stitch")
+    assert 0 < sum(timings[stage] for stage in in_turn) <= timings["seconds"] + 0.01
+    assert timings["decode"] > 0 and timings["encode"] > 0
+    stages = {"retrieve", "denoise", "commit", "save", "decode", "encode"}
+    assert all(set(event.seconds) == stages for event in events if isinstance(event, ChunkDone))
+    make(tmp_path, STORY, overlap=False)
+    timings = json.loads((tmp_path / "film.json").read_text())["timings"]
+    assert timings["overlapped"] == [] and "wait" not in timings
+
+
+class Killed(BaseException):
+    """Ends a render in the middle, as nothing that the code catches."""
+
+
+@pytest.mark.parametrize("chunks, before, after", [(1, True, True), (5, True, False), (9, False, True)])
+def test_a_film_that_was_stopped_goes_on_with_either_twin(plain, tmp_path, chunks, before, after):
+    kind, film, trace, _ = plain
+
+    def stop(event: object) -> None:
+        if isinstance(event, ChunkDone) and event.chunk == chunks - 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        make(tmp_path, STORY, kind, events=stop, overlap=before)
+    assert no_thread_is_left() and not list(tmp_path.glob("*/*.unfinished"))
+    events: list[object] = []
+    result = make(tmp_path, STORY, kind, events=events.append, overlap=after)
+    assert result.path.read_bytes() == film and result.trace_path.read_bytes() == trace
+    kept = [event.chunk for event in events if isinstance(event, ChunkReplayed)]
+    made = [event.chunk for event in events if isinstance(event, ChunkDone)]
+    assert kept + made == list(range(12)) and chunks <= len(kept) <= chunks + AHEAD
+
+
+def test_a_signal_tells_of_all_that_is_kept(plain, tmp_path):
+    """The chunks under way are shown and told before the film stops, so that nothing told differs from what is kept."""
+    kind, film, _, _ = plain
+    events: list[object] = []
+
+    def send(event: object) -> None:
+        events.append(event)
+        if isinstance(event, ChunkDone) and event.chunk == 4:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with StopRequests() as stop, pytest.raises(Interrupted) as stopped:
+        make(tmp_path, STORY, kind, events=send, stop=stop, overlap=True)
+    done = [event.chunk for event in events if isinstance(event, ChunkDone)]
+    assert 5 <= len(done) <= 5 + AHEAD and f"{len(done)} of 12 chunks are kept" in str(stopped.value)
+    assert make(tmp_path, STORY, kind, overlap=True).path.read_bytes() == film
+
+
+def test_a_second_signal_does_not_wait_for_an_encoder_that_hangs(tmp_path, monkeypatch):
+    """ffmpeg stands still, the thread waits for it, the caller for the thread: a second Ctrl-C ends all three."""
+    import memflow_cli.video as video
+
+    started: list = []
+    hanging = threading.Event()
+    start, write = video._start, video.PartWriter.write
+
+    def watched(self, frames) -> None:
+        if self._queue.full():
+            hanging.set()
+        write(self, frames)
+
+    def hang(event: object) -> None:
+        if isinstance(event, ChunkDone) and event.chunk == 0:
+            os.kill(started[-1].pid, signal.SIGSTOP)
+
+    def press_twice() -> None:
+        hanging.wait(60)
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.5)  # two that come at once are heard as one
+
+    monkeypatch.setattr(video, "_start", lambda *a, **o: started.append(start(*a, **o)) or started[-1])
+    monkeypatch.setattr(video.PartWriter, "write", watched)
+    threading.Thread(target=press_twice, daemon=True).start()
+    with StopRequests() as stop, pytest.raises(Interrupted, match="at once"):
+        make(tmp_path, LARGE, events=hang, stop=stop, overlap=True)
+    assert hanging.is_set() and no_thread_is_left() and not list(tmp_path.glob("*/*.unfinished"))
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_the_encoder_dying_is_the_same_sentence(tmp_path, overlap, monkeypatch):
+    import memflow_cli.video as video
+
+    started: list = []
+    start = video._start
+    monkeypatch.setattr(video, "_start", lambda *a, **o: started.append(start(*a, **o)) or started[-1])
+
+    def kill(event: object) -> None:
+        if isinstance(event, ChunkDone) and event.chunk == 4:
+            started[-1].kill()
+
+    one_segment = story("a fox", seconds=9)  # whose encoder lives as long as the film
+    with pytest.raises(MemflowError, match="encoder .ffmpeg. failed") as failed:
+        make(tmp_path, one_segment, events=kill, overlap=overlap)
+    assert "same command goes on" in str(failed.value.hint) and no_thread_is_left()
+    film = make(tmp_path, one_segment, overlap=overlap).path.read_bytes()
+    assert make(tmp_path, one_segment, name="whole.mp4", overlap=False).path.read_bytes() == film
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_running_out_of_memory_while_decoding_is_the_same_sentence(tmp_path, overlap, monkeypatch):
+    from memflow_cli.theatre.autoencoder import PatchAutoencoder
+
+    calls: list[int] = []
+    decode = PatchAutoencoder.decode_linear
+
+    def exhausted(self, latents):
+        calls.append(0)
+        if len(calls) == 5:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return decode(self, latents)
+
+    monkeypatch.setattr(PatchAutoencoder, "decode_linear", exhausted)
+    with pytest.raises(
+        OutOfMemoryError, match="out of memory at 64x32, while decoding frames, which asked for 20.00 MiB"
+    ):
+        make(tmp_path, STORY, overlap=overlap)
+    monkeypatch.undo()
+    assert no_thread_is_left()
+    assert make(tmp_path, STORY, overlap=overlap).new_frames < 12 * 12  # what was finished was kept
+
+
+def no_thread_is_left() -> bool:
+    return not [thread for thread in threading.enumerate() if thread.name.startswith(("overlap", "encoder"))]
