@@ -1,13 +1,15 @@
 """`memflow bench`: every policy's film is really made, and the figures are those of what was measured."""
 
+import io
 import json
 
 import pytest
 import torch
 
-from memflow_cli.bench import bench_plan, memory_options, run_bench, steady_after
+from memflow_cli.bench import bench_plan, memory_options, num_chunks, run_bench, steady_after
 from memflow_cli.catalog import find_model
 from memflow_cli.cli.app import run
+from memflow_cli.cli.progress import chunk_bar
 from memflow_cli.errors import UsageError
 from memflow_cli.wan.random_weights import random_model, random_prompts
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry
@@ -29,6 +31,18 @@ def test_policies_are_measured_side_by_side():
         ("nam+sma", "sink"),
     }
     assert json.loads(json.dumps(report.to_json()))["peak_bytes"] > 0
+
+
+def test_overlap_is_measured_block_by_block_in_the_same_run(monkeypatch):
+    monkeypatch.setattr("memflow_cli.bench.BLOCK_CHUNKS", 2)
+    monkeypatch.setattr("memflow_cli.bench.BLOCK_PAIRS", 3)
+    backbone, told = tiny_backbone(tiny_entry()), []
+    report = run_bench(backbone, (WIDTH, HEIGHT), ["sink"], 15, ["a fox", "the fox"], told.append, overlap="nam")
+    assert report.overlap is not None and report.overlap.frames_per_second > 0
+    assert (report.overlap.ratio.policy, report.overlap.ratio.baseline) == ("nam, overlapped", "nam, in turn")
+    assert 0 < report.overlap.ratio.low <= report.overlap.ratio.median <= report.overlap.ratio.high
+    assert told == [*range(15), 15, 27, 29, 31] and told[-1] < num_chunks(backbone.geometry, 15, overlap=True)
+    assert report.to_json()["overlap"]["policy"] == "nam, overlapped"
 
 
 def test_more_frames_in_view_are_more_work():
@@ -85,6 +99,23 @@ def test_random_weights_have_the_model_s_shape(tiny_model_folder):
 def test_command_prints_tables_and_json(tiny_model_folder, capsys):
     arguments = ["bench", "--model", str(tiny_model_folder), "--policies", "window,nam", "--chunks", "16"]
     assert run(arguments) == 0
-    assert "| nam | window |" in capsys.readouterr().out
+    printed = capsys.readouterr()
+    assert "| nam | window |" in printed.out and "%) |" in printed.out
+    assert "chunks a policy" in printed.err and "measuring" not in printed.err, "no bar where there is no terminal"
     assert run([*arguments, "--json"]) == 0
     assert {item["policy"] for item in json.loads(capsys.readouterr().out)["policies"]} == {"window", "nam"}
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_terminal_shows_how_far_it_is(monkeypatch, shown):
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setenv("TERM", "xterm")
+    with chunk_bar(5, "loading tiny", shown) as on_chunk:
+        on_chunk(3)
+    drawn = terminal.getvalue()
+    assert ("loading tiny" in drawn, "measuring" in drawn, "3/5" in drawn) == (shown, shown, shown)

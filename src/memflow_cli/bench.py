@@ -4,9 +4,7 @@ All policies make the same film at the same time, one chunk each in turn, so tha
 same ratios. Figures are of the steady state: the window full, the bank full.
 """
 
-import resource
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -17,9 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from memflow_cli.ceilings import Ceilings, measure_ceilings, peak_bytes
 from memflow_cli.errors import UsageError
 from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
 from memflow_cli.memory.policies import make_policy
+from memflow_cli.overlap import AHEAD, Overlap
 from memflow_cli.pipeline import Backbone, Chunk, generate_chunks
 from memflow_cli.storyboard import MemoryOptions
 from memflow_cli.video import PartWriter
@@ -27,14 +27,7 @@ from memflow_cli.video import PartWriter
 STAGES = ("retrieve", "denoise", "commit", "decode", "encode")
 SEGMENT_CHUNKS = 16  # a prompt switch, with its recache, every 12 s of a 16 fps film
 ACTIVATED = 3  # frames of sink and bank that each head reads under "+sma"
-
-
-@dataclass(frozen=True)
-class Ceilings:
-    """What the machine can do, measured in the same run: a matrix product and a copy."""
-
-    flops: float
-    bytes_per_second: float
+BLOCK_CHUNKS, BLOCK_PAIRS = 8, 8  # overlap is measured over blocks: its gain is in what follows a chunk
 
 
 @dataclass
@@ -69,12 +62,24 @@ class Ratio:
 
 
 @dataclass(frozen=True)
+class OverlapFigures:
+    """Decode and encode beside the denoising, as `generate` makes films on a GPU, against the same in turn.
+
+    `frames_per_second`: overlapped; `ratio`: time overlapped over time in turn, block by block.
+    """
+
+    frames_per_second: float
+    ratio: Ratio
+
+
+@dataclass(frozen=True)
 class BenchReport:
     figures: tuple[PolicyFigures, ...]
     ratios: tuple[Ratio, ...]
     ceilings: Ceilings
     first_frame_seconds: float
     peak_bytes: int
+    overlap: OverlapFigures | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -91,22 +96,28 @@ class BenchReport:
                 }
                 for item in self.figures
             ],
-            "ratios": [
-                {
-                    "policy": ratio.policy,
-                    "to": ratio.baseline,
-                    "median": round(ratio.median, 4),
-                    "quartiles": [round(ratio.low, 4), round(ratio.high, 4)],
-                }
-                for ratio in self.ratios
-            ],
+            "ratios": [_ratio_to_json(ratio) for ratio in self.ratios],
             "ceilings": {
                 "flops": round(self.ceilings.flops),
                 "bytes_per_second": round(self.ceilings.bytes_per_second),
             },
             "first_frame_seconds": round(self.first_frame_seconds, 4),
             "peak_bytes": self.peak_bytes,
+            "overlap": self.overlap
+            and {
+                "frames_per_second": round(self.overlap.frames_per_second, 2),
+                **_ratio_to_json(self.overlap.ratio),
+            },
         }
+
+
+def _ratio_to_json(ratio: Ratio) -> dict[str, Any]:
+    return {
+        "policy": ratio.policy,
+        "to": ratio.baseline,
+        "median": round(ratio.median, 4),
+        "quartiles": [round(ratio.low, 4), round(ratio.high, 4)],
+    }
 
 
 def run_bench(
@@ -116,11 +127,13 @@ def run_bench(
     chunks: int,
     prompts: Sequence[str] | Tensor,
     on_chunk: Callable[[int], None] = lambda chunk: None,
+    overlap: str | None = None,
 ) -> BenchReport:
     """Measure `policies` ("window", "sink", "official", "nam", each also with "+sma") on films of `chunks` chunks.
 
-    `size`: width, height. `prompts`: two texts, or two embeddings [2, T, C]. Raises UsageError for an unknown policy, or
-    for a film too short to reach the steady state.
+    `size`: width, height. `prompts`: two texts, or two embeddings [2, T, C]. `on_chunk`: told how many of `num_chunks`
+    are done. `overlap`: a policy whose film is then made with overlap and without, block by block.
+    Raises UsageError for an unknown policy, or for a film too short to reach the steady state.
     """
     warm_up = steady_after(backbone.geometry)
     if chunks < warm_up + 3:
@@ -129,11 +142,10 @@ def run_bench(
     embeds = (
         prompts if isinstance(prompts, Tensor) else torch.cat([backbone.encode_prompts([text]) for text in prompts])
     )
-    per_segment = [embeds[segment.index % len(embeds)] for segment in plan.segments]
     began = time.perf_counter()
     first_frame = 0.0
     with tempfile.TemporaryDirectory(prefix="memflow-bench-") as folder:
-        lanes = [_Lane(backbone, plan, name, per_segment, Path(folder)) for name in policies]
+        lanes = [FilmUnderWay(backbone, plan, name, embeds, Path(folder, f"{name}.mp4")) for name in policies]
         for index in range(chunks):
             on_chunk(index)
             turn = index % len(lanes)  # nobody is always first
@@ -143,7 +155,17 @@ def run_bench(
         for lane in lanes:
             lane.close()
     figures = tuple(lane.figures for lane in lanes)
-    return BenchReport(figures, _ratios(figures), measure_ceilings(backbone), first_frame, _peak_bytes(backbone))
+    peak, ceilings = peak_bytes(backbone), measure_ceilings(backbone)
+    del lanes, lane
+    overlapped = None
+    if overlap is not None:
+        overlapped = _measure_overlap(backbone, size, overlap, embeds, lambda chunk: on_chunk(chunks + chunk))
+    return BenchReport(figures, _ratios(figures), ceilings, first_frame, peak, overlapped)
+
+
+def num_chunks(geometry: Geometry, chunks: int, overlap: bool) -> int:
+    """How often `run_bench` tells of a chunk."""
+    return chunks + (steady_after(geometry) + BLOCK_PAIRS * BLOCK_CHUNKS if overlap else 0)
 
 
 def memory_options(name: str) -> MemoryOptions:
@@ -171,29 +193,54 @@ def bench_plan(geometry: Geometry, size: tuple[int, int], chunks: int) -> FilmPl
     return FilmPlan("bench", *size, 16, 0, geometry, tuple(segments))
 
 
-def measure_ceilings(backbone: Backbone) -> Ceilings:
-    """The fastest of a few large matrix products and copies, in the model's own precision."""
-    side = 2048 if backbone.device.type == "cpu" else 8192
-    a = torch.randn(side, side, device=backbone.device).to(backbone.dtype)
-    b = torch.randn(side, side, device=backbone.device).to(backbone.dtype)
-    source = torch.empty(2**26 if backbone.device.type == "cpu" else 2**30, dtype=torch.uint8, device=backbone.device)
-    target = torch.empty_like(source)
-    product = _fastest(lambda: torch.matmul(a, b), backbone.device)
-    copy = _fastest(lambda: target.copy_(source), backbone.device)
-    return Ceilings(2 * side**3 / product, 2 * source.numel() / copy)
+def _measure_overlap(
+    backbone: Backbone, size: tuple[int, int], name: str, embeds: Tensor, on_chunk: Callable[[int], None]
+) -> OverlapFigures:
+    """Two films of one policy, one with overlap; a block of chunks of each in turn, until its last frame is encoded."""
+    warm_up = steady_after(backbone.geometry)
+    plan = bench_plan(backbone.geometry, size, warm_up + BLOCK_PAIRS * BLOCK_CHUNKS)
+    seconds: dict[int, list[float]] = {0: [], AHEAD: []}
+    with tempfile.TemporaryDirectory(prefix="memflow-bench-") as folder:
+        lanes = {
+            ahead: FilmUnderWay(backbone, plan, name, embeds, Path(folder, f"{ahead}.mp4"), synchronize=False)
+            for ahead in seconds
+        }
+        first = 0
+        for pair, count in enumerate([warm_up, *[BLOCK_CHUNKS] * BLOCK_PAIRS]):
+            on_chunk(first)
+            for ahead in (0, AHEAD) if pair % 2 else (AHEAD, 0):
+                spent = lanes[ahead].block(count, ahead)
+                if pair:  # the first block warms up
+                    seconds[ahead].append(spent)
+            first += count
+        for lane in lanes.values():
+            lane.close()
+    low, median, high = statistics.quantiles([a / b for a, b in zip(seconds[AHEAD], seconds[0])], n=4)
+    frames = BLOCK_CHUNKS * len(plan.geometry.chunk_frame_range(1))
+    rate = frames / statistics.median(seconds[AHEAD])
+    return OverlapFigures(rate, Ratio(f"{name}, overlapped", f"{name}, in turn", median, low, high))
 
 
-class _Lane:
-    """One policy's film under way."""
+class FilmUnderWay:
+    """One policy's film, a chunk at a time, encoded to `part`. `embeds`: [P, T, C], its segments' prompts, again and again."""
 
-    def __init__(self, backbone: Backbone, plan: FilmPlan, name: str, embeds: Sequence[Tensor], folder: Path) -> None:
+    def __init__(
+        self,
+        backbone: Backbone,
+        plan: FilmPlan,
+        name: str,
+        embeds: Tensor,
+        part: Path,
+        synchronize: bool = True,
+    ) -> None:
         self._backbone = backbone
         self._options = memory_options(name)
         memory = make_policy(self._options, backbone.geometry)
-        self._chunks: Iterator[Chunk] = generate_chunks(backbone, plan, memory, embeds, synchronize=True)
+        prompts = [embeds[segment.index % len(embeds)] for segment in plan.segments]
+        self._chunks: Iterator[Chunk] = generate_chunks(backbone, plan, memory, prompts, synchronize=synchronize)
         self._decoder = backbone.decoder()
         self._decoder.reset()
-        self._writer = PartWriter(folder / f"{name}.mp4", plan.width, plan.height, plan.fps)
+        self._writer = PartWriter(part, plan.width, plan.height, plan.fps)
         self._plan = plan
         self.figures = PolicyFigures(name, len(plan.geometry.chunk_frame_range(1)))
 
@@ -213,6 +260,25 @@ class _Lane:
         for stage in STAGES:
             self.figures.stage_seconds[stage].append(spent[stage])
         self._count_work(chunk)
+
+    def block(self, count: int, ahead: int) -> float:
+        """Makes so many chunks as film.py does; the seconds until all their frames are with the encoder."""
+        start = time.perf_counter()
+        beside: Overlap[None, None] = Overlap(self._backbone.device, ahead)
+        for _ in range(count):
+            latents = next(self._chunks).latents
+            latents.to("cpu")  # a film keeps them
+            beside.submit(None, self._show, latents[0])
+            while beside.take() is not None:
+                pass
+        while beside.take(everything=True) is not None:
+            pass
+        beside.close()
+        return time.perf_counter() - start
+
+    def _show(self, latents: Tensor) -> None:
+        frames = self._decoder.decode(latents)
+        self._writer.write((frames.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
 
     def _count_work(self, chunk: Chunk) -> None:
         """The arithmetic of a chunk, for backbones that know theirs."""
@@ -248,22 +314,3 @@ def _rate(amount: float | None, figures: PolicyFigures) -> int | None:
     """Work a second while the backbone runs (denoise and commit)."""
     busy = statistics.median(figures.stage_seconds["denoise"]) + statistics.median(figures.stage_seconds["commit"])
     return None if amount is None else round(amount / busy)
-
-
-def _fastest(work: Callable[[], object], device: torch.device, repeats: int = 8) -> float:
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        work()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
-def _peak_bytes(backbone: Backbone) -> int:
-    """The most memory this process has held: on the GPU if there is one, else resident."""
-    if backbone.device.type == "cuda":
-        return torch.cuda.max_memory_allocated(backbone.device)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

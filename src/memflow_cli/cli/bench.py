@@ -7,6 +7,7 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype
+from memflow_cli.cli.progress import chunk_bar
 from memflow_cli.cli.talk import note
 from memflow_cli.errors import UsageError
 
@@ -34,11 +35,19 @@ def bench(
     size: options.Size = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
+    overlap: Annotated[
+        bool | None,
+        typer.Option(
+            "--overlap/--no-overlap",
+            help="Also measure decode and encode beside the denoising, as generate does on a GPU.  [on a GPU]",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Measure frames a second, end to end, and the cost of memory.
 
-    All policies make a film at the same time, a chunk each in turn; ratios are taken chunk by chunk.
+    All policies make a film at the same time, a chunk each in turn; ratios are taken chunk by chunk, those of overlap
+    over blocks of 8 chunks.
     """
     check_names(device, dtype)
     names = [name.strip() for name in policies.split(",") if name.strip()]
@@ -46,18 +55,27 @@ def bench(
         raise UsageError(f"--policies {policies[:80]}: name each policy once", "for example window,sink,nam+sma")
     wanted = _size(size) if size else None
 
-    from memflow_cli.bench import run_bench
+    from memflow_cli.bench import num_chunks, run_bench
     from memflow_cli.catalog import find_model
+    from memflow_cli.memory_errors import memory_errors
+    from memflow_cli.overlap import overlap_pays
     from memflow_cli.wan.checkpoints import load_model
     from memflow_cli.wan.random_weights import random_model, random_prompts
 
     entry = find_model(model or "theatre")
     place = choose_device(device)
     load = random_model if random_weights else load_model
-    backbone = load(entry, place, choose_dtype(dtype, place))
+    overlap = overlap_pays(place) if overlap is None else overlap
     width, height = wanted or (entry.width, entry.height)
     prompts = random_prompts(entry, len(PROMPTS)) if random_weights else PROMPTS
-    report = run_bench(backbone, (width, height), names, chunks, prompts)
+    overlapped = (entry.policy if entry.policy in names else names[0]) if overlap else None
+    total = num_chunks(entry.geometry, chunks, overlapped is not None)
+    with (
+        memory_errors(f"at {width}x{height}", "fewer --policies at a time, or a smaller --size, need less"),
+        chunk_bar(total, f"loading {entry.name}", shown=not as_json) as on_chunk,
+    ):
+        backbone = load(entry, place, choose_dtype(dtype, place))
+        report = run_bench(backbone, (width, height), names, chunks, prompts, on_chunk, overlapped)
     what = f"{entry.name} {width}x{height} on {place}, {str(backbone.dtype).removeprefix('torch.')}"
     note(f"{what}, {chunks} chunks a policy")
     print(json.dumps(report.to_json() | {"what": what}) if as_json else table(report))
@@ -72,8 +90,13 @@ def table(report: "BenchReport") -> str:
     ]
     for item in content["policies"]:
         stages = " | ".join(f"{1000 * seconds:.1f}" for seconds in item["stages"].values())
-        rates = (item["flops_per_second"], 1e12), (item["bytes_per_second"], 1e9)
-        shown = " | ".join("-" if rate is None else f"{rate / unit:.3g}" for rate, unit in rates)
+        shown = " | ".join(
+            _rate(item[key], content["ceilings"][ceiling], unit)
+            for key, ceiling, unit in (
+                ("flops_per_second", "flops", 1e12),
+                ("bytes_per_second", "bytes_per_second", 1e9),
+            )
+        )
         lines.append(
             f"| {item['policy']} | {item['frames_per_second']:.1f} | {1000 * item['chunk_seconds']:.1f} | {stages} | {shown} |"
         )
@@ -88,10 +111,18 @@ def table(report: "BenchReport") -> str:
         "| time of | over | median | quartiles |",
         "|---|---|---|---|",
     ]
-    for ratio in content["ratios"]:
+    overlap = content["overlap"]
+    for ratio in [*content["ratios"], *([overlap] if overlap else [])]:
         low, high = ratio["quartiles"]
         lines.append(f"| {ratio['policy']} | {ratio['to']} | {ratio['median']:.3f} | {low:.3f} - {high:.3f} |")
+    if overlap:
+        lines += ["", f"{overlap['policy']}: {overlap['frames_per_second']:.1f} frames/s"]
     return "\n".join(lines)
+
+
+def _rate(rate: int | None, ceiling: int, unit: float) -> str:
+    """Work a second while the model computes, and its share of what the machine can do."""
+    return "-" if rate is None else f"{rate / unit:.3g} ({rate / ceiling:.0%})"
 
 
 def _size(text: str) -> tuple[int, int]:

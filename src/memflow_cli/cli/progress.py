@@ -1,8 +1,11 @@
 """What is told on stderr while a film is made: a live view, a line a segment, JSON lines, or nothing."""
 
+import contextlib
 import json
+import os
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -74,6 +77,27 @@ def recalled_times(plan: "FilmPlan", record: "ChunkRecord") -> list[str]:
     """The film times of what memory recalled for a chunk, most used first."""
     bank = sorted(record.bank, key=lambda item: (-item.use, -item.score))
     return [clock(plan.latent_frame_seconds(item.frame)) for item in bank]
+
+
+@contextlib.contextmanager
+def chunk_bar(total: int, beginning: str, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar of chunks on stderr, if `shown` and that is a terminal: gives what is to be told how many are done.
+
+    `beginning`: what happens before the first. It is drawn when it is told, by no thread of its own: what runs between
+    is being measured.
+    """
+    if not (shown and sys.stderr.isatty()):
+        yield lambda chunk: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(file=sys.stderr, no_color=bool(os.environ.get("NO_COLOR")) or None, highlight=False)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, auto_refresh=False, transient=True) as bar:
+        task = bar.add_task(beginning, total=total)
+        bar.refresh()
+        yield lambda chunk: bar.update(task, completed=chunk, description="measuring", refresh=True)
 
 
 class NoProgress:
