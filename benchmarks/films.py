@@ -58,15 +58,16 @@ class Chance(MostRecent):
 BASELINES: dict[str, Callable[[], MostRecent]] = {"most recent": MostRecent, "chance": Chance}
 
 
-def use_score(score: str) -> None:
-    """Let nam retrieve by this score in this process."""
+def change_nam(score: str | None = None, bank: int | None = None) -> None:
+    """Let nam, in this process, retrieve by another score or into a bank of another size."""
     for name in ("nam", "nam + SMA"):
-        POLICIES[name] = replace(POLICIES[name], score=score)
+        options = POLICIES[name]
+        POLICIES[name] = replace(options, score=score or options.score, bank=bank or options.bank)
 
 
 def make_memory(policy: str, geometry: Geometry) -> MemoryPolicy:
     if policy in BASELINES:
-        return NarrativeMemory(geometry.sink, MemoryOptions().bank, BASELINES[policy]())
+        return NarrativeMemory(geometry.sink, POLICIES["nam"].bank, BASELINES[policy]())
     return make_policy(POLICIES[policy], geometry)
 
 

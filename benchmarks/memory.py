@@ -32,7 +32,7 @@ from safetensors import safe_open
 
 from benchmarks import drift, returns
 from benchmarks.drift import Minute, watch_minute
-from benchmarks.films import BASELINES, POLICIES, Studio, film_frames, use_score
+from benchmarks.films import BASELINES, POLICIES, Studio, change_nam, film_frames
 from benchmarks.judge import WEIGHTS, Seen, load_judge
 from benchmarks.openings import COMBINATIONS, watch_opening
 from benchmarks.recall import recall_of_story, summarise_recall
@@ -52,11 +52,12 @@ class Settings:
 
     judge: Path
     dtype: str
-    score: str | None
+    score: str | None = None
+    bank: int | None = None
 
     def fingerprint(self) -> str:
         """Of the model's files, the judge's, and how they are run."""
-        digest = hashlib.sha256(f"{self.dtype} {self.score}".encode())
+        digest = hashlib.sha256(f"{self.dtype} {self.score} {self.bank}".encode())
         for path in (*sorted(THEATRE_FOLDER.rglob("*.safetensors")), self.judge):
             digest.update(path.read_bytes())
         return digest.hexdigest()[:10]
@@ -129,8 +130,7 @@ def _to_seen(value: dict | None) -> Seen | None:
 
 def open_studio(settings: Settings) -> Studio:
     torch.set_num_threads(1)
-    if settings.score:
-        use_score(settings.score)
+    change_nam(settings.score, settings.bank)
     entry = find_model("theatre")
     backbone = load_model(entry, dtype=getattr(torch, settings.dtype))
     return Studio(backbone, load_judge(settings.judge), (entry.width, entry.height))
@@ -214,11 +214,12 @@ def main() -> None:
     parser.add_argument("--policies", nargs="+", choices=names, default=names)
     parser.add_argument("--drift-policies", nargs="+", choices=names, default=["nam"])
     parser.add_argument("--score", help="nam's retrieval score; default: the product's")
+    parser.add_argument("--bank", type=int, help="latent frames in nam's bank; default: the product's")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after this time; the same command goes on")
     options = parser.parse_args()
-    settings = Settings(options.judge, options.dtype, options.score)
+    settings = Settings(options.judge, options.dtype, options.score, options.bank)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"films-{settings.fingerprint()}.jsonl"
     jobs = plan_jobs(

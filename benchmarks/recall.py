@@ -14,7 +14,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from benchmarks.films import BASELINES, POLICIES, make_memory, to_storyboard
+from benchmarks.films import BASELINES, POLICIES, change_nam, make_memory, to_storyboard
 from benchmarks.intervals import share
 from benchmarks.returns import KINDS, LATER
 from memflow_cli.catalog import THEATRE_FOLDER, find_model
@@ -95,8 +95,10 @@ def _cell(value: dict) -> str:
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stories", type=int, default=24)
+    parser.add_argument("--bank", type=int, help="latent frames in the bank; default: the product's")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    change_nam(bank=options.bank)
     backbone = load_model(find_model("theatre"), dtype=torch.bfloat16)
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
     rows = [recall_of_story(backbone, autoencoder, number) for number in range(options.stories)]

@@ -49,10 +49,6 @@ class Return:
             return "colour"
         return "accessory" if self.before.accessory != self.after.accessory else None
 
-    @property
-    def recalled(self) -> bool:
-        return any(self.bank[0])
-
 
 def story_of(number: int) -> Story:
     """Held-out story `number`; the kinds take turns."""

@@ -9,7 +9,7 @@ from benchmarks.drift import STATISTICS, TIMES, Minute
 from benchmarks.intervals import clustered_share, mean, share
 from benchmarks.judge import QUESTIONS
 from benchmarks.openings import COMBINATIONS
-from benchmarks.returns import FAILURES, KINDS, Return
+from benchmarks.returns import FAILURES, KINDS, LATER, Return
 from benchmarks.true_clips import MOVES
 
 REFERENCE = "nam"
@@ -40,7 +40,8 @@ def _identity(items: Sequence[Return]) -> dict:
     return {
         "identity": share([item.failure is None for item in items]),
         "as told": share([item.after == item.told for item in items]),
-        "recall": share([item.recalled for item in items]),
+        "recall": share([any(item.bank[0]) for item in items]),
+        f"recall +{LATER[1]}": share([any(item.bank[1]) for item in items]),
         "failures": {name: sum(item.failure == name for item in items) for name in FAILURES},
     }
 

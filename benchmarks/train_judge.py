@@ -128,7 +128,7 @@ def test(judge: Judge, work: Path, stories: int) -> dict[str, dict[str, tuple[fl
     kinds = {
         "stories": lambda: held_out_clips(seeds),
         "held-out combinations": lambda: held_out_clips(seeds, held_out=True),
-        "through the autoencoder": lambda: held_out_clips(seeds[: stories // 4], autoencoder=autoencoder),
+        "through the autoencoder": lambda: held_out_clips(seeds[: stories // 8], autoencoder=autoencoder),
     }
     return {
         name: accuracy(judge, *cached_clips(work / f"test_{name.replace(' ', '_')}_{stories}.npz", make))
