@@ -8,7 +8,8 @@ import torch
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from memflow_cli.errors import ModelError
-from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder, clean_prompt
+from memflow_cli.wan.prompt_tokens import PromptTokenizer, clean_prompt, least_tokens, most_tokens
+from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder
 from tiny_files import WORDS, save_encoder, save_tokenizer
 
 CPU = torch.device("cpu")
@@ -58,8 +59,15 @@ def test_a_prompts_embedding_does_not_depend_on_the_others(files):
 
 def test_long_prompt_is_cut_and_keeps_its_end_token(files):
     text = "fox " * 100
-    assert encoder(files).num_tokens(text) == 101
+    tokenizer = PromptTokenizer(files / "tokenizer")
+    assert len(tokenizer.ids(text)) == 101 and len(tokenizer.ids_read(text, 8)) == 8
+    assert tokenizer.ids_read(text, 8)[-1] == WORDS.index("</s>")
     assert (encoder(files).encode([text])[0].abs().amax(-1) > 0).all()
+
+
+@pytest.mark.parametrize("text", ["", "a red fox", "狐狸 in the snow", "ﷺ fox", "&amp;amp; fox\u3000fox"])
+def test_no_tokenizer_needs_to_be_read_to_bound_a_prompts_length(files, text):
+    assert least_tokens(text) <= len(PromptTokenizer(files / "tokenizer").ids(clean_prompt(text))) <= most_tokens(text)
 
 
 def test_a_tokenizer_without_an_end_token_of_its_own_gets_one(files, tmp_path):

@@ -7,11 +7,12 @@ folder or file given in place of a name, and models that other packages add by t
 
 import difflib
 import json
+import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from memflow_cli.errors import ModelError
 from memflow_cli.geometry import Geometry
@@ -76,7 +77,8 @@ class ModelEntry:
 
     folder: laid out as a diffusers Wan model (transformer/, text_encoder/, tokenizer/, vae/); what it lacks comes from
     `repositories`. transformer_file, lora_file: the checkpoint, a path in its repository or an absolute one.
-    loras: a user's own updates, besides the model's.
+    loras: a user's own updates, besides the model's. text_len: tokens that it reads of a prompt.
+    given_as: the path that it was found by, where it has no name of its own.
     backbone: a plug-in's own loader, (entry, device, dtype) -> an object with the pipeline's Backbone protocol.
     """
 
@@ -94,7 +96,14 @@ class ModelEntry:
     transformer_file: str | None = None
     lora_file: str | None = None
     loras: tuple[Lora, ...] = ()
+    text_len: int = 512
+    given_as: str = ""
     backbone: Callable[..., Any] | None = None
+
+    @property
+    def address(self) -> str:
+        """What finds this model again on a command line."""
+        return shlex.quote(self.given_as) if self.given_as else self.name
 
     @property
     def num_bytes(self) -> int:
@@ -102,6 +111,7 @@ class ModelEntry:
         return sum(repository.num_bytes for repository in self.repositories)
 
 
+WAN_WIDTH, WAN_HEIGHT = 832, 480
 WAN_GEOMETRY = Geometry(
     latent_channels=16,
     spatial_stride=8,
@@ -143,12 +153,14 @@ _WAN_FILES = Repository(
 
 _MEMFLOW_FILES = Repository(
     repo_id="KlingTeam/MemFlow",
-    revision="main",  # no commit is known here, nor are checksums: sizes follow from the tensors' shapes in fp32
-    licence="none stated; made from LongLive's weights (CC-BY-NC-SA-4.0), so treat as non-commercial",
+    # No commit is known in full, nor are checksums. Sizes are estimates: base.pt from its tensors' shapes in fp32,
+    # lora.pt as large as LongLive's, which the same trainer wrote.
+    revision="main",
+    licence="none stated on its page; made from LongLive's weights (CC-BY-NC-SA-4.0), so treat as non-commercial",
     components=("transformer", "lora"),
     files=_files("""
         base.pt 5676000000 -
-        lora.pt 1400000000 -
+        lora.pt 2800000000 -
     """),
 )
 
@@ -180,8 +192,8 @@ def _wan(name: str, summary: str, weights: Repository, checkpoint: str, lora: st
         summary=summary,
         licence=weights.licence,
         geometry=replace(WAN_GEOMETRY, sink=0, window=21) if policy == "window" else WAN_GEOMETRY,
-        width=832,
-        height=480,
+        width=WAN_WIDTH,
+        height=WAN_HEIGHT,
         policy=policy,
         repositories=(weights, _WAN_FILES),
         transformer_file=checkpoint,
@@ -232,11 +244,11 @@ def find_model(name_or_path: str | Path) -> ModelEntry:
     for entry in plugins:
         if entry.name == name:
             return entry
-    path = Path(name).expanduser()
+    path = _local_path(name)
     if path.is_dir():
-        return folder_model(path)
+        return replace(folder_model(path), given_as=name)
     if path.is_file():
-        return file_model(path)
+        return replace(file_model(path), given_as=name)
     names = [DEFAULT_MODEL, *(entry.name for entry in (*_KNOWN, *plugins))]
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     message = f"there is no model named {name!r}"
@@ -246,18 +258,36 @@ def find_model(name_or_path: str | Path) -> ModelEntry:
         message += f"; did you mean {nearest[0]!r}?"
     hint = f"known models: {', '.join(names)}"
     if problems:
-        hint += "\n" + "\n".join(problems)
+        hint += "\n" + "\n".join(problem.text for problem in problems)
     raise ModelError(message, hint)
 
 
-def known_models() -> tuple[list[ModelEntry], list[str]]:
-    """Every model by name, embedded first, and a sentence for each one that could not be read."""
+def _local_path(name: str) -> Path:
+    """The path that a name may be, with its ~ replaced. Raises ModelError for a name that no file can have."""
+    try:
+        path = Path(name).expanduser()
+        path.is_dir()
+    except (RuntimeError, OSError, ValueError) as error:  # no such home; longer than a file's name may be
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"{name!r} is neither a model's name nor an existing file or folder: {reason}") from error
+    return path
+
+
+class Problem(NamedTuple):
+    """Why a model cannot be used, as a sentence, and the installed package that it comes from, where that is known."""
+
+    text: str
+    package: str | None
+
+
+def known_models() -> tuple[list[ModelEntry], list[Problem]]:
+    """Every model by name, embedded first, and a problem for each one that could not be read."""
     plugins, problems = plugin_models()
     entries = [*_KNOWN, *plugins]
     try:
         entries.insert(0, theatre())
     except ModelError as error:
-        problems.insert(0, error.message)
+        problems.insert(0, Problem(error.message, "memflow-cli"))
     return entries, problems
 
 
@@ -271,28 +301,33 @@ def theatre() -> ModelEntry:
     return replace(folder_model(THEATRE_FOLDER), name=DEFAULT_MODEL)
 
 
-def plugin_models() -> tuple[list[ModelEntry], list[str]]:
+def plugin_models() -> tuple[list[ModelEntry], list[Problem]]:
     """Models of other packages: each entry point names a ModelEntry or a function returning one.
 
-    A plug-in that fails, or takes a name that is taken, becomes a sentence in the second list; it never raises.
+    A plug-in that fails, or takes a name that is taken, becomes a problem in the second list; it never raises.
     """
     entries: list[ModelEntry] = []
-    problems: list[str] = []
+    problems: list[Problem] = []
     taken = {DEFAULT_MODEL, *(entry.name for entry in _KNOWN)}
     for point in metadata.entry_points(group=PLUGIN_GROUP):
+        wrong = None
         try:
             made = point.load()
             entry = made if isinstance(made, ModelEntry) else made()
-        except Exception as error:  # noqa: BLE001 - whatever a stranger's code raises must not stop the film
-            problems.append(f"plug-in {point.name!r} ({point.value}) cannot be used: {type(error).__name__}: {error}")
-            continue
-        if not isinstance(entry, ModelEntry):
-            problems.append(f"plug-in {point.name!r} ({point.value}) made a {type(entry).__name__}, not a ModelEntry")
-        elif entry.name in taken:
-            problems.append(f"plug-in {point.name!r} ({point.value}) is named {entry.name!r}, which is taken")
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a stranger's code does must not stop the film
+            wrong = f"cannot be used: {type(error).__name__}: {error}"
         else:
+            if not isinstance(entry, ModelEntry):
+                wrong = f"made a {type(entry).__name__}, not a ModelEntry"
+            elif entry.name in taken:
+                wrong = f"is named {entry.name!r}, which is taken"
+        if wrong is None:
             taken.add(entry.name)
             entries.append(entry)
+        else:
+            package = point.dist.name if point.dist is not None else None
+            origin = f"{point.value} of {package}" if package else point.value
+            problems.append(Problem(f"plug-in {point.name!r} ({origin}) {wrong}", package))
     return entries, problems
 
 
@@ -360,16 +395,19 @@ def _diffusers_model(folder: Path) -> ModelEntry:
         )
     except KeyError as missing:
         raise ModelError(f"{folder / 'transformer' / 'config.json'} has no {missing.args[0]!r}") from missing
+    except (TypeError, ValueError, AttributeError, ArithmeticError, AssertionError) as error:
+        raise ModelError(f"{folder} describes no model: {error}") from error
     return ModelEntry(
         name=folder.name,
         summary=ours.get("summary", f"the model in {folder}"),
         licence=ours.get("licence", "that of your files"),
         geometry=geometry,
         sampling=sampling,
-        width=ours.get("width", 832),
-        height=ours.get("height", 480),
+        width=ours.get("width", WAN_WIDTH),
+        height=ours.get("height", WAN_HEIGHT),
         policy=ours.get("policy", "nam"),
         positions=ours.get("positions", "absolute"),
+        text_len=transformer.get("text_len", ModelEntry.text_len),
         folder=folder,
     )
 

@@ -6,6 +6,7 @@ Nothing here imports torch; nothing but `pull` touches the network.
 
 import hashlib
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -67,7 +68,7 @@ def locate(entry: ModelEntry) -> ModelFiles:
         raise ModelError(
             f"the model {entry.name} is not downloaded: {len(missing)} of {len(files)} files are missing "
             f"({size / 1e9:.1f} GB)",
-            f"memflow models pull {entry.name}",
+            f"memflow models pull {entry.address}",
         )
     folders = {component: _component_folder(entry, component, files) for component in _COMPONENTS}
     for component, folder in folders.items():
@@ -76,6 +77,14 @@ def locate(entry: ModelEntry) -> ModelFiles:
     transformer, text_encoder, tokenizer, vae = (folders[component] for component in _COMPONENTS)
     assert transformer and text_encoder and tokenizer and vae, "checked above"
     return ModelFiles(transformer, _named_file(entry.lora_file, files), text_encoder, tokenizer, vae)
+
+
+def tokenizer_folder(entry: ModelEntry) -> Path | None:
+    """Where the tokenizer is, whatever else is missing; None if it is not here, or a plug-in's own affair."""
+    if entry.backbone is not None:
+        return None
+    folder = _component_folder(entry, "tokenizer", hub_files(entry))
+    return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
 
 
 _COMPONENTS: tuple[Component, ...] = ("transformer", "text_encoder", "tokenizer", "vae")
@@ -169,7 +178,7 @@ def _download(file: HubFile, on_progress: Progress) -> Path:
                 listener = _listener(file, here, on_progress)
                 headers = build_hf_headers()
                 http_get(url, content, resume_size=here, headers=headers, expected_size=about.size, tqdm_class=listener)
-            expected = file.file.sha256 or (about.etag if len(about.etag) == _SHA256_DIGITS else None)
+            expected = file.file.sha256 or (about.etag if _is_sha256(about.etag) else None)
             if expected is not None and _sha256(part) != expected:
                 part.unlink()
                 raise OSError("its checksum is not the one that it should have; it was thrown away")
@@ -189,25 +198,49 @@ def _check_disk(num_bytes: int) -> None:
         )
 
 
-def verify(entry: ModelEntry) -> Iterator[tuple[HubFile, str | None]]:
-    """Each file of a model from the hub, and what is wrong with it: None if its size and checksum are as known."""
+@dataclass(frozen=True)
+class Verdict:
+    """On a file from the hub. `problem`: what is wrong with it; `unchecked`: what there was nothing to compare with."""
+
+    file: HubFile
+    problem: str | None = None
+    unchecked: str | None = None
+
+
+def verify(entry: ModelEntry) -> Iterator[Verdict]:
+    """Each file of a model from the hub, its size and content compared with what the catalog knows of it.
+
+    A file whose checksum the catalog does not know is compared with the one that the hub named when it was downloaded.
+    """
     for file in hub_files(entry):
         if file.path is None:
-            yield file, "is not downloaded"
+            yield Verdict(file, "is not downloaded")
             continue
         size = file.path.stat().st_size
-        if file.file.sha256 is None:
-            yield file, None
-        elif size != file.file.num_bytes:
-            yield file, f"has {size} bytes, not {file.file.num_bytes}"
-        else:
-            digest = _sha256(file.path)
-            yield (
-                file,
-                None
-                if digest == file.file.sha256
-                else f"has checksum {digest[:12]}..., not {file.file.sha256[:12]}...",
-            )
+        known = file.file.sha256
+        sent = file.path.resolve().name  # in the hub's cache a large file is named by its checksum
+        if known is not None and size != file.file.num_bytes:
+            yield Verdict(file, f"has {size} bytes, not {file.file.num_bytes}")
+            continue
+        unchecked = None if known else _unchecked(file, is_as_sent=_is_sha256(sent))
+        expected = known or (sent if _is_sha256(sent) else None)
+        problem = None
+        if expected is not None and (digest := _sha256(file.path)) != expected:
+            problem = f"has checksum {digest[:12]}..., not {expected[:12]}..."
+        yield Verdict(file, problem, unchecked)
+
+
+def _unchecked(file: HubFile, is_as_sent: bool) -> str:
+    """What cannot be said of a file whose checksum the catalog does not know."""
+    assert file.path is not None, "only a file that is here has content"
+    parts = file.path.parts
+    commit = parts[parts.index("snapshots") + 1][:12] if "snapshots" in parts[:-1] else "an unknown commit"
+    content = "it is what the hub sent" if is_as_sent else "its content was compared with nothing"
+    return f"no published checksum is known, nor which commit was tested (here: {commit}); {content}"
+
+
+def _is_sha256(text: str) -> bool:
+    return re.fullmatch(f"[0-9a-f]{{{_SHA256_DIGITS}}}", text) is not None
 
 
 def _sha256(path: Path) -> str:

@@ -13,6 +13,8 @@ from memflow_cli.geometry import Geometry
 
 GIB = 1 << 30
 RESERVE = GIB // 2  # what CUDA itself and the allocator's gaps take
+IN_FLIGHT = 2  # blocks on the card while layers are streamed: one in use, one arriving
+QUERY_PLACES = 64  # of a frame, for which the cache keeps what was asked of the prompt
 TILE = 256  # pixels; the side of a decoder's tile
 
 # Of the Wan autoencoder's decoder in 16 bits, for a pixel of the picture: counted from the tensors of a real decode.
@@ -61,29 +63,38 @@ class Placement:
         return max(self.use.film, self.use.prompts if self.text_encoder_on_card else 0) + RESERVE
 
 
-def card_use(entry: ModelEntry, width: int, height: int, bank: int = 3, itemsize: int = 2) -> CardUse:
-    """With everything on the card; `bank`: recalled latent frames, `itemsize`: bytes a number."""
+def card_use(
+    entry: ModelEntry, width: int, height: int, bank: int = 3, itemsize: int = 2, activate: int = 0
+) -> CardUse:
+    """With everything on the card; `bank`: recalled latent frames, `itemsize`: bytes a number.
+
+    `activate`: frames of sink and bank that each head reads; 0: all, in place. What heads chose is kept for a chunk.
+    """
     geometry = entry.geometry
     tokens = geometry.tokens_per_frame(width, height)
     dim = geometry.num_heads * geometry.head_dim
     in_view = geometry.sink + geometry.window + bank
     keys = geometry.kv_bytes_per_frame(width, height, itemsize) // 2  # of one latent frame, or its values
+    chosen = 2 * (geometry.window + activate) * keys if 0 < activate < geometry.sink + bank else 0
+    queries = keys * min(QUERY_PLACES, tokens) // tokens if bank else 0
     # The widest moment of a block: hidden features of the feed-forward (about 6 dim) and the keys in view of one layer.
     features = geometry.chunk * tokens * dim * itemsize * 16
     gathered = 2 * in_view * tokens * dim * itemsize
     is_wan = geometry.first_frames < geometry.temporal_stride
     return CardUse(
         transformer=_transformer_bytes(entry, itemsize),
-        cache=3 * in_view * keys,  # keys before and after rotation, values
+        cache=in_view * (3 * keys + queries) + chosen,  # keys before and after rotation, values; what scores compare
         work=features + gathered,
         decoder=width * height * (DECODER_STATE + DECODER_WORK) * itemsize // 2 if is_wan else 0,
         text_encoder=_component_bytes(entry, "text_encoder") // 2,  # fp32 on disk, 16 bits on the card
     )
 
 
-def place(entry: ModelEntry, width: int, height: int, bank: int, budget: int, itemsize: int = 2) -> Placement:
+def place(
+    entry: ModelEntry, width: int, height: int, bank: int, budget: int, itemsize: int = 2, activate: int = 0
+) -> Placement:
     """The placement that fits into `budget` bytes and moves least. Raises OutOfMemoryError if none does."""
-    everything = card_use(entry, width, height, bank, itemsize)
+    everything = card_use(entry, width, height, bank, itemsize, activate)
     tiled = min(everything.decoder, TILE * TILE * (DECODER_STATE + DECODER_WORK) * itemsize // 2)
     for encoder_stays, decoder in ((True, everything.decoder), (False, everything.decoder), (False, tiled)):
         use = CardUse(everything.transformer, everything.cache, everything.work, decoder, everything.text_encoder)
@@ -91,9 +102,10 @@ def place(entry: ModelEntry, width: int, height: int, bank: int, budget: int, it
         if placement.num_bytes <= budget:
             return placement
     per_block = everything.transformer // (entry.geometry.num_layers + 1)  # embeddings and head: about one block
-    spare = budget - RESERVE - (everything.cache + everything.work + tiled) - 2 * per_block
+    besides = (1 + IN_FLIGHT) * per_block
+    needed = everything.cache + everything.work + tiled + besides + RESERVE
+    spare = budget - needed
     if spare < 0:
-        needed = everything.cache + everything.work + tiled + 2 * per_block + RESERVE
         raise TooSmall(
             needed,
             f"{entry.name} at {width}x{height} needs {needed / GIB:.1f} GiB of the card even with its layers streamed, "
@@ -101,14 +113,14 @@ def place(entry: ModelEntry, width: int, height: int, bank: int, budget: int, it
             "a smaller --size or --bank makes the cache smaller",
         )
     blocks = min(spare // per_block, entry.geometry.num_layers)
-    use = CardUse(per_block * (blocks + 2), everything.cache, everything.work, tiled, everything.text_encoder)
+    use = CardUse(per_block * blocks + besides, everything.cache, everything.work, tiled, everything.text_encoder)
     return Placement(use, blocks, True, False)
 
 
-def least_bytes(entry: ModelEntry, width: int, height: int, bank: int = 3, itemsize: int = 2) -> int:
+def least_bytes(entry: ModelEntry, width: int, height: int, bank: int = 3, itemsize: int = 2, activate: int = 0) -> int:
     """What a card must have at least, all layers streamed."""
     try:
-        place(entry, width, height, bank, 0, itemsize)
+        place(entry, width, height, bank, 0, itemsize, activate)
     except TooSmall as error:
         return error.needed
     raise AssertionError("nothing fits into no memory")

@@ -10,7 +10,7 @@ import typer
 
 from memflow_cli import __version__
 from memflow_cli.cli.talk import report_error, report_unexpected
-from memflow_cli.errors import Interrupted, MemflowError, UsageError
+from memflow_cli.errors import Interrupted, MemflowError, OutOfMemoryError, UsageError
 
 # A command is one line: its name, and the module whose `register(app)` adds it. Order is that of the help screen.
 COMMANDS = {
@@ -56,6 +56,11 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read stdout (head, less) has left; a second error while Python closes it is not worth a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError:
+        report_error(
+            OutOfMemoryError("this machine's memory does not suffice", "a smaller --size or --bank needs less")
+        )
+        return OutOfMemoryError.exit_code
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own usage errors: an unknown option, a missing argument
             path = getattr(getattr(error, "ctx", None), "command_path", "memflow")

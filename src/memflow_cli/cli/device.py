@@ -60,25 +60,18 @@ def choose_placement(vram: str, story: "Story", device: "torch.device", dtype: "
         except ValueError as error:
             raise UsageError(f"--vram: {error}", hint="for example --vram 8GiB, or --vram auto") from None
     memory = story.storyboard.memory
-    bank = memory.bank if (memory.policy or story.entry.policy) in ("nam", "official") else 0
-    return place(story.entry, story.plan.width, story.plan.height, bank, budget, dtype.itemsize)
+    policy = memory.policy or story.entry.policy
+    bank = memory.bank if policy in ("nam", "official") else 0
+    activate = (memory.activate or 0) if policy == "nam" else 0
+    return place(story.entry, story.plan.width, story.plan.height, bank, budget, dtype.itemsize, activate)
 
 
 def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":
     """`auto`: bfloat16 where the device multiplies it fast, else float16 on a GPU and float32 on a CPU."""
     import torch
 
+    from memflow_cli.precision import fast_dtype
+
     if name == "auto":
-        if device.type == "cpu":
-            name = "bf16" if _cpu_multiplies_bf16() else "fp32"
-        else:
-            name = "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp16"
+        return fast_dtype(device)
     return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[name]
-
-
-def _cpu_multiplies_bf16() -> bool:
-    """Whether the CPU has instructions for it: theatre takes 1.5 to 1.8 times less of its time then, without them more."""
-    import torch
-
-    capabilities: dict[str, object] = getattr(torch.cpu, "get_capabilities", dict)()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "amx_tile", "sve_bf16", "bf16"))

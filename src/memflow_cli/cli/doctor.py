@@ -7,8 +7,9 @@ import platform
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ MIN_PYTHON = (3, 11)
 MIN_DISK = 1 << 30  # bytes; parts, latents and the film of some minutes of theatre
 MIN_MEMORY = 2 << 30  # bytes; theatre with its libraries takes about one
 HUB_TIMEOUT = 4.0  # seconds
+PACKAGE = "memflow-cli"
 LIBRARIES = ("diffusers", "safetensors", "tokenizers", "pydantic", "yaml", "PIL", "imageio_ffmpeg")
 
 _MARKS = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
@@ -82,7 +84,7 @@ def examine(offline: bool = False) -> Iterator[Finding]:
         try:
             yield from check()
         except Exception as error:
-            yield Finding(name, "failed", f"the check itself failed: {type(error).__name__}: {error}")
+            yield Finding(name, "failed", f"the check itself failed: {type(error).__name__}: {error}", _reinstall())
 
 
 def _python() -> Iterator[Finding]:
@@ -90,7 +92,7 @@ def _python() -> Iterator[Finding]:
     if sys.version_info < MIN_PYTHON:
         needed = ".".join(map(str, MIN_PYTHON))
         yield Finding(
-            "python", "failed", f"{text}; {needed} or newer is needed", f"python{needed} -m pip install memflow-cli"
+            "python", "failed", f"{text}; {needed} or newer is needed", f"python{needed} -m pip install {PACKAGE}"
         )
     else:
         yield Finding("python", "ok", text)
@@ -102,11 +104,13 @@ def _torch() -> Iterator[Finding]:
     except (ImportError, OSError) as error:
         yield Finding("torch", "failed", f"PyTorch cannot be imported: {error}", _pip("torch"))
         return
+    from memflow_cli.precision import fast_dtype
+
     yield Finding("torch", "ok", f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads")
     for index in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index)
-        precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+        precision = str(fast_dtype(torch.device("cuda", index))).removeprefix("torch.")
         text = f"cuda:{index} {about.name}, {size_text(free)} of {size_text(total)} free, {precision}"
         yield Finding("device", "ok", text)
     if torch.backends.mps.is_available():
@@ -129,8 +133,7 @@ def _libraries() -> Iterator[Finding]:
         except (ImportError, OSError, RuntimeError) as error:
             missing.append(f"{name} ({error})")
     if missing:
-        repair = f"{sys.executable} -m pip install --force-reinstall memflow-cli"
-        yield Finding("libraries", "failed", f"cannot be imported: {'; '.join(missing)}", repair)
+        yield Finding("libraries", "failed", f"cannot be imported: {'; '.join(missing)}", _reinstall())
     else:
         yield Finding("libraries", "ok", f"{len(LIBRARIES)} libraries can be imported")
 
@@ -155,17 +158,24 @@ def _physical_memory() -> int | None:
 def _disk() -> Iterator[Finding]:
     from memflow_cli.downloads import cache_folder
 
-    for name, folder in (("the current folder", Path.cwd()), ("the models' folder", cache_folder())):
-        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
-        free = shutil.disk_usage(existing).free
-        text = f"{size_text(free)} free in {name}, {folder}"
-        if not os.access(existing, os.W_OK):
-            yield Finding("disk", "note", f"{folder} cannot be written to", f"chmod u+w {existing}")
-        elif free < MIN_DISK:
-            repair = "export HF_HOME=/a/larger/disk" if folder != Path.cwd() else "cd /a/larger/disk"
-            yield Finding("disk", "note", text, repair)
-        else:
-            yield Finding("disk", "ok", text)
+    here = _look_at_folder("the current folder", Path.cwd())
+    yield replace(here, repair='cd "$HOME"') if here.status == "failed" else here
+    models = _look_at_folder("the models' folder", cache_folder())
+    # Without it films can be made, of theatre and of what is downloaded already.
+    yield replace(models, status="note", repair='export HF_HOME="$HOME/memflow-models"') if models.repair else models
+
+
+def _look_at_folder(name: str, folder: Path) -> Finding:
+    """Whether files can be made in a folder, or where it would be made, and how many."""
+    existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    try:
+        with tempfile.TemporaryFile(dir=existing):
+            pass
+    except OSError as error:
+        return Finding("disk", "failed", f"no file can be made in {name}, {folder}: {error.strerror}", "cd")
+    free = shutil.disk_usage(existing).free
+    text = f"{size_text(free)} free in {name}, {folder}"
+    return Finding("disk", "ok", text) if free >= MIN_DISK else Finding("disk", "note", text, "cd /a/larger/disk")
 
 
 def _ffmpeg() -> Iterator[Finding]:
@@ -175,28 +185,32 @@ def _ffmpeg() -> Iterator[Finding]:
         command = imageio_ffmpeg.get_ffmpeg_exe()
         listed = subprocess.run([command, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=30)
     except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-        yield Finding("ffmpeg", "failed", f"ffmpeg does not run: {error}", _pip("imageio-ffmpeg"))
+        yield Finding("ffmpeg", "failed", f"ffmpeg does not run: {error}", _ffmpeg_repair())
         return
     if "libx264" not in listed.stdout:
-        yield Finding("ffmpeg", "failed", f"{command} cannot encode H.264", "unset IMAGEIO_FFMPEG_EXE")
+        yield Finding("ffmpeg", "failed", f"{command} cannot encode H.264", _ffmpeg_repair())
     else:
         yield Finding("ffmpeg", "ok", f"{command}, with H.264")
+
+
+def _ffmpeg_repair() -> str:
+    return "unset IMAGEIO_FFMPEG_EXE" if "IMAGEIO_FFMPEG_EXE" in os.environ else _pip("imageio-ffmpeg")
 
 
 def _models() -> Iterator[Finding]:
     from memflow_cli.catalog import known_models, theatre
     from memflow_cli.downloads import hub_files, locate
 
-    reinstall = f"{sys.executable} -m pip install --force-reinstall memflow-cli"
     try:
         locate(theatre())
         yield Finding("models", "ok", "theatre is here")
     except ModelError as error:
-        yield Finding("models", "failed", error.message, reinstall)
+        yield Finding("models", "failed", error.message, _reinstall())
     entries, problems = known_models()
-    for problem in problems:
-        if not problem.startswith("theatre"):
-            yield Finding("models", "note", problem, f"{sys.executable} -m pip list")
+    for text, package in problems:
+        if package != PACKAGE:  # theatre was looked at above
+            repair = f"{sys.executable} -m pip install --upgrade {package}" if package else None
+            yield Finding("models", "note", text, repair)
     for entry in entries:
         files = hub_files(entry)
         missing = sum(file.file.num_bytes for file in files if file.path is None)
@@ -228,11 +242,18 @@ def _hub() -> Iterator[Finding]:
             return
         reason = getattr(error, "reason", error)
         text = f"{constants.ENDPOINT} cannot be reached ({reason}); models cannot be downloaded"
-        yield Finding("hub", "note", text, "export HF_ENDPOINT=https://a-mirror, or connect to the network")
+        repair = (
+            "unset HF_ENDPOINT" if "HF_ENDPOINT" in os.environ else "export HF_ENDPOINT=https://a.mirror.of.the.hub"
+        )
+        yield Finding("hub", "note", text, repair)
 
 
 def _pip(package: str) -> str:
     return f"{sys.executable} -m pip install --force-reinstall {package}"
+
+
+def _reinstall() -> str:
+    return _pip(PACKAGE)
 
 
 def _print(finding: Finding) -> None:

@@ -11,6 +11,7 @@ from memflow_cli.cli import options
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement
 from memflow_cli.cli.plan import print_plan
+from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.progress import KINDS, Progress, make_progress
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
 from memflow_cli.cli.talk import note, warn
@@ -195,6 +196,7 @@ class _Maker:
 
     def make(self, story: Story, film: Path) -> "FilmResult":
         _warn_of_unknown_words(story)
+        warn_of_lost_tokens(story, lost_tokens(story))
         backbone = self._load(story)
         from memflow_cli.film import make_film
 

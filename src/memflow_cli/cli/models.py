@@ -36,7 +36,7 @@ def list_models(as_json: options.Json = False) -> None:
 
     entries, problems = known_models()
     for problem in problems:
-        warn(problem)
+        warn(problem.text)
     rows = [_summary(entry) for entry in entries]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False))
@@ -62,7 +62,8 @@ def pull(name: Name) -> None:
     if size:
         for repository in entry.repositories:
             note(f"{repository.repo_id}: licence {repository.licence}")
-        note(f"The terms of these weights are their authors', not memflow's. Downloading {size_text(size)}.")
+        about = "" if all(file.sha256 for repository in entry.repositories for file in repository.files) else "about "
+        note(f"The terms of these weights are their authors', not memflow's. Downloading {about}{size_text(size)}.")
     elif not entry.repositories:
         note(f"{entry.name} is on this machine already; there is nothing to download")
     with _Download() as progress:
@@ -105,28 +106,37 @@ def show(name: Name, as_json: options.Json = False) -> None:
 
 
 def verify(name: Name) -> None:
-    """Check a model's files: sizes and checksums as far as they are known, and every tensor's name and shape."""
+    """Check a model's files: sizes and checksums as far as they are known, and every tensor's name and shape.
+
+    What there is nothing to compare with is listed as "not checked".
+    """
     from memflow_cli.catalog import find_model
     from memflow_cli.downloads import verify as verify_files
 
     entry = find_model(name)
     num_wrong = 0
-    for file, problem in verify_files(entry):
-        known = "" if file.file.sha256 else " (there is no checksum to compare with)"
-        print(
-            f"{'wrong' if problem else 'ok':5}  {file.repository.repo_id}/{file.file.path} {problem or ''}{known}",
-            flush=True,
-        )
-        num_wrong += problem is not None
+    unchecked = []
+    for verdict in verify_files(entry):
+        path = f"{verdict.file.repository.repo_id}/{verdict.file.file.path}"
+        print(f"{'wrong' if verdict.problem else 'ok':5}  {path} {verdict.problem or ''}".rstrip(), flush=True)
+        num_wrong += verdict.problem is not None
+        if verdict.unchecked and not verdict.problem:
+            unchecked.append(f"{path}: {verdict.unchecked}")
     if num_wrong:
         raise ModelError(
-            f"{entry.name}: {num_wrong} files are not as they should be", f"memflow models pull {entry.name}"
+            f"{entry.name}: {num_wrong} files are not as they should be", f"memflow models pull {entry.address}"
         )
     if entry.backbone is None:
         from memflow_cli.wan.checkpoints import check_model
 
         for line in check_model(entry):
             print(f"ok     {line}", flush=True)
+    else:
+        unchecked.append("tensors: only the plug-in itself knows them")
+    if entry.given_as:
+        unchecked.append(f"the content of local files in {entry.given_as}: there is nothing to compare it with")
+    for line in unchecked:
+        print(f"not checked  {line}")
 
 
 class _Download:

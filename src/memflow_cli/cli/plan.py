@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memflow_cli.cli import options
+from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, read_stories
 from memflow_cli.cli.talk import printable, report_error
 from memflow_cli.errors import MemflowError
-from memflow_cli.vram import least_bytes, place
+from memflow_cli.vram import card_use, least_bytes, place
 
 if TYPE_CHECKING:
     from memflow_cli.catalog import ModelEntry
@@ -61,14 +62,16 @@ def plan(
 
 
 def print_plan(story: Story, as_json: bool) -> None:
+    lost = lost_tokens(story)
     if as_json:
-        print(json.dumps(plan_to_json(story), ensure_ascii=False))
+        print(json.dumps(plan_to_json(story, lost), ensure_ascii=False))
     else:
         print(printable(plan_to_text(story)))
+    warn_of_lost_tokens(story, lost)
 
 
-def plan_to_json(story: Story) -> dict[str, Any]:
-    """The plan as one JSON document. Its keys are stable."""
+def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
+    """The plan as one JSON document. Its keys are stable. `lost_tokens` is null where it cannot be told."""
     plan, entry, storyboard = story.plan, story.entry, story.storyboard
     rate = plan.fps
     return {
@@ -97,6 +100,7 @@ def plan_to_json(story: Story) -> dict[str, Any]:
                 "frames": segment.num_frames,
                 "seed": segment.seed if storyboard.seed is not None else storyboard.segments[segment.index].seed,
                 "transition": segment.transition,
+                "lost_tokens": lost.of_segment[segment.index] if lost.is_exact else None,
             }
             for segment in plan.segments
         ],
@@ -119,17 +123,17 @@ def estimate_needs(story: Story) -> dict[str, int]:
     """Bytes: the cache (sink, bank and window), the archive at the film's end, the model's files, the disk."""
     plan, geometry, memory = story.plan, story.plan.geometry, memory_to_json(story)
     bank = memory["bank"] if memory["policy"] in ("nam", "official") else 0
+    activate = (memory["activate"] or 0) if memory["policy"] == "nam" else 0
     per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
-    in_view = geometry.window + (geometry.sink if memory["policy"] != "window" else 0)
     prototypes = -(-plan.num_chunks // (memory["record_interval"] or 1)) if memory["policy"] == "nam" else 0
     latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
     film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
     return {
-        "cache_bytes": per_frame * (in_view + bank),
+        "cache_bytes": card_use(story.entry, plan.width, plan.height, bank, _CACHE_ITEMSIZE, activate).cache,
         "archive_bytes": min(memory["archive_bytes"], prototypes * per_frame),
         "model_bytes": _model_bytes(story.entry),
-        "card_bytes": place(story.entry, plan.width, plan.height, bank, sys.maxsize).num_bytes,
-        "least_card_bytes": least_bytes(story.entry, plan.width, plan.height, bank),
+        "card_bytes": place(story.entry, plan.width, plan.height, bank, sys.maxsize, activate=activate).num_bytes,
+        "least_card_bytes": least_bytes(story.entry, plan.width, plan.height, bank, activate=activate),
         "disk_bytes": latents + 2 * film,  # while rendering: latents, the parts, and the film stitched from them
     }
 

@@ -16,17 +16,19 @@ from torch import Tensor
 
 from memflow_cli.catalog import ModelEntry
 from memflow_cli.downloads import ModelFiles, locate
-from memflow_cli.errors import ModelError
+from memflow_cli.errors import MemflowError, ModelError
 from memflow_cli.geometry import Geometry
+from memflow_cli.memory_errors import is_memory_error
 from memflow_cli.pipeline import Backbone, StreamingDecoder
 from memflow_cli.vram import TILE, Placement
 from memflow_cli.wan.config import WanConfig
 from memflow_cli.wan.lora import Lora, LoraUpdate, read_lora
 from memflow_cli.wan.model import WanModel
 from memflow_cli.wan.names import is_lora, original_names
+from memflow_cli.wan.prompt_tokens import PromptTokenizer
 from memflow_cli.wan.streaming import move_streamed
 from memflow_cli.wan.tensor_files import check_fit, first_three, likely_cause, read_tensors
-from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder
+from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder, fit_encoder
 from memflow_cli.wan.transformer import CausalWanTransformer
 
 FULL_PRECISION = re.compile(r"^time_embedding\.|^time_projection\.|modulation$|norm_[qk]\.weight$")
@@ -51,7 +53,7 @@ def load_model(
     """
     device = torch.device(device)
     if entry.backbone is not None:
-        return entry.backbone(entry, device, dtype)
+        return _load_plugin(entry, device, dtype)
     files = locate(entry)
     config = transformer_config(entry, files)
     published = [Lora(files.lora)] if files.lora else []
@@ -59,7 +61,7 @@ def load_model(
     transformer = load_transformer(
         files.transformer, config, [*published, *entry.loras], "cpu" if streams else device, dtype
     )
-    if placement is not None and streams:
+    if placement is not None and placement.resident_blocks is not None:
         move_streamed(transformer, placement.resident_blocks, device)
     text_device = device if placement is None or placement.text_encoder_on_card else torch.device("cpu")
     text_encoder = make_text_encoder(files, config.text_len, text_device, embeddings)
@@ -78,7 +80,7 @@ def load_model(
 
 
 def check_model(entry: ModelEntry) -> Iterator[str]:
-    """Compare every tensor's name and shape with the model, loading none; a line for each component that fits.
+    """Compare every tensor's name and shape with the model; a line for each component that fits.
 
     Raises ModelError at the first that does not.
     """
@@ -88,8 +90,27 @@ def check_model(entry: ModelEntry) -> Iterator[str]:
     yield f"transformer: {len(weights)} tensors"
     for update in updates:
         yield f"low-rank update: {len(update.pairs)} matrices"
+    _, encoder_weights = fit_encoder(files.text_encoder)
+    yield f"text encoder: {len(encoder_weights)} tensors"
+    PromptTokenizer(files.tokenizer)
+    yield "tokenizer"
     load_autoencoder(files.vae, torch.device("cpu"), torch.float32)
     yield "autoencoder"
+
+
+def _load_plugin(entry: ModelEntry, device: torch.device, dtype: torch.dtype) -> Backbone:
+    """What another package makes of its entry. Whatever goes wrong in there is told as its own fault."""
+    assert entry.backbone is not None, "only plug-ins bring a loader"
+    try:
+        backbone: Backbone = entry.backbone(entry, device, dtype)
+    except (Exception, SystemExit) as error:
+        if isinstance(error, MemflowError) or is_memory_error(error):
+            raise
+        raise ModelError(
+            f"the plug-in that brings the model {entry.name} cannot load it: {type(error).__name__}: {error}",
+            "ask its authors, or choose another model with --model",
+        ) from error
+    return backbone
 
 
 def transformer_config(entry: ModelEntry, files: ModelFiles) -> WanConfig:
@@ -98,7 +119,7 @@ def transformer_config(entry: ModelEntry, files: ModelFiles) -> WanConfig:
         return read_config(files.transformer)
     geometry = entry.geometry
     return replace(
-        infer_config(files.transformer, original_names(read_tensors(files.transformer)), geometry),
+        infer_config(files.transformer, _read_weights(files.transformer), geometry),
         dim=geometry.num_heads * geometry.head_dim,
         num_heads=geometry.num_heads,
         num_layers=geometry.num_layers,
@@ -114,11 +135,17 @@ def make_text_encoder(files: ModelFiles, text_len: int, device: torch.device, em
     dtype = torch.float32 if small else torch.bfloat16
     cache = None
     if embeddings is not None and not small:
-        identity = [
-            f"{path.resolve().name} {path.stat().st_size}" for path in weights
-        ]  # on the hub's cache: a checksum
+        identity = [_file_identity(path) for path in (*weights, files.tokenizer / "tokenizer.json")]
         cache = EmbeddingCache(embeddings, "\n".join([*identity, str(dtype), str(text_len)]))
     return TextEncoder(files.text_encoder, files.tokenizer, text_len, device, dtype, stays=small, cache=cache)
+
+
+def _file_identity(path: Path) -> str:
+    """What tells a large file from another without reading it: its place, size and time; in the hub's cache that place
+    is named by the content's checksum.
+    """
+    about = path.stat()
+    return f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
 
 
 class Autoencoder(NamedTuple):
@@ -190,18 +217,23 @@ def fit_transformer(
     path: Path, config: WanConfig, loras: Sequence[Lora] = ()
 ) -> tuple[CausalWanTransformer, dict[str, Tensor], list[LoraUpdate]]:
     """The transformer on the meta device, the weights by its own names, and the updates: every key and shape checked."""
+    weights = _read_weights(path)
+    with torch.device("meta"):
+        transformer = CausalWanTransformer(config)
+    expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
+    check_fit(path, weights, expected)
+    return transformer, weights, [read_lora(lora, expected) for lora in loras]
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """A model's tensors by their original names."""
     loaded = read_tensors(path)
     if is_lora(loaded):
         raise ModelError(
             f"{path} is a LoRA, an update of a model, and cannot be the model itself",
             "give the model with --model and this file with --lora",
         )
-    weights = original_names(loaded)
-    with torch.device("meta"):
-        transformer = CausalWanTransformer(config)
-    expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
-    check_fit(path, weights, expected)
-    return transformer, weights, [read_lora(lora, expected) for lora in loras]
+    return original_names(loaded)
 
 
 def _merged(weight: Tensor, name: str, updates: Sequence[LoraUpdate], device: torch.device | str) -> Tensor:

@@ -76,7 +76,9 @@ def _random_vae(device: torch.device, dtype: torch.dtype) -> nn.Module:
 
     with device:
         vae = AutoencoderKLWan()
-    return vae.to(device, dtype).eval().requires_grad_(False)
+    for tensor in vae.parameters():
+        tensor.data = tensor.data.to(dtype)
+    return vae.eval().requires_grad_(False)
 
 
 def _no_text(prompts: object) -> Tensor:

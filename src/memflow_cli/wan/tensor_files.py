@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from memflow_cli.errors import ModelError
+from memflow_cli.memory_errors import is_memory_error
 from memflow_cli.wan.names import from_diffusers
 
 
@@ -55,6 +56,8 @@ def _read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except (SafetensorError, OSError) as error:
+        if is_memory_error(error):
+            raise MemoryError(str(error)) from error
         raise ModelError(
             f"{path} is cut off or no checkpoint: {error}", "download or copy it again, and compare its size"
         ) from error
@@ -72,6 +75,8 @@ def _read_pickle(path: Path, beginning: bytes) -> Any:
             ) from error
         raise ModelError(f"{path} is damaged: it cannot be unpickled", "download or copy it again") from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
+        if is_memory_error(error):
+            raise MemoryError(str(error)) from error
         raise ModelError(
             f"{path} is cut off or damaged: {str(error).splitlines()[0]}", "download or copy it again"
         ) from error

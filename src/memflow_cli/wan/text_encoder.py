@@ -5,11 +5,8 @@ not in the cache on disk, and leaves when prompts are done (`release`); theatre'
 """
 
 import hashlib
-import html
 import os
-import re
 import tempfile
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,30 +14,11 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer
 from torch import Tensor
 
-from memflow_cli.errors import ModelError
+from memflow_cli.wan.prompt_tokens import PromptTokenizer, clean_prompt
 from memflow_cli.wan.tensor_files import check_fit, read_tensors
 from memflow_cli.wan.umt5 import UMT5Encoder, read_sizes
-
-END_TOKEN = "</s>"
-
-_QUOTES = str.maketrans({"‘": "'", "’": "'", "‛": "'", "“": '"', "”": '"', "‟": '"'})
-_COMPATIBLE = re.compile("[ﬀ-ﬆ！-～　]")  # ligatures, full-width forms and space
-_CONTROL = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff]")
-
-
-def clean_prompt(prompt: str) -> str:
-    """A prompt as the published models were trained to see it.
-
-    HTML entities resolved (twice, as published), ligatures, full-width letters and curly quotes made plain, control
-    characters dropped, white space collapsed. Text in the wrong encoding is not repaired.
-    """
-    text = html.unescape(html.unescape(prompt))
-    text = _COMPATIBLE.sub(lambda match: unicodedata.normalize("NFKC", match.group()), text)
-    text = _CONTROL.sub("", text.translate(_QUOTES))
-    return " ".join(unicodedata.normalize("NFC", text).split())
 
 
 @dataclass(frozen=True)
@@ -97,7 +75,7 @@ class TextEncoder:
         self._stays = stays
         self._cache = cache
         self._model: UMT5Encoder | None = None
-        self._tokenizer: Tokenizer | None = None
+        self._tokenizer: PromptTokenizer | None = None
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
         """Embeddings [P, text_len, C] on the CPU in the encoder's dtype; the rows after a prompt's end are zero.
@@ -120,10 +98,6 @@ class TextEncoder:
             embeds[index, : len(rows[text])] = rows[text]
         return embeds
 
-    def num_tokens(self, prompt: str) -> int:
-        """Tokens of a prompt, before it is cut to `text_len`."""
-        return len(self.tokenizer.encode(clean_prompt(prompt)).ids)
-
     def release(self) -> None:
         """All prompts are encoded: the model leaves the device and the memory, unless it stays."""
         if self._model is None or self._stays:
@@ -131,53 +105,32 @@ class TextEncoder:
         self._model = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
-
-    @property
-    def tokenizer(self) -> Tokenizer:
-        if self._tokenizer is None:
-            self._tokenizer = _load_tokenizer(self._tokenizer_folder)
-        return self._tokenizer
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()
 
     def _encode_one(self, text: str) -> Tensor:
         """A cleaned prompt -> its real rows [T, C], on the CPU."""
-        tokens = self._tokens(text)
+        if self._tokenizer is None:
+            self._tokenizer = PromptTokenizer(self._tokenizer_folder)
+        tokens = self._tokenizer.ids_read(text, self.text_len)
         if self._model is None:
             self._model = _load_encoder(self._folder, self._device, self._dtype)
         with torch.inference_mode():
             return self._model(torch.tensor(tokens, device=self._device)).to("cpu", copy=True)
 
-    def _tokens(self, text: str) -> list[int]:
-        """At most `text_len` tokens; the last is the end token, also of a prompt that was cut."""
-        tokens = self.tokenizer.encode(text).ids
-        end = self.tokenizer.token_to_id(END_TOKEN)
-        if end is not None and tokens[-1:] != [end]:  # some tokenizers leave that to the library around them
-            tokens = [*tokens, end]
-        return tokens if len(tokens) <= self.text_len else tokens[: self.text_len - 1] + tokens[-1:]
 
-
-def _load_tokenizer(folder: Path) -> Tokenizer:
-    path = folder / "tokenizer.json"
-    if not path.is_file():
-        raise ModelError(f"the tokenizer is missing: there is no {path}")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:
-        raise ModelError(f"cannot read the tokenizer {path}: {_first_line(error)}") from error
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    return tokenizer
-
-
-def _load_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> UMT5Encoder:
+def fit_encoder(folder: Path) -> tuple[UMT5Encoder, dict[str, Tensor]]:
+    """The encoder on the meta device, and its weights on disk: every key and shape checked, none loaded."""
     with torch.device("meta"):
         model = UMT5Encoder(read_sizes(folder))
     weights = read_tensors(folder)
     if "shared.weight" in weights:
         weights["encoder.embed_tokens.weight"] = weights.pop("shared.weight")
     check_fit(folder, weights, {name: tensor.shape for name, tensor in model.state_dict().items()})
+    return model, weights
+
+
+def _load_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> UMT5Encoder:
+    model, weights = fit_encoder(folder)
     model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in weights.items()}, assign=True)
     return model.eval().requires_grad_(False)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

@@ -1,0 +1,61 @@
+"""Prompts that are longer than the model reads: told before a film is made, for what is lost is lost silently."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from memflow_cli.cli.talk import warn
+from memflow_cli.errors import ModelError
+
+if TYPE_CHECKING:
+    from memflow_cli.cli.stories import Story
+    from memflow_cli.wan.prompt_tokens import PromptTokenizer
+
+_MOST_NAMED = 6  # segments
+
+
+@dataclass(frozen=True)
+class LostTokens:
+    """Tokens that each segment's prompt loses at its end. Not `is_exact`: the tokenizer is not here, so at least these."""
+
+    of_segment: tuple[int, ...]
+    is_exact: bool = True
+
+
+def lost_tokens(story: "Story") -> LostTokens:
+    """What the model does not read of a story's prompts. The tokenizer is read only if a prompt may be too long."""
+    from memflow_cli.wan.prompt_tokens import clean_prompt, least_tokens, most_tokens
+
+    prompts = [segment.prompt for segment in story.plan.segments]
+    text_len = story.entry.text_len
+    long = {prompt for prompt in prompts if most_tokens(prompt) > text_len}
+    if story.entry.backbone is not None or not long:
+        return LostTokens((0,) * len(prompts), is_exact=not long)
+    tokenizer = _tokenizer(story)
+    count = least_tokens if tokenizer is None else lambda prompt: len(tokenizer.ids(clean_prompt(prompt)))
+    lost = {prompt: max(0, count(prompt) - text_len) for prompt in long}
+    return LostTokens(tuple(lost.get(prompt, 0) for prompt in prompts), is_exact=tokenizer is not None)
+
+
+def warn_of_lost_tokens(story: "Story", lost: LostTokens) -> None:
+    """One warning for all of a film's prompts that are cut."""
+    cut = [(index, count) for index, count in enumerate(lost.of_segment, start=1) if count]
+    if not cut:
+        return
+    least = "" if lost.is_exact else "at least "
+    named = ", ".join(f"{least}{count} of segment {index}" for index, count in cut[:_MOST_NAMED])
+    more = f" and some of {len(cut) - _MOST_NAMED} more" if len(cut) > _MOST_NAMED else ""
+    warn(
+        f"{story.path}: {story.entry.name} reads {story.entry.text_len} tokens of a prompt; "
+        f"lost at the end: {named}{more}"
+    )
+
+
+def _tokenizer(story: "Story") -> "PromptTokenizer | None":
+    from memflow_cli.downloads import tokenizer_folder
+    from memflow_cli.wan.prompt_tokens import PromptTokenizer
+
+    folder = tokenizer_folder(story.entry)
+    try:
+        return None if folder is None else PromptTokenizer(folder)
+    except ModelError:
+        return None  # making the film will say so
