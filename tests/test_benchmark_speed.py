@@ -1,0 +1,35 @@
+"""The scripts that measure films while they are made."""
+
+import threading
+
+import pytest
+
+from benchmarks.long_film import SEGMENT_CHUNKS, PacedFilm, story_of
+from benchmarks.profile import named_parts
+from memflow_cli.errors import UsageError
+from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry
+
+
+def test_a_paced_film_is_made_a_chunk_at_a_time(tmp_path):
+    entry = tiny_entry()
+    story = story_of(entry, 2, 1, "nam", (WIDTH, HEIGHT))
+    film = PacedFilm(story, entry, tiny_backbone(entry), tmp_path / "film.mp4")
+    chunks = [film.chunk() for _ in range(SEGMENT_CHUNKS + 2)]
+    assert [event.chunk for _, event in chunks] == list(range(SEGMENT_CHUNKS + 2))
+    assert [event.segment.index for _, event in chunks[-3:]] == [0, 1, 1], "a segment is as long as it says"
+    assert all(seconds >= event.seconds["denoise"] for seconds, event in chunks)
+    film.stop()
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith("(_make)")]
+
+
+def test_what_stops_a_paced_film_reaches_whoever_asks_for_a_chunk(tmp_path):
+    entry = tiny_entry()
+    (tmp_path / "film.json").write_text("{}")
+    film = PacedFilm(story_of(entry, 2, 1, "nam", (WIDTH, HEIGHT)), entry, tiny_backbone(entry), tmp_path / "film.mp4")
+    with pytest.raises(UsageError, match="no film's record"):
+        film.chunk()
+
+
+def test_parts_of_all_blocks_share_their_names():
+    names = [name for name, _ in named_parts(tiny_backbone(tiny_entry()).transformer)]
+    assert names.count("blocks.self_attn.q") == 2 and names.count("patch_embedding") == 1
