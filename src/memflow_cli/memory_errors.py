@@ -24,6 +24,7 @@ _DOING = {
     "archive": "remembering a frame",
     "vae": "decoding frames",
     "autoencoder": "decoding frames",
+    "tiny_decoder": "decoding frames",
 }
 """Module of this package -> what it does; of those in a traceback the innermost counts."""
 

@@ -68,6 +68,7 @@ def generate(
             help="Memory of the card that may be used, such as 8GiB; what does not fit is streamed or left on the host.",
         ),
     ] = "auto",
+    preview_decoder: options.PreviewDecoder = None,
     offline: Annotated[
         bool, typer.Option("--offline", help="Never touch the network. (generate downloads nothing in any case.)")
     ] = False,
@@ -117,6 +118,8 @@ def generate(
     for path in storyboards:
         try:
             found = read_stories(path, segment_seconds, overrides)
+            for story in found:
+                _check_preview_decoder(story.entry, preview_decoder)
             stories.extend(replace(story, entry=replace(story.entry, loras=loras)) for story in found)
         except MemflowError as error:
             batch.failed(path, None, error)
@@ -133,12 +136,12 @@ def generate(
     from memflow_cli.interrupts import StopRequests
 
     with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
-        maker = _Maker(device, dtype, vram, tell, stop, resume=not no_resume, keep_run=keep_run)
+        maker = _Maker(device, dtype, vram, preview_decoder, tell, stop, resume=not no_resume, keep_run=keep_run)
         for story, film in zip(stories, outputs, strict=True):
             try:
                 if (stopped := stop()) is not None:
                     raise stopped
-                job = _prepare(story, film, overwrite, no_overwrite)
+                job = _prepare(story, film, preview_decoder, overwrite, no_overwrite)
                 if job is None:
                     batch.skipped(story, film)
                 else:
@@ -153,7 +156,25 @@ def generate(
     batch.finish()
 
 
-def _prepare(story: Story, film: Path, overwrite: bool, no_overwrite: bool) -> Story | None:
+def _check_preview_decoder(entry: "ModelEntry", path: Path | None) -> None:
+    """Raises UsageError for a model that has other latents than a tiny decoder's, ModelError for a file that is not there."""
+    from memflow_cli.catalog import WAN_GEOMETRY
+
+    if path is None:
+        return
+    latents = ("latent_channels", "spatial_stride", "temporal_stride", "first_frames")
+    if entry.backbone is not None or any(getattr(entry.geometry, x) != getattr(WAN_GEOMETRY, x) for x in latents):
+        raise UsageError(
+            f"--preview-decoder {path}: {entry.name}'s latents are not Wan's, which a tiny decoder decodes",
+            "leave the option out, or choose a model of the Wan 2.1 family",
+        )
+    if not path.is_file():
+        raise ModelError(f"--preview-decoder {path}: there is no such file")
+
+
+def _prepare(
+    story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool
+) -> Story | None:
     """The story with its seed, or None if the film is there and stays. Raises UsageError if it is another film."""
     from memflow_cli.recipe import is_finished, make_recipe, recorded_seed, run_path
 
@@ -163,7 +184,7 @@ def _prepare(story: Story, film: Path, overwrite: bool, no_overwrite: bool) -> S
         story = story.with_seed(draw_seed() if recorded is None else recorded)
     if not film.exists() or overwrite:
         return story
-    if no_overwrite or is_finished(film, make_recipe(story.storyboard, story.entry)[1]):
+    if no_overwrite or is_finished(film, make_recipe(story.storyboard, story.entry, preview_decoder)[1]):
         return None
     raise UsageError(
         f"{film} exists and is another film than this would be", hint="-y replaces it, -n leaves it as it is"
@@ -182,11 +203,20 @@ class _Maker:
     """Makes films with one loaded model; loads another only when a story asks for it."""
 
     def __init__(
-        self, device: str, dtype: str, vram: str, tell: Progress, stop: "Stop", resume: bool, keep_run: bool
+        self,
+        device: str,
+        dtype: str,
+        vram: str,
+        preview_decoder: Path | None,
+        tell: Progress,
+        stop: "Stop",
+        resume: bool,
+        keep_run: bool,
     ) -> None:
         self._device = device
         self._dtype = dtype
         self._vram = vram
+        self._preview_decoder = preview_decoder
         self._tell = tell
         self._stop = stop
         self._places = False  # whether what was loaded was placed for one size of film
@@ -209,6 +239,7 @@ class _Maker:
             resume=self._resume,
             keep_run=self._keep_run,
             stop=self._stop,
+            preview_decoder=self._preview_decoder,
         )
 
     def _load(self, story: Story) -> "Backbone":
@@ -234,6 +265,10 @@ class _Maker:
         self._places = placement is not None
         with memory_errors(f"for {entry.name}", f"{HINT}; so does --dtype bf16"):
             backbone = load_model(entry, device, precision, _embeddings_folder(), placement)
+            if self._preview_decoder is not None:
+                from memflow_cli.wan.tiny_decoder import use_tiny_decoder
+
+                use_tiny_decoder(backbone, self._preview_decoder)
         self._loaded = wanted, backbone
         return backbone
 

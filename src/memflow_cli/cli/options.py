@@ -1,6 +1,7 @@
 """Options that several commands share, and what they mean for a storyboard."""
 
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -42,6 +43,14 @@ SegmentSeconds = Annotated[
     float,
     typer.Option(
         "--segment-seconds", metavar="S", min=0.01, help="Length of a segment of a .jsonl or .txt prompt file."
+    ),
+]
+PreviewDecoder = Annotated[
+    Path | None,
+    typer.Option(
+        "--preview-decoder",
+        metavar="FILE",
+        help="Decode with these weights of a tiny decoder (TAEHV's taew2_1): faster, coarser frames.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
