@@ -23,7 +23,7 @@ class LostTokens:
 
 def lost_tokens(story: "Story") -> LostTokens:
     """What the model does not read of a story's prompts. The tokenizer is read only if a prompt may be too long."""
-    from memflow_cli.wan.prompt_tokens import clean_prompt, least_tokens, most_tokens
+    from memflow_cli.wan.prompt_tokens import most_tokens
 
     prompts = [segment.prompt for segment in story.plan.segments]
     text_len = story.entry.text_len
@@ -31,8 +31,7 @@ def lost_tokens(story: "Story") -> LostTokens:
     if story.entry.backbone is not None or not long:
         return LostTokens((0,) * len(prompts), is_exact=not long)
     tokenizer = _tokenizer(story)
-    count = least_tokens if tokenizer is None else lambda prompt: len(tokenizer.ids(clean_prompt(prompt)))
-    lost = {prompt: max(0, count(prompt) - text_len) for prompt in long}
+    lost = {prompt: max(0, _count(prompt, tokenizer) - text_len) for prompt in long}
     return LostTokens(tuple(lost.get(prompt, 0) for prompt in prompts), is_exact=tokenizer is not None)
 
 
@@ -48,6 +47,13 @@ def warn_of_lost_tokens(story: "Story", lost: LostTokens) -> None:
         f"{story.path}: {story.entry.name} reads {story.entry.text_len} tokens of a prompt; "
         f"lost at the end: {named}{more}"
     )
+
+
+def _count(prompt: str, tokenizer: "PromptTokenizer | None") -> int:
+    """A prompt's tokens; without a tokenizer, the fewest that it can have."""
+    from memflow_cli.wan.prompt_tokens import clean_prompt, least_tokens
+
+    return least_tokens(prompt) if tokenizer is None else len(tokenizer.ids(clean_prompt(prompt)))
 
 
 def _tokenizer(story: "Story") -> "PromptTokenizer | None":
