@@ -256,6 +256,118 @@ def test_scores_stay_with_their_frames_when_some_are_evicted(name):
     assert sorted((told[frame] for frame in cache.bank_frames[0]), reverse=True) == best
 
 
+# A shortlist in place of comparing everything
+
+
+WORD_KEYS = torch.randn(30, 4, 4, 16, generator=torch.Generator().manual_seed(3))  # words of a language, [L, H, D] each
+
+
+def words_prompt(words):
+    """A prompt of these words, as cross-attention would see it."""
+    keys = tuple(WORD_KEYS[words, layer].unsqueeze(0) for layer in range(4))
+    return PromptProjection(keys, keys, torch.ones(1, len(words)) > 0, WORD_KEYS[words].flatten(1).unsqueeze(0))
+
+
+def showing(frame, words, num_tokens=6):
+    """A frame in which a token asks for each of these words; the other tokens ask for nothing."""
+    asked = 0.5 * torch.randn(4, 1, num_tokens, 4, 16, generator=torch.Generator().manual_seed(frame))
+    asked[:, 0, : len(words)] += WORD_KEYS[words].transpose(0, 1)
+    return FrameState(frame, asked, asked, asked)
+
+
+@pytest.mark.parametrize("name, least", [("cross-attention", 60), ("attention", 57)])
+def test_the_shortlist_finds_what_comparing_everything_finds(name, least):
+    """The slow twin compares a prompt with all of 600 frames in full, the shortlist with 30 of them.
+
+    For each of 20 prompts of four words three frames show all four; the others show three words of any. `least` of the 60
+    recalled frames are the same; attention's scores are shares of what is compared, so they are others when that is less.
+    """
+    generator = torch.Generator().manual_seed(5)
+    shape = CacheShape(4, 4, 16, 6, 3, 9, 3, memory_places=6)
+    caches = [KVCache(shape, rotate=lambda key, positions: key) for _ in range(2)]
+    memories = [NarrativeMemory(3, 3, SCORES[name](), shortlist=size) for size in (600, 30)]
+    prompts = [torch.randperm(30, generator=generator)[:4] for _ in range(20)]
+    shown = {3 * index: prompts[index % 200] for index in range(1, 601) if index % 200 < 20}
+    for frame in range(3, 1803, 3):
+        state = showing(frame, shown.get(frame, torch.randperm(30, generator=generator)[:3]))
+        for memory in memories:
+            memory.remember(state, words_prompt([0]))
+    same = 0
+    for words in prompts:
+        prompt = words_prompt(words)
+        for memory, cache in zip(memories, caches, strict=True):
+            memory.switch_prompt(prompt)
+            memory.recall(cache, prompt)
+        banks = [cache.bank_frames[0] for cache in caches]
+        same += len({*banks[0]} & {*banks[1]})
+        assert sum(torch.equal(shown.get(frame, words[:3]), words) for frame in banks[1]) >= 2
+    assert same >= least
+
+
+@pytest.mark.parametrize("name", ["cross-attention", "attention"])
+def test_a_shortlist_as_long_as_the_archive_changes_nothing(name):
+    """Up to `SHORTLIST` prototypes, a minute and a half of film, everything is compared in full."""
+    told = []
+    for size in (20, 10_000):
+        memory, cache = NarrativeMemory(3, 3, SCORES[name](), shortlist=size), empty_cache(keep_prompt_queries=True)
+        for chunk in range(20):
+            if chunk % 7 == 0:
+                prompt = random_prompt(chunk)
+                memory.switch_prompt(prompt)
+            show(cache, memory, chunk)
+            told.append((memory.recall(cache, prompt).scores, list(cache.bank_frames[0])))
+    assert told[:20] == told[20:]
+
+
+def test_a_long_segment_is_compared_with_few_frames_and_recalls_the_same():
+    """While a prompt lasts, every new frame is compared; of those, the best stay. None of the best is ever lost."""
+    prompt = random_prompt(1)
+    banks = []
+    for size in (4, 10_000):
+        memory, cache = (
+            NarrativeMemory(3, 3, SCORES["cross-attention"](), shortlist=size),
+            empty_cache(keep_prompt_queries=True),
+        )
+        memory.switch_prompt(prompt)
+        for chunk in range(40):
+            show(cache, memory, chunk)
+            memory.recall(cache, prompt)
+            banks.append(list(cache.bank_frames[0]))
+            assert len(memory._compared) <= 2 * size
+    assert banks[:40] == banks[40:] and len(banks[-1]) == 3
+
+
+def test_a_shortlist_whose_frames_leave_the_archive_is_drawn_again():
+    room = 6 * random_state(0).num_bytes
+    memory = NarrativeMemory(3, 3, SCORES["cross-attention"](), archive_bytes=room, shortlist=3)
+    cache = empty_cache(keep_prompt_queries=True)
+    for chunk in range(60):
+        if chunk % 20 == 0:
+            prompt = random_prompt(chunk)
+            memory.switch_prompt(prompt)
+        show(cache, memory, chunk)
+        memory.recall(cache, prompt)
+        archived = {item.state.frame for item in memory.archive.prototypes}
+        assert {*cache.bank_frames[0]} <= archived
+        assert len({*cache.bank_frames[0]}) == min(3, len(archived))
+    assert len(memory.archive.sketches.blocks) == 1, "rows of frames that went are used again"
+
+
+def test_large_frames_keep_the_prompt_queries_of_places():
+    """A frame of 1560 tokens keeps 60 means of 26 neighbours each; a small one keeps every token's."""
+    shape = CacheShape(1, 1, 2, 1560, 3, 9, 3, memory_places=6)
+    assert (shape.num_query_places, empty_cache().shape.num_query_places) == (60, TOKENS)
+    cache = KVCache(shape, rotate=lambda key, positions: key, keep_prompt_queries=True)
+    cache.begin(range(3, 6))
+    key, query = torch.randn(2, 1, 3, 1560, 1, 2).unbind(0)
+    cache.gather(0, key, key, key)
+    cache.observe(0, query)
+    cache.commit()
+    kept = cache.read(4).prompt_queries
+    assert kept.shape == (1, 1, 60, 1, 2)
+    torch.testing.assert_close(kept[0, 0, 7], query[0, 1, 7 * 26 : 8 * 26].mean(dim=0))
+
+
 def test_only_news_is_told():
     memory = NarrativeMemory(3, 3, SCORES["published"]())
     cache = empty_cache()

@@ -35,8 +35,8 @@ class PromptProjection:
 class FrameState:
     """All layers' state of one latent frame.
 
-    `keys` (before rotation) and `values`: [L, B, N, H, D]. `prompt_queries`: what its tokens asked the prompt, same
-    shape, or None where the cache does not keep them.
+    `keys` (before rotation) and `values`: [L, B, N, H, D]. `prompt_queries`: what its tokens asked the prompt,
+    [L, B, M, H, D] with M places of neighbouring tokens, or None where the cache does not keep them.
     """
 
     frame: int
@@ -74,6 +74,11 @@ class AttentionContext(Protocol):
     @property
     def positions(self) -> Sequence[int]:
         """The temporal position of each latent frame at hand, for its queries' rotation."""
+        ...
+
+    @property
+    def observes(self) -> bool:
+        """Whether anything is kept of what `observe` is told; if not, a pass may leave out what leads there."""
         ...
 
     def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,13 +7,16 @@ ever moves. Keys are stored before rotation, and rotated when a frame's position
 Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, T prompt tokens, L layers.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from memflow_cli.attention_context import Activation, FrameState, PositionMode, Rotate, StoredFrame
+
+MAX_QUERY_PLACES = 64
+"""Prompt queries are kept for at most so many places of a frame: memory asks what a frame shows, not where exactly."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,11 @@ class CacheShape:
     window: int
     bank: int
     memory_places: int
+
+    @property
+    def num_query_places(self) -> int:
+        """Runs of neighbouring tokens whose prompt queries are kept as their mean; small frames keep every token's."""
+        return max(count for count in range(1, MAX_QUERY_PLACES + 1) if self.num_tokens % count == 0)
 
 
 class KVCache:
@@ -65,7 +73,8 @@ class KVCache:
         self._keys = torch.zeros(size, dtype=dtype, device=device)  # before rotation
         self._rotated = torch.zeros_like(self._keys)
         self._values = torch.zeros_like(self._keys)
-        self._prompt_queries = torch.zeros_like(self._keys) if keep_prompt_queries else None
+        query_size = (*size[:3], shape.num_query_places, *size[4:])
+        self._prompt_queries = torch.zeros(query_size, dtype=dtype, device=device) if keep_prompt_queries else None
         self._frames: list[int | None] = [None] * self._first_bank_slot
         self._rotated_at: list[int | None] = [None] * self._first_bank_slot
         self._at_hand = range(0)
@@ -76,15 +85,20 @@ class KVCache:
         self._sparse = False
         self._chooses_anew = activation is not None and activation.as_published
         self._chosen: dict[int, Tensor] = {}
-        self._views: dict[
-            int, tuple[Tensor, Tensor]
-        ] = {}  # layer -> what its heads chose to read, until the next begin
+        # Layer -> what its heads chose to read, until the next begin; and the tensors for it, which stay in place.
+        self._views: dict[int, tuple[Tensor, Tensor]] = {}
+        self._view_storage: dict[int, tuple[Tensor, Tensor]] = {}
+        self._view_renewals = 0
 
     # What is in view
 
     @property
     def positions(self) -> list[int]:
         return [self._position(frame) for frame in self._at_hand]
+
+    @property
+    def observes(self) -> bool:
+        return self._prompt_queries is not None
 
     @property
     def sink_frames(self) -> tuple[int, ...]:
@@ -106,6 +120,16 @@ class KVCache:
         return tuple(frame for frame in self.window_frames if frame < frames.stop - self.shape.window)
 
     # A pass
+
+    @property
+    def layout(self) -> Hashable | None:
+        """Where the passes since `begin` read and write: two passes of one layout touch the same memory in the same way,
+        so that one can be recorded and replayed for the other. None while heads have yet to choose what they read.
+        """
+        if self._sparse and (self._chooses_anew or len(self._views) < self.shape.num_layers):
+            return None
+        parts = (*self._staged, (self._fixed, self._candidates, self._in_view))
+        return repr(parts), self._view_renewals if self._sparse else None
 
     def begin(self, frames: range) -> None:
         """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date."""
@@ -145,16 +169,22 @@ class KVCache:
             return self._refresh(layer, rotated, value)
         candidate_keys, candidate_values = _take(keys, self._candidates), _take(values, self._candidates)
         chosen = self._choose(layer, query, candidate_keys)
-        sparse_keys = torch.cat([_take(keys, self._fixed).flatten(1, 2), _select(candidate_keys, chosen)], dim=1)
-        sparse_values = torch.cat([_take(values, self._fixed).flatten(1, 2), _select(candidate_values, chosen)], dim=1)
-        if not self._chooses_anew:
-            self._views[layer] = sparse_keys, sparse_values
-        return sparse_keys, sparse_values
+        parts = (
+            (_take(keys, self._fixed).flatten(1, 2), _select(candidate_keys, chosen)),
+            (_take(values, self._fixed).flatten(1, 2), _select(candidate_values, chosen)),
+        )
+        if self._chooses_anew:
+            return torch.cat(parts[0], dim=1), torch.cat(parts[1], dim=1)
+        self._views[layer] = self._store_view(layer, parts)
+        return self._views[layer]
 
     def observe(self, layer: int, prompt_query: Tensor) -> None:
-        if self._prompt_queries is not None:
-            for frames, slots in self._staged:
-                self._prompt_queries[layer, :, slots] = prompt_query[:, frames]
+        if self._prompt_queries is None:
+            return
+        if self.shape.num_query_places < self.shape.num_tokens:
+            prompt_query = prompt_query.unflatten(2, (self.shape.num_query_places, -1)).mean(dim=3)
+        for frames, slots in self._staged:
+            self._prompt_queries[layer, :, slots] = prompt_query[:, frames]
 
     def commit(self) -> None:
         """Make the last pass over the frames at hand permanent."""
@@ -267,6 +297,19 @@ class KVCache:
         chosen = self.activation.choose(query.flatten(1, 2).mean(dim=1), candidate_keys.mean(dim=2))
         self._chosen[layer] = chosen
         return chosen
+
+    def _store_view(self, layer: int, parts: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
+        """Fixed and chosen keys, fixed and chosen values -> keys and values; in the same place as long as sizes last."""
+        length = sum(part.shape[1] for part in parts[0])
+        held = self._view_storage.get(layer)
+        if held is None or held[0].shape[1] != length:
+            held = torch.cat(parts[0], dim=1), torch.cat(parts[1], dim=1)
+            self._view_storage[layer] = held
+            self._view_renewals += 1
+        else:
+            for target, pair in zip(held, parts, strict=True):
+                torch.cat(pair, dim=1, out=target)
+        return held
 
     def _refresh(self, layer: int, rotated: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """What the layer's heads chose before, with the frames at hand as they are now."""

@@ -10,13 +10,16 @@ from torch import Tensor
 
 from memflow_cli.attention_context import FrameState, StoredFrame
 
+ROWS_A_BLOCK = 256
+
 
 @dataclass(frozen=True)
 class Prototype:
-    """A remembered latent frame, and what the retrieval score keeps of it."""
+    """A remembered latent frame, what the retrieval score keeps of it, and its sketch's row, if it has one."""
 
     state: StoredFrame
     kept: "Tensor | FeaturesInFile"
+    row: int | None
 
     @property
     def features(self) -> Tensor:
@@ -32,6 +35,7 @@ class Archive:
 
     def __init__(self, num_bytes: int, folder: Path | None = None) -> None:
         self.prototypes: list[Prototype] = []
+        self.sketches = Rows()
         self._file = None if folder is None else StateFile(folder)
         self._budget = num_bytes
         self._used = 0
@@ -39,14 +43,20 @@ class Archive:
         self._pooled: list[Tensor] = []
         self._likeness: list[float] = []  # of each prototype to the one before it
 
-    def add(self, state: FrameState, features: Tensor) -> tuple[int, ...]:
-        """Archive a frame later than all others. Returns the latent frames that had to go for it."""
+    def add(self, state: FrameState, features: Tensor, sketch: Tensor | None = None) -> tuple[int, ...]:
+        """Archive a frame later than all others. Returns the latent frames that had to go for it.
+
+        `features`: what its score compares; a view of the state takes no room of its own. `sketch`: small, of the same
+        shape for every frame; it stays in memory and is not counted.
+        """
         pooled = state.keys.float().mean(dim=2).flatten()  # [L * B * H * D]
         self._likeness.append(_cosine(self._pooled[-1], pooled) if self._pooled else -1.0)
         self._pooled.append(pooled)
         self._sizes.append(_num_bytes(state, features))
         self._used += self._sizes[-1]
-        self.prototypes.append(self._file.store(state, features) if self._file else Prototype(state, features))
+        row = None if sketch is None else self.sketches.put(sketch)
+        stored, kept = self._file.store(state, features) if self._file else (state, features)
+        self.prototypes.append(Prototype(stored, kept, row))
         evicted = []
         while self._used > self._budget and len(self.prototypes) > 1:
             evicted.append(self._evict(max(range(1, len(self._likeness)), key=self._likeness.__getitem__)))
@@ -57,6 +67,8 @@ class Archive:
         self._pooled.pop(index)
         self._likeness.pop(index)
         self._used -= self._sizes.pop(index)
+        if gone.row is not None:
+            self.sketches.free(gone.row)
         if isinstance(gone.state, StateInFile):
             gone.state.forget()
         if index < len(self.prototypes):
@@ -64,16 +76,38 @@ class Archive:
         return gone.state.frame
 
 
+class Rows:
+    """Tensors of equal shape, side by side in blocks: compared in bulk without being stacked. A freed row is used again."""
+
+    def __init__(self) -> None:
+        self.blocks: list[Tensor] = []
+        """Each [ROWS_A_BLOCK, ...]; row r is the (r % ROWS_A_BLOCK)-th of block r // ROWS_A_BLOCK."""
+        self._free: list[int] = []
+        self._end = 0
+
+    def put(self, item: Tensor) -> int:
+        """Copy `item` into a row; returns the row."""
+        row = self._free.pop() if self._free else self._end
+        self._end = max(self._end, row + 1)
+        if row == len(self.blocks) * ROWS_A_BLOCK:
+            self.blocks.append(item.new_zeros(ROWS_A_BLOCK, *item.shape))
+        self.blocks[row // ROWS_A_BLOCK][row % ROWS_A_BLOCK] = item
+        return row
+
+    def free(self, row: int) -> None:
+        self._free.append(row)
+
+
 class StateFile:
-    """States of equal shape in a file that has no name and goes with the process. A forgotten state's place is used again."""
+    """States of equal shapes in a file that has no name and goes with the process. A forgotten state's place is used again."""
 
     def __init__(self, folder: Path) -> None:
         self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the archive
         self._free: list[int] = []
         self._end = 0
 
-    def store(self, state: FrameState, features: Tensor) -> Prototype:
-        """Features that are a view of the state need no room of their own."""
+    def store(self, state: FrameState, features: Tensor) -> "tuple[StateInFile, Tensor | FeaturesInFile]":
+        """The state and its features as they lie in the file. Features that are a view of the state need no room there."""
         parts = [part for part in (state.keys, state.values, state.prompt_queries) if part is not None]
         content = b"".join(part.contiguous().view(torch.uint8).numpy().tobytes() for part in parts)
         place = self._free.pop() if self._free else self._end
@@ -82,11 +116,11 @@ class StateFile:
         written = 0
         while written < len(content):
             written += self._file.write(memoryview(content)[written:])
-        stored = StateInFile(state.frame, self, place, state.keys.shape, state.keys.dtype, len(parts))
+        stored = StateInFile(state.frame, self, place, tuple(part.shape for part in parts), state.keys.dtype)
         for index, part in enumerate(parts):
             if part.data_ptr() == features.data_ptr() and part.numel() == features.numel():
-                return Prototype(stored, FeaturesInFile(stored, index, features.shape))
-        return Prototype(stored, features)
+                return stored, FeaturesInFile(stored, index, features.shape)
+        return stored, features
 
     def read(self, place: int, num_bytes: int) -> bytearray:
         content = bytearray(num_bytes)
@@ -101,21 +135,27 @@ class StateFile:
 
 @dataclass(frozen=True)
 class StateInFile:
-    """A `FrameState` that lies in a file: `num_parts` tensors of one shape and dtype, one after the other."""
+    """A `FrameState` that lies in a file: its tensors of one dtype, one after the other."""
 
     frame: int
     file: StateFile
     place: int
-    shape: torch.Size
+    shapes: tuple[torch.Size, ...]
     dtype: torch.dtype
-    num_parts: int
 
     def load(self) -> FrameState:
-        return FrameState(self.frame, *self.read(0, self.num_parts).view(self.num_parts, *self.shape).unbind())
+        sizes = [shape.numel() for shape in self.shapes]
+        parts = self._read(0, sum(sizes)).split(sizes)
+        return FrameState(self.frame, *(part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)))
 
-    def read(self, first: int, count: int) -> Tensor:
-        """`count` parts from `first` on, in one row of numbers."""
-        size = self.shape.numel() * self.dtype.itemsize
+    def part(self, index: int) -> Tensor:
+        """One of its tensors."""
+        first = sum(shape.numel() for shape in self.shapes[:index])
+        return self._read(first, self.shapes[index].numel()).view(self.shapes[index])
+
+    def _read(self, first: int, count: int) -> Tensor:
+        """`count` numbers from the `first` on."""
+        size = self.dtype.itemsize
         return torch.frombuffer(self.file.read(self.place + first * size, count * size), dtype=self.dtype)
 
     def forget(self) -> None:
@@ -131,14 +171,21 @@ class FeaturesInFile:
     shape: torch.Size
 
     def load(self) -> Tensor:
-        return self.state.read(self.part, 1).view(self.shape)
+        return self.state.part(self.part).view(self.shape)
+
+
+def is_part(features: Tensor, state: FrameState) -> bool:
+    """Whether features are one of the state's tensors, seen in whatever shape."""
+    parts = (state.keys, state.values, state.prompt_queries)
+    return any(
+        part is not None and features.data_ptr() == part.data_ptr() and features.numel() == part.numel()
+        for part in parts
+    )
 
 
 def _num_bytes(state: FrameState, features: Tensor) -> int:
-    """Of state and features; features that are a view of the state cost nothing more."""
-    parts = (state.keys, state.values, state.prompt_queries)
-    shared = any(part is not None and features.data_ptr() == part.data_ptr() for part in parts)
-    return state.num_bytes + (0 if shared else features.numel() * features.element_size())
+    """Of state and features; features that are a part of the state cost nothing more."""
+    return state.num_bytes + (0 if is_part(features, state) else features.numel() * features.element_size())
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:

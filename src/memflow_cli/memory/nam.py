@@ -10,19 +10,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from memflow_cli.attention_context import PromptProjection
+from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
-from memflow_cli.memory.archive import Archive
+from memflow_cli.memory.archive import Archive, Prototype, is_part
 from memflow_cli.memory.policy import CacheNeeds, Recall, Remembered
-from memflow_cli.memory.scores import Score
+from memflow_cli.memory.scores import Score, SketchingScore
 
 SCORE_BATCH_BYTES = 2**21  # of features compared at a time, so that a long film's archive is never copied whole
+SHORTLIST = 128  # prototypes that a prompt is compared with in full; up to so many, nothing is estimated
 
 
 class NarrativeMemory:
     """Archives the first latent frame of every `record_interval`-th chunk when it leaves the window; recalls the best
     `bank` of them for the prompt at hand, in film order.
+
+    A new prompt first estimates all prototypes by their sketches, if the score makes any, and is then compared with the
+    `shortlist` most promising ones and with every one that is archived while it lasts. What is compared once is kept.
     """
 
     joint_recache = False
@@ -36,6 +40,7 @@ class NarrativeMemory:
         record_interval: int = 1,
         archive_bytes: int = 8 * 2**30,
         archive_folder: Path | None = None,
+        shortlist: int = SHORTLIST,
     ) -> None:
         activation = TopFrames(activate) if activate else None
         self.needs = CacheNeeds(
@@ -43,18 +48,21 @@ class NarrativeMemory:
         )
         self.archive = Archive(archive_bytes, archive_folder)
         self._score = score
+        self._sketching = score if isinstance(score, SketchingScore) else None
+        self._shortlist = max(shortlist, bank)
         self._record_interval = record_interval
         self._prompt: PromptProjection | None = None
         self._made_under: dict[int, PromptProjection] = {}  # prototypes still in the window, and their prompt
         self._stale = False
         # For the prompt at hand, a row for each prototype compared with it, in film order:
-        self._frames: list[int] = []
+        self._compared: list[Prototype] = []
         self._matches: Tensor | None = None  # [P, M]
         self._told: Tensor = torch.empty(0)  # the scores [P] that recall() returned last
+        self._waiting: list[Prototype] | None = None  # to be compared next; None: the prompt has met none yet
 
     def switch_prompt(self, prompt: PromptProjection) -> None:
         self._prompt = prompt
-        self._frames, self._matches, self._told = [], None, torch.empty(0)
+        self._compared, self._matches, self._told, self._waiting = [], None, torch.empty(0), None
         self._stale = True
 
     def committed(self, cache: KVCache, chunk: int, first_frame: int) -> Remembered:
@@ -70,14 +78,25 @@ class NarrativeMemory:
             prompt = self._made_under.pop(frame, None)
             if prompt is None:
                 continue
-            state = cache.read(frame)
-            features = self._score.features(state, prompt).to("cpu")
             archived.append(frame)
-            evicted += self.archive.add(state.on_host(), features)
-            self._stale = True
+            evicted += self.remember(cache.read(frame), prompt)
+        return Remembered(tuple(archived), tuple(evicted))
+
+    def remember(self, state: FrameState, prompt: PromptProjection) -> tuple[int, ...]:
+        """Archive a frame later than all others, made under `prompt`. Returns the latent frames that had to go for it."""
+        kept = state.on_host()
+        features = self._score.features(state, prompt)
+        if is_part(features, state):
+            features = self._score.features(kept, prompt)
+        features = features.to("cpu")
+        sketch = self._sketching.sketch(features) if self._sketching else None
+        evicted = self.archive.add(kept, features, sketch)
+        if self._waiting is not None and state.frame not in evicted:
+            self._waiting.append(self.archive.prototypes[-1])
         for frame in evicted:
             self._forget(frame)
-        return Remembered(tuple(archived), tuple(evicted))
+        self._stale = True
+        return evicted
 
     def recall(self, cache: KVCache, prompt: PromptProjection) -> Recall:
         if not self._stale or not self.archive.prototypes or not self.needs.bank:
@@ -87,15 +106,24 @@ class NarrativeMemory:
         assert self._matches is not None, "an archive that is not empty has matches"
         scores = self._score.rank(self._matches)
         best = scores.topk(min(self.needs.bank, len(scores))).indices.sort().values.tolist()
-        cache.load_bank([self.archive.prototypes[row].state for row in best])
+        cache.load_bank([self._compared[row].state for row in best])
         changed = torch.ones(len(scores), dtype=torch.bool)
         changed[: len(self._told)] = scores[: len(self._told)] != self._told
         self._told = scores
-        return Recall({self._frames[row]: scores[row].item() for row in changed.nonzero()[:, 0].tolist()})
+        news = changed.nonzero()[:, 0]
+        told = zip(news.tolist(), scores[news].tolist(), strict=True)
+        recall = Recall({self._compared[row].state.frame: score for row, score in told})
+        if self._sketching and len(scores) > 2 * self._shortlist:
+            self._keep(scores.topk(self._shortlist).indices.sort().values)
+        return recall
 
     def _compare(self, prompt: PromptProjection) -> None:
         """Match the prototypes that this prompt has not met yet, a bounded number of bytes at a time."""
-        unseen = self.archive.prototypes[len(self._frames) :]
+        bank = min(self.needs.bank, len(self.archive.prototypes))
+        if self._waiting is None or len(self._compared) + len(self._waiting) < bank:
+            self._compared, self._matches, self._told = [], None, torch.empty(0)
+            self._waiting = self._most_promising(prompt)
+        unseen, self._waiting = self._waiting, []
         if not unseen:
             return
         num_bytes = unseen[0].features.numel() * unseen[0].features.element_size()
@@ -105,13 +133,27 @@ class NarrativeMemory:
             features = torch.stack([item.features for item in unseen[start : start + length]])
             parts.append(self._score.match(features.to(prompt.embeds.device), prompt).to("cpu"))
         self._matches = torch.cat(parts)
-        self._frames += [item.state.frame for item in unseen]
+        self._compared += unseen
+
+    def _most_promising(self, prompt: PromptProjection) -> list[Prototype]:
+        """The shortlist for a new prompt, in film order; all prototypes where there are few, or no sketches."""
+        prototypes = self.archive.prototypes
+        if self._sketching is None or len(prototypes) <= self._shortlist:
+            return list(prototypes)
+        estimates = torch.cat([self._sketching.estimate(block, prompt) for block in self.archive.sketches.blocks])
+        rows = torch.tensor([item.row for item in prototypes])
+        best = estimates[rows].topk(self._shortlist).indices.sort().values
+        return [prototypes[index] for index in best.tolist()]
+
+    def _keep(self, rows: Tensor) -> None:
+        """Forget the comparisons of all rows but these: a segment's cost does not grow with its length."""
+        assert self._matches is not None, "what was compared has matches"
+        self._compared = [self._compared[row] for row in rows.tolist()]
+        self._matches, self._told = self._matches[rows], self._told[rows]
 
     def _forget(self, frame: int) -> None:
-        if frame not in self._frames:
-            return
-        assert self._matches is not None, "a frame that was compared has matches"
-        row = self._frames.index(frame)
-        del self._frames[row]
-        self._matches = torch.cat([self._matches[:row], self._matches[row + 1 :]])
-        self._told = torch.cat([self._told[:row], self._told[row + 1 :]])
+        """A frame has left the archive; it can not be recalled any more."""
+        self._waiting = self._waiting and [item for item in self._waiting if item.state.frame != frame]
+        rows = [row for row, item in enumerate(self._compared) if item.state.frame != frame]
+        if len(rows) < len(self._compared):
+            self._keep(torch.tensor(rows, dtype=torch.long))

@@ -1,12 +1,14 @@
 """Retrieval scores: how well a prototype answers a prompt. Pure functions over stored features.
 
 A score works in three steps, so that a prototype is looked at once a prompt: `features` says what is kept of a
-prototype, `match` compares features with a prompt, `rank` turns all matches into one number a prototype.
+prototype, `match` compares features with a prompt, `rank` turns all matches into one number a prototype. A score whose
+features are large may be a `SketchingScore` too: in a long film only the most promising prototypes are then matched.
 Padding of the prompt never votes. Shapes: P prototypes, L layers, T prompt tokens (T' real ones), N tokens, H heads, D head
 size.
 """
 
-from typing import Protocol
+from functools import lru_cache
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -14,13 +16,16 @@ from torch import Tensor
 
 from memflow_cli.attention_context import FrameState, PromptProjection
 
+SKETCH_DIRECTIONS = 32
+"""How many random directions a sketch looks along, in every head."""
+
 
 class Score(Protocol):
     needs_prompt_queries: bool
     """Whether it looks at what a frame's tokens asked their own prompt (`FrameState.prompt_queries`)."""
 
     def features(self, state: FrameState, prompt: PromptProjection) -> Tensor:
-        """What is kept of a prototype that was made under `prompt`."""
+        """What is kept of a prototype that was made under `prompt`; no room is needed for a whole part of its state."""
         ...
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
@@ -28,14 +33,68 @@ class Score(Protocol):
         ...
 
     def rank(self, matches: Tensor) -> Tensor:
-        """Matches [P, M] of the whole archive -> scores [P]; larger is better."""
+        """Matches [P, M] -> scores [P]; larger is better."""
+        ...
+
+
+@runtime_checkable
+class SketchingScore(Score, Protocol):
+    def sketch(self, features: Tensor) -> Tensor:
+        """A small stand-in for the features of one prototype."""
+        ...
+
+    def estimate(self, sketches: Tensor, prompt: PromptProjection) -> Tensor:
+        """Sketches [P, ...] and a prompt -> [P], in an order close to that of the scores."""
         ...
 
 
 def _real_keys(prompt: PromptProjection) -> Tensor:
-    """The prompt's cross-attention keys without padding: [L, T', H, D] in fp32."""
+    """The prompt's cross-attention keys without padding, by head: [L * H, T', D] in fp32."""
     keys = torch.stack([key[0] for key in prompt.keys]).float()
-    return keys[:, prompt.mask[0]]
+    return _by_head(keys[:, prompt.mask[0]])
+
+
+def _by_head(tokens: Tensor) -> Tensor:
+    """[..., L, N, H, D] -> [L * H, ..., N, D] in fp32."""
+    *batch, layers, num_tokens, heads, size = tokens.shape
+    first = tokens.movedim((-4, -2), (0, 1))
+    return first.to(torch.float32, memory_format=torch.contiguous_format).reshape(
+        layers * heads, *batch, num_tokens, size
+    )
+
+
+def _products(tokens: Tensor, keys: Tensor) -> Tensor:
+    """Every token with every prompt token: [G, P, N, D] and [G, T', D] -> [G, P, N, T']."""
+    return torch.bmm(tokens.flatten(1, 2), keys.transpose(1, 2)).unflatten(1, tokens.shape[1:3])
+
+
+class _TokenFeatures:
+    """For scores that look at every token [L, N, H, D]: a sketch says how far a frame's tokens reach along each direction.
+
+    A product q . k is, but for noise that the mean over heads and prompt tokens evens out, the mean of (q . u)(k . u) over
+    random directions u. The most that any of the frame's tokens can make of one direction is the farthest they reach on
+    k's side times k's part, so the estimate is one sum of products, without tokens: linear in the sketch. The directions
+    are drawn once; no weights take part. With the axes themselves for directions it would be an upper bound.
+    """
+
+    def sketch(self, features: Tensor) -> Tensor:
+        """Features [L, N, H, D] -> the farthest on both sides [2, L * H, SKETCH_DIRECTIONS], of the same dtype."""
+        tokens = _by_head(features)
+        reach = torch.bmm(tokens, _directions(tokens.shape[0], tokens.shape[-1]))
+        return torch.stack([reach.amax(dim=1), reach.amin(dim=1)]).to(features.dtype)
+
+    def estimate(self, sketches: Tensor, prompt: PromptProjection) -> Tensor:
+        keys = _real_keys(prompt).to(sketches.device)
+        along = torch.bmm(keys, _directions(keys.shape[0], keys.shape[-1]))  # [L * H, T', SKETCH_DIRECTIONS]
+        asked = torch.stack([along.clamp_min(0).mean(dim=1), along.clamp_max(0).mean(dim=1)])
+        return sketches.flatten(1).float() @ asked.flatten()
+
+
+@lru_cache(maxsize=4)
+def _directions(num_heads: int, head_dim: int) -> Tensor:
+    """[L * H, D, SKETCH_DIRECTIONS], on the host; the same ones in every run."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(num_heads, head_dim, SKETCH_DIRECTIONS, generator=generator) / SKETCH_DIRECTIONS**0.5
 
 
 class PublishedScore:
@@ -47,15 +106,17 @@ class PublishedScore:
         return state.keys[:, 0].float().mean(dim=1)  # [L, H, D]
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        pooled = _real_keys(prompt).mean(dim=1)
-        return (features * pooled).sum(dim=-1).flatten(1).mean(dim=1, keepdim=True) / features.shape[-1] ** 0.5
+        pooled = _real_keys(prompt).mean(dim=1).flatten().to(features.device)
+        num_heads = features.shape[1] * features.shape[2]
+        return (features.flatten(1) @ pooled).unsqueeze(1) / (num_heads * features.shape[-1] ** 0.5)
 
     def rank(self, matches: Tensor) -> Tensor:
         return matches[:, 0]
 
 
-class AttentionMassScore:
-    """The paper's formula: each prompt token spreads attention over all archived tokens; a frame's score is its share.
+class AttentionMassScore(_TokenFeatures):
+    """The paper's formula: each prompt token spreads attention over all remembered tokens that are matched; a frame's
+    score is its share.
 
     Source: MemFlow (arXiv:2512.14699), Narrative Adaptive Memory.
     """
@@ -66,14 +127,14 @@ class AttentionMassScore:
         return state.keys[:, 0]  # [L, N, H, D]
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        logits = torch.einsum("plnhd,lthd->plnht", features.float(), _real_keys(prompt)) / features.shape[-1] ** 0.5
-        return logits.logsumexp(dim=2).flatten(1)  # [P, L * H * T']
+        logits = _products(_by_head(features), _real_keys(prompt)) / features.shape[-1] ** 0.5
+        return logits.logsumexp(dim=2).transpose(0, 1).flatten(1)  # [P, L * H * T']
 
     def rank(self, matches: Tensor) -> Tensor:
         return matches.softmax(dim=0).mean(dim=1)
 
 
-class CrossAttentionScore:
+class CrossAttentionScore(_TokenFeatures):
     """The space that was trained to match: what a frame's tokens ask of a prompt . prompt keys.
 
     Each prompt token finds the token of the frame that asks for it most; the score is the mean over prompt tokens.
@@ -83,11 +144,11 @@ class CrossAttentionScore:
 
     def features(self, state: FrameState, prompt: PromptProjection) -> Tensor:
         assert state.prompt_queries is not None, "the cache must keep prompt queries for this score"
-        return state.prompt_queries[:, 0]  # [L, N, H, D]
+        return state.prompt_queries[:, 0]  # [L, N, H, D]; N places of neighbouring tokens
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        logits = torch.einsum("plnhd,lthd->plnht", features.float(), _real_keys(prompt)) / features.shape[-1] ** 0.5
-        return logits.amax(dim=2).flatten(1).mean(dim=1, keepdim=True)
+        products = _products(_by_head(features), _real_keys(prompt))
+        return products.amax(dim=2).mean(dim=(0, 2)).unsqueeze(1) / features.shape[-1] ** 0.5
 
     def rank(self, matches: Tensor) -> Tensor:
         return matches[:, 0]
@@ -102,7 +163,8 @@ class PromptScore:
         return _mean_embedding(prompt)  # [C]
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        return F.cosine_similarity(features, _mean_embedding(prompt), dim=-1).unsqueeze(1)
+        coming = _mean_embedding(prompt).to(features.device)
+        return F.cosine_similarity(features, coming, dim=-1).unsqueeze(1)
 
     def rank(self, matches: Tensor) -> Tensor:
         return matches[:, 0]

@@ -1,0 +1,94 @@
+"""Does the shortlist hold what comparing everything would recall: `python -m benchmarks.shortlist --stories 20`.
+
+True frames of theatre's held-out stories are committed chunk by chunk and their prototypes put into one archive, then every
+prompt of the stories recalls from it: with a shortlist, and in full. Prints, for shortlists of some lengths, the share of
+recalled frames that are the same, and how far the worst bank's mean score falls short, in deviations of the archive's.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from benchmarks.films import POLICIES, to_storyboard
+from benchmarks.recall import story_of
+from memflow_cli.attention_context import PromptProjection
+from memflow_cli.catalog import THEATRE_FOLDER, find_model
+from memflow_cli.geometry import plan_film
+from memflow_cli.memory.policies import DEFAULT_SCORE, make_policy
+from memflow_cli.memory.scores import SCORES, SketchingScore
+from memflow_cli.pipeline import Backbone, generate_chunks
+from memflow_cli.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.wan.checkpoints import load_model
+from training.drawing import render
+from training.world import HEIGHT, WIDTH
+
+BANK = 3
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of one shortlist's length over many prompts."""
+
+    shortlist: int
+    same_frames: float
+    worst_shortfall: float
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stories", type=int, default=20)
+    parser.add_argument("--score", choices=[name for name in SCORES if isinstance(SCORES[name](), SketchingScore)])
+    options = parser.parse_args()
+    score = SCORES[options.score or DEFAULT_SCORE]()
+    features, prompts = gather(load_model(find_model("theatre")), options.stories, options.score or DEFAULT_SCORE)
+    sketches = torch.stack([score.sketch(item) for item in features])
+    everything = torch.stack([_scores(score, features, prompt) for prompt in prompts])  # [prompts, P]
+    estimates = torch.stack([score.estimate(sketches, prompt) for prompt in prompts])
+    print(f"{len(features)} prototypes, {len(prompts)} prompts, score {options.score or DEFAULT_SCORE}")
+    for length in (len(features) // divisor for divisor in (64, 32, 16, 8, 4)):
+        if length >= BANK:
+            print(json.dumps(vars(agreement(everything, estimates, length))))
+
+
+def agreement(scores: Tensor, estimates: Tensor, shortlist: int) -> Agreement:
+    """`scores`, `estimates`: [prompts, P]. What banks of `BANK` frames lose when only `shortlist` frames are scored."""
+    same, shortfalls = 0, []
+    for exact, estimate in zip(scores, estimates, strict=True):
+        listed = estimate.topk(shortlist).indices
+        wanted, found = exact.topk(BANK), exact[listed].topk(BANK)
+        same += len({*wanted.indices.tolist()} & {*listed[found.indices].tolist()})
+        shortfalls.append(((wanted.values.mean() - found.values.mean()) / exact.std()).item())
+    return Agreement(shortlist, round(same / (BANK * len(scores)), 4), round(max(shortfalls), 3))
+
+
+@torch.no_grad()
+def gather(backbone: Backbone, num_stories: int, score: str) -> tuple[list[Tensor], list[PromptProjection]]:
+    """Features of every prototype of the stories, and their prompts."""
+    autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
+    features: list[Tensor] = []
+    prompts: list[PromptProjection] = []
+    for number in range(num_stories):
+        story = story_of(number)
+        latents = autoencoder.encode(torch.from_numpy(render(story)[0]).float() / 255).unflatten(0, (-1, 3))
+        options = replace(POLICIES["nam"], score=score)
+        memory = make_policy(options, backbone.geometry)
+        plan = plan_film(to_storyboard(story, options, seed=0), backbone.geometry, (WIDTH, HEIGHT))
+        embeds = [backbone.encode_prompts([segment.prompt])[0] for segment in plan.segments]
+        replay = (latents[chunk : chunk + 1] for chunk in range(len(latents)))
+        for _ in generate_chunks(backbone, plan, memory, embeds, replay=replay):
+            pass
+        features += [item.features for item in memory.archive.prototypes]
+        prompts += [backbone.project_prompt(each.unsqueeze(0)) for each in embeds]
+    return features, prompts
+
+
+def _scores(score: SketchingScore, features: list[Tensor], prompt: PromptProjection) -> Tensor:
+    parts = [torch.stack(features[first : first + 16]) for first in range(0, len(features), 16)]
+    return score.rank(torch.cat([score.match(part, prompt) for part in parts]))
+
+
+if __name__ == "__main__":
+    main()
