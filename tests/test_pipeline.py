@@ -5,7 +5,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+import toy_backbone
+from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.policies import make_policy
+from memflow_cli.memory.scores import SCORES
 from memflow_cli.pipeline import generate_chunks
 from memflow_cli.sampler import chunk_noise, denoise, sigmas
 from memflow_cli.storyboard import MemoryOptions
@@ -153,6 +156,45 @@ def test_replayed_film_is_the_same_film(policy, activate):
         resumed = run(model, options, replay=[chunk.latents for chunk in whole[:done]])
         assert all(torch.equal(a.latents, b.latents) for a, b in zip(whole, resumed, strict=True))
         assert [chunk.record for chunk in whole[done:]] == [chunk.record for chunk in resumed[done:]]
+
+
+def test_replayed_film_is_the_same_film_when_its_archive_outgrows_the_shortlist():
+    model = tiny_model("relative")
+    plan = tiny_plan(model.geometry, (8, 6, 6))
+
+    def film(replay):
+        memory = NarrativeMemory(3, 3, SCORES["cross-attention"](), shortlist=4)
+        return list(generate_chunks(model, plan, memory, tiny_prompts(3), replay=replay))
+
+    whole = film([])
+    resumed = film([chunk.latents for chunk in whole[:15]])
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(whole, resumed, strict=True))
+    assert [chunk.record for chunk in whole[15:]] == [chunk.record for chunk in resumed[15:]]
+
+
+class WithoutStage:
+    """A backbone that has no `stage` of its own."""
+
+    def __init__(self, model):
+        self._model = model
+
+    def __getattr__(self, name):
+        if name == "stage":
+            raise AttributeError(name)
+        return getattr(self._model, name)
+
+
+@pytest.mark.parametrize("policy", ["nam", "official", "window"])
+def test_a_pass_that_only_stages_leaves_what_a_whole_pass_leaves(policy):
+    """The slow twin commits by `predict`, last block's tail and head included."""
+    entry = toy_backbone.model()
+    for model in (tiny_model("relative"), toy_backbone.ToyBackbone(entry, torch.device("cpu"))):
+        plan = replace(tiny_plan(model.geometry, (5, 5)), width=64, height=48)
+        words = model.encode_prompts(["a red fox", "the empty snow"])
+        options = MemoryOptions(policy=policy, activate=2)
+        films = [run(each, options, plan, words) for each in (model, WithoutStage(model))]
+        for fast, slow in zip(*films, strict=True):
+            assert torch.equal(fast.latents, slow.latents) and fast.record == slow.record
 
 
 def test_same_seed_same_film_and_another_seed_another():

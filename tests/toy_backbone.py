@@ -88,21 +88,40 @@ class ToyBackbone(nn.Module):
 
     def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
         """One pass: latents [1, F, C, h, w] -> the clean sample. The past is asked for once a layer, and nowhere else."""
-        grid = latents.shape[-2:]
-        x = latents.flatten(-2).transpose(-1, -2) @ self.get_buffer("enter")  # [1, F, N, dim]
-        x = x + self.get_buffer("time") * (timestep / 1000)
+        x = self.enter_at(latents, timestep)
         for layer in range(LAYERS):
-            query, key, value = (_heads(x @ self.get_buffer(f"{name}{layer}")) for name in "qkv")
-            query = self.rotate(query, context.positions, grid)
-            past_key, past_value = context.gather(layer, query, key, value)
-            x = x + _attend(query, past_key, past_value)
-            prompt_query = _heads(x @ self.get_buffer(f"a{layer}"))
+            x = self.ask_past(layer, x, latents.shape[-2:], context)
+            prompt_query = self.heads_of("a", layer, x)
             context.observe(layer, prompt_query)
             x = F.layer_norm(x + _attend(prompt_query, prompt.keys[layer], prompt.values[layer]), x.shape[-1:])
         pixels = torch.tanh(x @ self.get_buffer("leave"))
-        return pixels.transpose(-1, -2).unflatten(-1, grid)
+        return pixels.transpose(-1, -2).unflatten(-1, latents.shape[-2:])
 
-    def rotate(self, key: Tensor, positions: Sequence[int], grid: tuple[int, int]) -> Tensor:
+    def stage(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> None:
+        """`predict` up to the last thing that the past is told of. A plug-in may leave this out: it only saves time."""
+        x = self.enter_at(latents, timestep)
+        for layer in range(LAYERS):
+            x = self.ask_past(layer, x, latents.shape[-2:], context)
+            prompt_query = self.heads_of("a", layer, x)
+            context.observe(layer, prompt_query)
+            if layer + 1 < LAYERS:
+                x = F.layer_norm(x + _attend(prompt_query, prompt.keys[layer], prompt.values[layer]), x.shape[-1:])
+
+    def enter_at(self, latents: Tensor, timestep: float) -> Tensor:
+        """Latents [1, F, C, h, w] -> tokens [1, F, N, dim]."""
+        x = latents.flatten(-2).transpose(-1, -2) @ self.get_buffer("enter")
+        return x + self.get_buffer("time") * (timestep / 1000)
+
+    def ask_past(self, layer: int, x: Tensor, grid: Sequence[int], context: AttentionContext) -> Tensor:
+        """Tokens [1, F, N, dim] with what they found in the past."""
+        query, key, value = (self.heads_of(name, layer, x) for name in "qkv")
+        query = self.rotate(query, context.positions, grid)
+        return x + _attend(query, *context.gather(layer, query, key, value))
+
+    def heads_of(self, name: str, layer: int, x: Tensor) -> Tensor:
+        return _heads(x @ self.get_buffer(f"{name}{layer}"))
+
+    def rotate(self, key: Tensor, positions: Sequence[int], grid: Sequence[int]) -> Tensor:
         """Turn pairs of numbers by the frame's place in time; this model knows no place in the picture."""
         angles = torch.tensor(list(positions), dtype=torch.float32, device=key.device) * 0.3
         cosine, sine = (angle.view(-1, 1, 1, 1) for angle in (angles.cos(), angles.sin()))

@@ -67,6 +67,12 @@ class Backbone(Protocol):
         """One pass over latents [1, F, C, h, w] at a timestep in 0..1000 -> the prediction, same shape, fp32."""
         ...
 
+    def stage(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> None:
+        """A pass that only lets the context see keys, values and (where it observes) prompt queries, all as `predict`
+        would. A backbone without this method has `predict` called and its prediction dropped.
+        """
+        self.predict(latents, timestep, prompt, context)
+
     def rotate(self, key: Tensor, positions: Sequence[int], grid: tuple[int, int]) -> Tensor:
         """Rotary embedding of keys [B, F, N, H, D] at one temporal position a frame; `grid`: rows, columns of tokens."""
         ...
@@ -236,7 +242,8 @@ class _Walk:
     def commit_pass(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         """The clean pass: only here do keys and values become permanent."""
         self.cache.begin(frames)
-        self.backbone.predict(latents, float(self.backbone.sampling.context_noise), prompt, self.cache)
+        stage = getattr(self.backbone, "stage", self.backbone.predict)
+        stage(latents, float(self.backbone.sampling.context_noise), prompt, self.cache)
         self.cache.commit()
 
     def frames_of(self, chunk: int) -> range:

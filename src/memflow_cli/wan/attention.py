@@ -3,6 +3,7 @@
 Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, T prompt tokens.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -10,6 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ROPE_THETA = 10000.0
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""As `attend`."""
+
+Rotate = Callable[[Tensor, tuple[Tensor, Tensor]], Tensor]
+"""As `rotate`."""
+
+RotaryTable = Callable[[tuple[int, ...], tuple[int, int], int, torch.device], tuple[Tensor, Tensor]]
+"""As `rotary_table`."""
 
 
 @lru_cache(maxsize=32)

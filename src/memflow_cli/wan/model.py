@@ -9,10 +9,10 @@ from memflow_cli.attention_context import AttentionContext, PositionMode, Prompt
 from memflow_cli.catalog import Sampling
 from memflow_cli.geometry import Geometry
 from memflow_cli.pipeline import StreamingDecoder
-from memflow_cli.wan.attention import rotary_table, rotate
 from memflow_cli.wan.transformer import CausalWanTransformer
 
 EncodePrompts = Callable[[Sequence[str]], Tensor]
+WholePass = Callable[[Tensor, float, PromptProjection, AttentionContext], Tensor]
 
 
 class WanModel:
@@ -43,6 +43,8 @@ class WanModel:
         self.dtype = weight.dtype
         self.encode_prompts = encode_prompts
         self.decoder = make_decoder
+        self.whole_pass: WholePass = self._whole_pass
+        """What `predict` runs; wan/acceleration.py may put a recorded pass in its place."""
         self._release_text = release_text
         if encode_frames is not None:
             self.encode_frames = encode_frames
@@ -52,11 +54,21 @@ class WanModel:
         return self.transformer.project_prompt(prompt_embeds.to(self.device))
 
     def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
+        return self.whole_pass(latents, timestep, prompt, context)
+
+    def _whole_pass(
+        self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext
+    ) -> Tensor:
         timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=self.device)
-        return self.transformer(latents, timesteps, prompt, context)
+        prediction: Tensor = self.transformer(latents, timesteps, prompt, context)
+        return prediction
+
+    def stage(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> None:
+        timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=self.device)
+        self.transformer.stage(latents, timesteps, prompt, context)
 
     def rotate(self, key: Tensor, positions: Sequence[int], grid: tuple[int, int]) -> Tensor:
-        return rotate(key, rotary_table(tuple(positions), grid, key.shape[-1], key.device))
+        return self.transformer.rotate(key, self.transformer.rotary(tuple(positions), grid, key.shape[-1], key.device))
 
     def work_of_pass(self, grid: tuple[int, int], frames_in_view: int) -> tuple[float, float]:
         """Floating-point operations and bytes moved at least (weights, keys and values) by a pass over one chunk.

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memflow_cli.attention_context import AttentionContext, PromptProjection
-from memflow_cli.wan.attention import Attention, attend, rotary_table, rotate
+from memflow_cli.wan.attention import Attend, Attention, RotaryTable, Rotate, attend, rotary_table, rotate
 from memflow_cli.wan.config import WanConfig
 
 
@@ -59,6 +59,12 @@ class Block(nn.Module):
         normed = modulate(x, modulation[0], modulation[1], self.eps)
         return self.self_attn.query(normed), self.self_attn.key(normed), self.self_attn.value(normed)
 
+    def ask_prompt(self, x: Tensor, attended: Tensor, modulation: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+        """The first half of `attend_prompt`: tokens [B, F, N, dim], and their queries to the prompt [B, F, N, H, D]."""
+        x = x + self.self_attn.o(attended.flatten(-2)) * modulation[2]
+        normed = F.layer_norm(x, self.norm3.normalized_shape, self.norm3.weight, self.norm3.bias, self.eps)
+        return x, self.cross_attn.query(normed.to(x.dtype))
+
     def attend_prompt(
         self, x: Tensor, attended: Tensor, modulation: tuple[Tensor, ...], key: Tensor, value: Tensor
     ) -> tuple[Tensor, Tensor]:
@@ -66,9 +72,7 @@ class Block(nn.Module):
 
         Returns the tokens [B, F, N, dim] and the queries put to the prompt [B, F, N, H, D].
         """
-        x = x + self.self_attn.o(attended.flatten(-2)) * modulation[2]
-        normed = F.layer_norm(x, self.norm3.normalized_shape, self.norm3.weight, self.norm3.bias, self.eps)
-        query = self.cross_attn.query(normed.to(x.dtype))
+        x, query = self.ask_prompt(x, attended, modulation)
         answer = attend(query.flatten(1, 2), key.to(query.dtype), value.to(query.dtype)).reshape(query.shape)
         return x + self.cross_attn.o(answer.flatten(-2)), query
 
@@ -100,6 +104,11 @@ class CausalWanTransformer(nn.Module):
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
         self.config = config
+        self.attend: Attend = attend
+        """The kernel of self-attention; wan/acceleration.py may put another in its place."""
+        self.rotary: RotaryTable = rotary_table
+        """Where rotary tables come from; wan/acceleration.py may hand out ones that stay in place."""
+        self.rotate: Rotate = rotate
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, config.patch_size)
         self.text_embedding = nn.Sequential(
@@ -156,17 +165,53 @@ class CausalWanTransformer(nn.Module):
         `latents`: [B, F, C, h, w]. `timestep`: [B, F] in 0..1000 (0 is clean). Returns the prediction [B, F, C, h, w]
         in fp32: flow or clean sample, as the model was trained.
         """
-        grid = self.token_grid(latents)
-        table = rotary_table(tuple(context.positions), grid, self.config.head_dim, latents.device)
         embedded, time = self.embed_timestep(timestep)
-        x = self.patchify(latents)
-        for layer, block in enumerate(self.blocks):
+        x = self._through_blocks(self.patchify(latents), time, self._table(latents, context), prompt, context)
+        return self.unpatchify(self.head(x, embedded), self.token_grid(latents))
+
+    def stage(self, latents: Tensor, timestep: Tensor, prompt: PromptProjection, context: AttentionContext) -> None:
+        """`forward` as far as `context` is told anything: the last block's tail and the head are left out."""
+        _, time = self.embed_timestep(timestep)
+        table = self._table(latents, context)
+        last = len(self.blocks) - 1
+        x = self._through_blocks(self.patchify(latents), time, table, prompt, context, last)
+        modulation = self.blocks[last].modulation_at(time, x.dtype)
+        query, keys, values = self._gather(last, x, modulation, table, context)
+        if context.observes:
+            attended = self.attend(query.flatten(1, 2), keys, values).reshape(query.shape)
+            context.observe(last, self.blocks[last].ask_prompt(x, attended, modulation)[1])
+
+    def _through_blocks(
+        self,
+        x: Tensor,
+        time: Tensor,
+        table: tuple[Tensor, Tensor],
+        prompt: PromptProjection,
+        context: AttentionContext,
+        stop: int | None = None,
+    ) -> Tensor:
+        """Tokens [B, F, N, dim] after the blocks before `stop`, or after all."""
+        for layer, block in enumerate(self.blocks[:stop]):
             modulation = block.modulation_at(time, x.dtype)
-            query, key, value = block.project(x, modulation)
-            query = rotate(query, table)
-            past_key, past_value = context.gather(layer, query, key, value)
-            attended = attend(query.flatten(1, 2), past_key, past_value).reshape(query.shape)
+            query, keys, values = self._gather(layer, x, modulation, table, context)
+            attended = self.attend(query.flatten(1, 2), keys, values).reshape(query.shape)
             x, prompt_query = block.attend_prompt(x, attended, modulation, prompt.keys[layer], prompt.values[layer])
             context.observe(layer, prompt_query)
             x = block.feed_forward(x, modulation)
-        return self.unpatchify(self.head(x, embedded), grid)
+        return x
+
+    def _gather(
+        self,
+        layer: int,
+        x: Tensor,
+        modulation: tuple[Tensor, ...],
+        table: tuple[Tensor, Tensor],
+        context: AttentionContext,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """A block's rotated queries [B, F, N, H, D], and all that they may attend to, keys and values [B, S, H, D]."""
+        query, key, value = self.blocks[layer].project(x, modulation)
+        query = self.rotate(query, table)
+        return query, *context.gather(layer, query, key, value)
+
+    def _table(self, latents: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
+        return self.rotary(tuple(context.positions), self.token_grid(latents), self.config.head_dim, latents.device)
