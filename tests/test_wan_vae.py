@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from memflow_cli.wan.vae import Tiling, WanDecoder, denormalise, encode, normalise
+from memflow_cli.wan.vae import Tiling, WanDecoder, channels_last, denormalise, encode, normalise
 
 TOLERANCE = 1e-5
 
@@ -45,6 +45,29 @@ def test_streamed_equals_whole(make_vae, pieces, frames_at_once):
     assert streamed.shape[0] == 33 and streamed.dtype == torch.float32
     assert (streamed - whole(vae, latents)).abs().max() <= TOLERANCE
     assert len(decoder.flush()) == 0
+
+
+@pytest.mark.parametrize("make_vae", [tiny_vae, wan22_vae])
+def test_channels_innermost_give_the_same_frames(make_vae):
+    """The layout that decoders on CUDA use; streamed, so that kept features have it too."""
+    latents = torch.randn(6, 4, 4, 6)
+    vae = make_vae()
+    expected = WanDecoder(vae).decode(latents)
+    channels_last(vae)
+    weights = [weight for weight in vae.decoder.parameters() if weight.dim() == 5]
+    assert weights and all(weight.is_contiguous(memory_format=torch.channels_last_3d) for weight in weights)
+    decoder = WanDecoder(vae)
+    streamed = torch.cat([decoder.decode(piece) for piece in latents.split([3, 3])])
+    assert (streamed - expected).abs().max() <= TOLERANCE
+
+
+def test_a_decoder_in_bf16_gives_nearly_the_same_frames():
+    latents = torch.randn(4, 4, 4, 6)
+    vae = tiny_vae()
+    expected = WanDecoder(vae).decode(latents)
+    coarse = WanDecoder(vae.to(torch.bfloat16)).decode(latents)
+    assert coarse.dtype == torch.float32
+    assert (coarse - expected).abs().mean() <= 0.01
 
 
 def test_streamed_in_tiles_equals_whole_in_tiles():

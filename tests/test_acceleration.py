@@ -1,0 +1,221 @@
+"""Every way to be faster gives what the plain model gives; where it cannot work, a sentence or a warning says so."""
+
+import gc
+import sys
+import warnings
+
+import pytest
+import torch
+
+import toy_backbone
+from memflow_cli.errors import DeviceError, UsageError
+from memflow_cli.memory.policies import make_policy
+from memflow_cli.pipeline import generate_chunks
+from memflow_cli.storyboard import MemoryOptions
+from memflow_cli.wan import acceleration
+from memflow_cli.wan.acceleration import (
+    Float8Linear,
+    GraphedPass,
+    accelerate,
+    attend_by_cudnn,
+    compile_blocks,
+    record_nothing,
+    sage_attention,
+    to_float8,
+)
+from memflow_cli.wan.attention import attend
+from memflow_cli.wan.streaming import move_streamed
+from tiny_model import tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
+
+
+def film(model, options=None, chunks=(7, 3)):
+    plan = tiny_plan(model.geometry, chunks, transitions=["smooth", *["cut"] * (len(chunks) - 1)])
+    options = options or MemoryOptions(policy="nam")
+    return list(generate_chunks(model, plan, make_policy(options, model.geometry), tiny_prompts(len(chunks))))
+
+
+def tiny(positions="relative"):
+    return tiny_backbone(tiny_entry("wan"), positions=positions)
+
+
+@pytest.mark.slow
+def test_traced_equals_plain():
+    """A whole film through the compiler's front half: every block by one trace, each with its own weights."""
+    model = tiny()
+    plain = film(model, chunks=(5,))
+    assert compile_blocks(model.transformer, backend="aot_eager")
+    for a, b in zip(plain, film(model, chunks=(5,)), strict=True):
+        torch.testing.assert_close(a.latents, b.latents, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.slow
+def test_compiled_equals_plain():
+    """One pass through the whole compiler; the films above differ from it by the kernels only."""
+    model = tiny()
+    block, x = model.transformer.blocks[1], torch.randn(1, 3, 8, 24)
+    modulation = torch.randn(6, 1, 3, 1, 24).unbind(0)
+    with torch.no_grad():
+        plain = block.feed_forward(x, modulation)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)
+            try:
+                compile_blocks(model.transformer)
+            except RuntimeWarning:
+                pytest.skip("no C++ compiler here")
+        torch.testing.assert_close(block.feed_forward(x, modulation), plain, atol=1e-5, rtol=1e-4)
+
+
+def test_without_a_compiler_there_is_a_warning_and_the_plain_film(monkeypatch):
+    def broken(x):
+        raise RuntimeError("\nCppCompileError: no g++ here\nand a long log")
+
+    model = tiny()
+    plain = film(model, chunks=(2,))
+    monkeypatch.setattr(acceleration.torch, "compile", lambda function, **options: broken)
+    with pytest.warns(RuntimeWarning, match="the model runs uncompiled: CppCompileError: no g\\+\\+ here$"):
+        accelerate(model, ["compile"])
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(plain, film(model, chunks=(2,)), strict=True))
+
+
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+@pytest.mark.parametrize("policy", ["nam", "sink", "official"])
+@pytest.mark.parametrize("activate", [None, 2])
+def test_passes_over_memory_that_stays_in_place_equal_plain_ones(policy, activate, positions):
+    """What a CUDA graph would replay, run without recording: the same latents, bit for bit, across prompts and a cut."""
+    options = MemoryOptions(policy=policy, activate=activate)
+    model = tiny(positions)
+    plain = film(model, options, chunks=(9, 8))
+    model.whole_pass = graphed = GraphedPass(model, record_nothing, record_after=0)
+    again = film(model, options, chunks=(9, 8))
+    for a, b in zip(plain, again, strict=True):
+        assert torch.equal(a.latents, b.latents) and a.record == b.record
+    if policy == "official" and activate:
+        assert graphed.num_replays < 17, "heads that choose anew in every pass are never recorded"
+    else:
+        assert graphed.num_replays >= 17, "at least every chunk's second step"
+
+
+class Frozen:
+    """A recording as a CUDA graph makes one: the Python that led there is not run again, only the tensors' work."""
+
+    def __init__(self):
+        self.recorded = []
+
+    def __call__(self, run):
+        from torch.utils._python_dispatch import TorchDispatchMode
+
+        calls = []
+
+        class Tape(TorchDispatchMode):
+            def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+                out = function(*args, **(kwargs or {}))
+                calls.append((function, args, kwargs or {}, out))
+                return out
+
+        with Tape():
+            output = run()
+        self.recorded.append(len(calls))
+
+        def replay():
+            for function, args, kwargs, out in calls:
+                new = function(*args, **kwargs)
+                for held, value in zip(_tensors(out), _tensors(new), strict=True):
+                    if held.data_ptr() != value.data_ptr():
+                        held.copy_(value)
+            return output
+
+        return replay
+
+
+def _tensors(value):
+    if isinstance(value, torch.Tensor):
+        return [value]
+    return [item for part in value for item in _tensors(part)] if isinstance(value, list | tuple) else []
+
+
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+@pytest.mark.parametrize("activate", [None, 2])
+def test_a_recording_can_be_replayed_for_every_pass_of_its_layout(activate, positions):
+    """A tape of tensor operations, played again in other chunks: nothing that changes between them is baked in."""
+    options = MemoryOptions(policy="nam", activate=activate)
+    model = tiny(positions)
+    plain = film(model, options, chunks=(14, 9))
+    tapes = Frozen()
+    model.whole_pass = graphed = GraphedPass(model, tapes, record_after=0)
+    for a, b in zip(plain, film(model, options, chunks=(14, 9)), strict=True):
+        assert torch.equal(a.latents, b.latents) and a.record == b.record
+    assert len(tapes.recorded) < graphed.num_replays, "some recordings were played more than once"
+
+
+def test_films_of_one_model_share_no_recordings_and_leave_none_behind():
+    model = tiny()
+    model.whole_pass = graphed = GraphedPass(model, record_nothing, record_after=0)
+    first, second = film(model, chunks=(4,)), film(model, chunks=(4,))
+    assert all(torch.equal(a.latents, b.latents) for a, b in zip(first, second, strict=True))
+    gc.collect()
+    assert not graphed._films, "a finished film's cache is gone, and with it its recordings"
+
+
+def test_cudnn_first_falls_back_to_what_the_machine_has():
+    query, key, value = torch.randn(3, 1, 5, 2, 8).unbind(0)
+    torch.testing.assert_close(attend_by_cudnn(query, key, value), attend(query, key, value))
+
+
+def test_sage_gets_tokens_before_heads(monkeypatch):
+    """The package's calling convention (its README): tensor_layout NHD is [B, L, H, D]."""
+    seen = []
+
+    class Package:
+        @staticmethod
+        def sageattn(query, key, value, tensor_layout, is_causal):
+            seen.append((tensor_layout, is_causal))
+            return attend(query, key, value)
+
+    monkeypatch.setitem(sys.modules, "sageattention", Package)
+    query = torch.randn(1, 5, 2, 8)
+    assert torch.equal(sage_attention()(query, query, query), attend(query, query, query))
+    assert seen == [("NHD", False)]
+
+
+def test_what_is_not_there_is_a_sentence(monkeypatch):
+    model = tiny()
+    monkeypatch.setitem(sys.modules, "sageattention", None)
+    with pytest.raises(DeviceError, match="SageAttention is not installed"):
+        sage_attention()
+    for kind in ("graphs", "cudnn", "sage", "fp8"):
+        with pytest.raises(DeviceError, match=f"{kind} needs an NVIDIA GPU"):
+            accelerate(model, [kind])
+    with pytest.raises(UsageError, match="no such acceleration: magic"):
+        accelerate(model, ["magic"])
+    with pytest.raises(UsageError, match="two kernels"):
+        accelerate(model, ["cudnn", "sage"])
+    with pytest.raises(UsageError, match="only Wan models"):
+        accelerate(toy_backbone.ToyBackbone(toy_backbone.model(), torch.device("cpu")), ["compile"])
+    move_streamed(model.transformer, 0, torch.device("cpu"))
+    with pytest.raises(DeviceError, match="streamed"):
+        accelerate(model, ["compile"])
+    accelerate(model, [])
+
+
+def test_float8_keeps_each_row_within_its_precision():
+    """Three bits of mantissa: an error of at most 1/16 of a number, and of the smallest step at the row's small end."""
+    rows = torch.randn(40, 64) * torch.logspace(-3, 3, 40).unsqueeze(1)
+    small, scale = to_float8(rows)
+    error = (small.float() * scale - rows).abs()
+    assert (error <= rows.abs() / 16 + scale * 2**-9).all()
+    assert to_float8(torch.zeros(1, 16))[0].float().abs().max() == 0
+
+
+def test_float8_layer_multiplies_what_it_holds():
+    """The slow twin multiplies the numbers that the 8 bits stand for."""
+    linear = torch.nn.Linear(32, 48)
+    layer, x = Float8Linear(linear), torch.randn(2, 3, 32)
+    tokens, scale = to_float8(x.flatten(0, 1))
+    weight = layer.weight.float() * layer.scale.t()
+    expected = ((tokens.float() * scale) @ weight.t() + linear.bias).view(2, 3, 48)
+    try:
+        product = layer(x.bfloat16())
+    except (RuntimeError, NotImplementedError) as error:
+        pytest.skip(f"this machine does not multiply float8: {str(error).splitlines()[0]}")
+    torch.testing.assert_close(product.float(), expected, atol=0.05, rtol=0.05)
+    torch.testing.assert_close(product.float(), linear(x), atol=0.25, rtol=0.25)
