@@ -94,3 +94,13 @@ def test_theatre_loads_without_the_slow_libraries():
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == []
+
+
+def test_films_are_made_without_transformers(folder, tmp_path):
+    """It is installed for tests and training only; diffusers must do without it, too."""
+    (tmp_path / "story.yaml").write_text(f"model: {folder}\nsegments: [{{prompt: a red fox, duration: 1s}}]\n")
+    code = "import sys; sys.modules['transformers'] = None; from memflow_cli.cli.app import run; sys.exit(run(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "generate", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "film.mp4")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "film.mp4").is_file()
