@@ -9,6 +9,7 @@ from PIL import Image
 
 import toy_backbone
 from memflow_cli.catalog import find_model
+from memflow_cli.cli.app import run
 from memflow_cli.errors import UsageError
 from memflow_cli.film import make_film
 from memflow_cli.geometry import plan_film
@@ -96,6 +97,22 @@ def test_the_first_chunk_is_the_picture_and_the_rest_follows_from_it(folder, pic
     assert result.plan.num_frames == without.plan.num_frames
     difference = read_frame(tmp_path / "film.mp4", 20).astype(float) - read_frame(tmp_path / "other.mp4", 20)
     assert np.abs(difference).max() > 2, "what follows knows the picture"
+
+
+def test_on_the_command_line_its_path_counts_from_the_storyboard(folder, picture, tmp_path, monkeypatch, capfd):
+    films = tmp_path / "films"
+    films.mkdir()
+    monkeypatch.chdir(films)
+    story_file = tmp_path / "story.yaml"
+    segment = "{prompt: a red fox, duration: 1.5s, image: start.png}"
+    story_file.write_text(f"model: {folder}\nsize: 32x64\nseed: 1\nsegments: [{segment}]\n")
+    assert run(["generate", str(story_file)]) == 0, capfd.readouterr().err
+    assert read_frame(films / "story.mp4", 0).shape == (64, 32, 3)
+    picture.write_bytes(b"no picture")
+    assert run(["generate", str(story_file), "-y"]) == 2
+    err = capfd.readouterr().err
+    assert str(picture) in err and "Traceback" not in err
+    assert len(list(films.iterdir())) == 3, "the film that was there stays, with its record and trace"
 
 
 def test_another_picture_under_the_same_name_makes_another_film(folder, picture):
