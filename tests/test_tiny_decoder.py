@@ -85,7 +85,7 @@ def test_decoding_may_begin_in_the_middle(path):
     make = make_decoder(path)
     late = make()
     assert late.past == 8
-    assert (late.decode(latents[-1 - late.past :])[-4:] - make().decode(latents)[-4:]).abs().max() <= 1e-5
+    assert torch.equal(late.decode(latents[-1 - late.past :])[-4:], make().decode(latents)[-4:])
 
 
 def test_a_frame_depends_on_the_past_that_is_told_and_on_no_more(path):
@@ -166,7 +166,7 @@ def test_a_preview_is_another_film_and_its_record_says_so(generate, path):
 
 
 def test_a_film_begun_with_a_preview_goes_on_with_the_same_one_only(generate, path, tmp_path):
-    assert generate("--preview-decoder", path, "--max-time", "0.001s")[0] == 5
+    assert generate("--preview-decoder", path, "--max-time", "0.05s")[0] == 5
     code, err, _ = generate()
     assert code == 2 and "preview_decoder was sha256" in err and "is now None" in err
     code, err, resumed = generate("--preview-decoder", path)

@@ -31,7 +31,9 @@ class ChunkReplayed:
 
 @dataclass(frozen=True)
 class ChunkDone:
-    """A new chunk is on disk. `seconds`: what each of its stages took."""
+    """A new chunk is on disk, its frames with the encoder. `seconds`: what each of its stages took, some perhaps beside
+    those of other chunks.
+    """
 
     chunk: int
     segment: SegmentPlan

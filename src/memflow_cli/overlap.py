@@ -6,6 +6,7 @@ With `ahead` 0 the same calls are made at once, in the caller's thread: the slow
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import Generic, TypeVar
 
 import torch
@@ -33,7 +34,7 @@ class Overlap(Generic[Tag, Result]):
         self.ahead = ahead
         self._pending: deque[tuple[Tag, Future[Result]]] = deque()
         self._thread = ThreadPoolExecutor(1, "overlap") if ahead else None
-        self._stream = torch.cuda.Stream(device) if ahead and device.type == "cuda" else None
+        self._stream = _second_stream(device) if ahead and device.type == "cuda" else None
 
     def submit(self, tag: Tag, work: Callable[..., Result], *inputs: Tensor) -> None:
         """Hands a piece of work over; `tag` comes back with its result. Follow it with `take` until that gives None."""
@@ -62,6 +63,12 @@ class Overlap(Generic[Tag, Result]):
         self._pending.clear()
         if self._thread is not None:
             self._thread.shutdown(wait=True, cancel_futures=True)
+
+
+@cache
+def _second_stream(device: torch.device) -> torch.cuda.Stream:
+    """The same for all films: memory that the allocator keeps for one stream serves no other."""
+    return torch.cuda.Stream(device)
 
 
 def _on_stream(

@@ -94,8 +94,12 @@ class TinyDecoder:
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [F, C, h, w], normalised -> frames [F', height, width, 3], fp32 in 0..1: of the film's first only one."""
+        # One at a time: that bounds memory, and a film's bytes do not depend on how its latents come.
+        return torch.cat([self._decode_one(latent) for latent in latents.split(1)])
+
+    def _decode_one(self, latent: Tensor) -> Tensor:
         is_first = not self._memory
-        x = latents.to(self._model.decoder[1].weight)
+        x = latent.to(self._model.decoder[1].weight)
         for place, layer in enumerate(self._model.decoder):
             if isinstance(layer, MemoryBlock):
                 before = self._memory.get(place, torch.zeros_like(x[:1]))
