@@ -1,6 +1,7 @@
 """Every way to be faster gives what the plain model gives; where it cannot work, a sentence or a warning says so."""
 
 import gc
+import os
 import sys
 import warnings
 
@@ -49,8 +50,13 @@ def test_traced_equals_plain():
 
 
 @pytest.mark.slow
-def test_compiled_equals_plain():
-    """One pass through the whole compiler; the films above differ from it by the kernels only."""
+def test_compiled_equals_plain(monkeypatch):
+    """Through the whole compiler, in this process: what other tests fork must have no compiling threads. The film above
+    differs from what a user compiles by the kernels only; one of them is enough here.
+    """
+    from torch._inductor import config
+
+    monkeypatch.setattr(config, "compile_threads", 1)
     model = tiny()
     block, x = model.transformer.blocks[1], torch.randn(1, 3, 8, 24)
     modulation = torch.randn(6, 1, 3, 1, 24).unbind(0)
@@ -219,3 +225,24 @@ def test_float8_layer_multiplies_what_it_holds():
         pytest.skip(f"this machine does not multiply float8: {str(error).splitlines()[0]}")
     torch.testing.assert_close(product.float(), expected, atol=0.05, rtol=0.05)
     torch.testing.assert_close(product.float(), linear(x), atol=0.25, rtol=0.25)
+
+
+def test_the_command_line_knows_the_same_names():
+    from memflow_cli.cli.acceleration import KINDS, parse_accelerations, speed_up
+
+    assert KINDS == acceleration.KINDS
+    assert parse_accelerations("compile, graphs,") == ("compile", "graphs")
+    with pytest.raises(UsageError, match="--accelerate magic: no such way"):
+        parse_accelerations("compile,magic")
+    speed_up(tiny(), ())
+
+
+def test_compiled_code_is_kept_in_the_user_s_cache(monkeypatch, tmp_path):
+    from memflow_cli.cli.acceleration import speed_up
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
+    monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    with pytest.raises(DeviceError):
+        speed_up(tiny(), ("graphs",))
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "memflow" / "compiled")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memflow_cli.cli import options
+from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_up
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement
 from memflow_cli.cli.plan import print_plan
@@ -69,6 +70,7 @@ def generate(
         ),
     ] = "auto",
     preview_decoder: options.PreviewDecoder = None,
+    accelerate: Accelerate = "",
     offline: Annotated[
         bool, typer.Option("--offline", help="Never touch the network. (generate downloads nothing in any case.)")
     ] = False,
@@ -107,6 +109,7 @@ def generate(
     if overwrite and no_overwrite:
         raise UsageError("--overwrite and --no-overwrite contradict each other")
     check_names(device, dtype)
+    accelerations = parse_accelerations(accelerate)
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     max_seconds = _max_seconds(max_time)
@@ -136,7 +139,8 @@ def generate(
     from memflow_cli.interrupts import StopRequests
 
     with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
-        maker = _Maker(device, dtype, vram, preview_decoder, tell, stop, resume=not no_resume, keep_run=keep_run)
+        place = device, dtype, vram
+        maker = _Maker(*place, preview_decoder, accelerations, tell, stop, resume=not no_resume, keep_run=keep_run)
         for story, film in zip(stories, outputs, strict=True):
             try:
                 if (stopped := stop()) is not None:
@@ -208,6 +212,7 @@ class _Maker:
         dtype: str,
         vram: str,
         preview_decoder: Path | None,
+        accelerations: tuple[str, ...],
         tell: Progress,
         stop: "Stop",
         resume: bool,
@@ -217,6 +222,7 @@ class _Maker:
         self._dtype = dtype
         self._vram = vram
         self._preview_decoder = preview_decoder
+        self._accelerations = accelerations
         self._tell = tell
         self._stop = stop
         self._places = False  # whether what was loaded was placed for one size of film
@@ -269,6 +275,7 @@ class _Maker:
                 from memflow_cli.wan.tiny_decoder import use_tiny_decoder
 
                 use_tiny_decoder(backbone, self._preview_decoder)
+            speed_up(backbone, self._accelerations)
         self._loaded = wanted, backbone
         return backbone
 

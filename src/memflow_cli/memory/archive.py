@@ -49,7 +49,7 @@ class Archive:
         `features`: what its score compares; a view of the state takes no room of its own. `sketch`: small, of the same
         shape for every frame; it stays in memory and is not counted.
         """
-        pooled = state.keys.float().mean(dim=2).flatten()  # [L * B * H * D]
+        pooled = state.keys.float().mean(dim=2).flatten().bfloat16()  # [L * B * H * D]
         self._likeness.append(_cosine(self._pooled[-1], pooled) if self._pooled else -1.0)
         self._pooled.append(pooled)
         self._sizes.append(_num_bytes(state, features))
@@ -189,4 +189,4 @@ def _num_bytes(state: FrameState, features: Tensor) -> int:
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:
-    return F.cosine_similarity(a, b, dim=0).item()
+    return F.cosine_similarity(a.float(), b.float(), dim=0).item()

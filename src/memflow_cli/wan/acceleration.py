@@ -11,9 +11,10 @@ been run where it is meant to run. What a graph replays is tested without record
 """
 
 import warnings
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from importlib import import_module
 from weakref import WeakKeyDictionary, ref
 
 import torch
@@ -80,13 +81,10 @@ def compile_blocks(transformer: CausalWanTransformer, backend: str = "inductor")
     """
     if not _compiler_works(transformer.patch_embedding.weight.device, backend):
         return False
-    project = torch.compile(Block.project, dynamic=False, backend=backend)
-    attend_prompt = torch.compile(Block.attend_prompt, dynamic=False, backend=backend)
-    feed_forward = torch.compile(Block.feed_forward, dynamic=False, backend=backend)
-    for block in transformer.blocks:
-        block.project = partial(project, block)
-        block.attend_prompt = partial(attend_prompt, block)
-        block.feed_forward = partial(feed_forward, block)
+    for name in ("project", "attend_prompt", "feed_forward"):
+        compiled = torch.compile(getattr(Block, name), dynamic=False, backend=backend)
+        for block in transformer.blocks:
+            setattr(block, name, partial(compiled, block))
     # The cache rotates as many frames as have moved: one code for any number of them.
     transformer.rotate = torch.compile(rotate, dynamic=True, backend=backend)
     return True
@@ -257,7 +255,7 @@ def attend_by_cudnn(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
 def sage_attention() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     """SageAttention's kernel behind the signature of `attention.attend`. Raises DeviceError if it is not installed."""
     try:
-        from sageattention import sageattn
+        sageattn = import_module("sageattention").sageattn
     except ImportError as error:
         raise DeviceError("SageAttention is not installed", "pip install sageattention, or leave out sage") from error
 
@@ -304,11 +302,7 @@ def use_float8(transformer: CausalWanTransformer) -> None:
             f"fp8 needs a GPU of the Hopper generation or newer, not {torch.cuda.get_device_name(device)}"
         )
     for block in transformer.blocks:
-        places: Sequence[tuple[nn.Module, Sequence[str]]] = (
-            (block.self_attn, "qkvo"),
-            (block.cross_attn, "qo"),
-            (block.ffn, "02"),
-        )
-        for parent, names in places:
+        assert isinstance(block, Block), "a transformer is made of blocks"
+        for parent, names in ((block.self_attn, "qkvo"), (block.cross_attn, "qo"), (block.ffn, "02")):
             for name in names:
                 setattr(parent, name, Float8Linear(getattr(parent, name)))
