@@ -224,8 +224,8 @@ class KVCache:
     def write_bank(self, layer: int, index: int, state: FrameState) -> None:
         """Put one layer of a recalled frame into the bank's slot `index`."""
         slot = self._first_bank_slot + index
-        self._keys[layer, :, slot] = state.keys[layer]
-        self._values[layer, :, slot] = state.values[layer]
+        self._keys[layer, :, slot].copy_(state.keys[layer], non_blocking=True)  # nobody waits for pinned memory
+        self._values[layer, :, slot].copy_(state.values[layer], non_blocking=True)
         position = self.shape.sink + index if self._position_mode == "relative" else state.frame
         self._rotated[layer, :, slot] = self._rotate(self._keys[layer, :, slot : slot + 1], [position])[:, 0]
         self.bank_frames[layer][index : index + 1] = [state.frame]
