@@ -9,6 +9,7 @@ import pytest
 import torch
 
 import toy_backbone
+from memflow_cli.cli.acceleration import KINDS, parse_accelerations, speed_up
 from memflow_cli.errors import DeviceError, UsageError
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.pipeline import generate_chunks
@@ -71,7 +72,7 @@ def test_compiled_equals_plain(monkeypatch):
         torch.testing.assert_close(block.feed_forward(x, modulation), plain, atol=1e-5, rtol=1e-4)
 
 
-def test_without_a_compiler_there_is_a_warning_and_the_plain_film(monkeypatch):
+def test_without_a_compiler_there_is_a_warning_and_the_plain_film(monkeypatch, capsys, tmp_path):
     def broken(x):
         raise RuntimeError("\nCppCompileError: no g++ here\nand a long log")
 
@@ -81,6 +82,9 @@ def test_without_a_compiler_there_is_a_warning_and_the_plain_film(monkeypatch):
     with pytest.warns(RuntimeWarning, match="the model runs uncompiled: CppCompileError: no g\\+\\+ here$"):
         accelerate(model, ["compile"])
     assert all(torch.equal(a.latents, b.latents) for a, b in zip(plain, film(model, chunks=(2,)), strict=True))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    speed_up(model, ("compile",))
+    assert capsys.readouterr().err.strip().endswith("the model runs uncompiled: CppCompileError: no g++ here")
 
 
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
@@ -228,8 +232,6 @@ def test_float8_layer_multiplies_what_it_holds():
 
 
 def test_the_command_line_knows_the_same_names():
-    from memflow_cli.cli.acceleration import KINDS, parse_accelerations, speed_up
-
     assert KINDS == acceleration.KINDS
     assert parse_accelerations("compile, graphs,") == ("compile", "graphs")
     with pytest.raises(UsageError, match="--accelerate magic: no such way"):
@@ -238,8 +240,6 @@ def test_the_command_line_knows_the_same_names():
 
 
 def test_compiled_code_is_kept_in_the_user_s_cache(monkeypatch, tmp_path):
-    from memflow_cli.cli.acceleration import speed_up
-
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")

@@ -9,6 +9,7 @@ Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size,
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -35,7 +36,7 @@ class CacheShape:
     bank: int
     memory_places: int
 
-    @property
+    @cached_property
     def num_query_places(self) -> int:
         """Runs of neighbouring tokens whose prompt queries are kept as their mean; small frames keep every token's."""
         return max(count for count in range(1, MAX_QUERY_PLACES + 1) if self.num_tokens % count == 0)

@@ -1,11 +1,13 @@
 """`--accelerate`: ways to make a model faster that must be asked for."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memflow_cli.cli.talk import warn
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,4 +41,9 @@ def speed_up(backbone: "Backbone", names: tuple[str, ...]) -> None:
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
     from memflow_cli.wan.acceleration import accelerate
 
-    accelerate(backbone, names)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        accelerate(backbone, names)
+    for warning in caught:
+        if warning.category is RuntimeWarning:
+            warn(str(warning.message))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from memflow_cli.attention_context import FrameState, StoredFrame
 
-ROWS_A_BLOCK = 256
+ROWS_A_BLOCK = 1024
 
 
 @dataclass(frozen=True)
