@@ -5,6 +5,7 @@
     latents.bin       every finished chunk's latents, appended, each with its number, length and checksum
     trace.jsonl       the memory trace, a line a chunk
     segment-00001.mp4 a finished segment; parts.jsonl holds its checksum
+    keep              the folder outlives its film (--keep-run)
 
 A kill at any byte leaves it readable: files are append-only and end at their first bad record, or appear by rename.
 """
@@ -30,6 +31,42 @@ FORMAT_VERSION = 1
 START_OVER = "--no-resume starts the film over and gives up what was rendered."
 
 _RECORD = struct.Struct("<III")  # chunk, payload bytes, CRC-32 of the payload
+
+
+def mark_kept(path: Path) -> None:
+    """Tells a run folder that is kept after its film is finished from one that a kill left behind."""
+    with _disk_errors(path):
+        (path / "keep").touch()
+
+
+def remove_leftover(path: Path) -> None:
+    """Removes what a kill between a film's end and its cleaning up left behind.
+
+    A folder that is kept stays, and one in use, and one whose film is not at its end.
+    """
+    if not path.is_dir() or (path / "keep").exists():
+        return
+    with contextlib.suppress(UsageError, OSError), _lock(path / "lock", path):
+        if _is_over(path):
+            _remove(path)
+
+
+def _is_over(path: Path) -> bool:
+    """Whether a run folder has all its film's parts, or nothing to go on from."""
+    try:
+        with (path / "run.json").open("rb") as file:
+            recipe = Recipe.from_json(json.loads(file.read(MAX_RECIPE_BYTES)).get("recipe"))
+        return (path / "parts.jsonl").read_bytes().count(b"\n") == len(recipe.segments)
+    except FileNotFoundError as error:
+        return Path(error.filename).name == "run.json"
+    except (ValueError, RecursionError, AttributeError):
+        return False
+
+
+def _remove(path: Path) -> None:
+    """The whole folder; what makes it a run goes first, so that a kill leaves nothing that looks like one."""
+    (path / "run.json").unlink(missing_ok=True)
+    shutil.rmtree(path, ignore_errors=True)
 
 
 class RunFolder:
@@ -69,7 +106,7 @@ class RunFolder:
     def latents(self, start: int, stop: int) -> Iterator[bytes]:
         """The finished chunks' latents, as they were appended."""
         size = _RECORD.size + self._latent_bytes
-        with self._latents_path.open("rb") as file:
+        with _disk_errors(self.path, "read"), self._latents_path.open("rb") as file:
             file.seek(start * size)
             for _ in range(start, stop):
                 yield file.read(size)[_RECORD.size :]
@@ -94,8 +131,8 @@ class RunFolder:
     def seal(self, segment: int) -> None:
         """Marks a segment's part as finished."""
         part = self.part_path(segment)
-        line = json.dumps({"segment": segment, "sha256": file_sha256(part)}) + "\n"
         with _disk_errors(self.path):
+            line = json.dumps({"segment": segment, "sha256": file_sha256(part)}) + "\n"
             self.trace.sync()
             os.fsync(self._latents.fileno())
             with self._parts_path.open("ab") as file:
@@ -110,7 +147,8 @@ class RunFolder:
         with contextlib.suppress(OSError):  # what could not be written was told when it was written
             self._latents.close()
         if remove:
-            shutil.rmtree(self.path, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                _remove(self.path)
         self._lock.close()
 
     # opening
@@ -234,7 +272,10 @@ def file_sha256(path: Path) -> str:
 
 def _lock(path: Path, folder: Path) -> IO[str]:
     """The open, locked file. The system lets go of the lock when its process ends, however it ends."""
-    file = path.open("a+", encoding="utf-8")
+    try:
+        file = path.open("a+", encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error.strerror}") from error
     try:
         import fcntl
 
@@ -251,16 +292,16 @@ def _lock(path: Path, folder: Path) -> IO[str]:
         ) from error
     except OSError:
         pass  # a network's file system that knows no locks
-    file.truncate(0)
-    file.write(f"process {os.getpid()} on {socket.gethostname()}")
-    file.flush()
+    with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
     return file
 
 
 @contextlib.contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def _disk_errors(path: Path, doing: str = "write") -> Iterator[None]:
     """What the disk refuses, as a sentence. What was finished stays."""
     try:
         yield
     except OSError as error:
-        raise MemflowError(f"cannot write {path}: {error.strerror}", KEPT) from error
+        raise MemflowError(f"cannot {doing} {path}: {error.strerror}", KEPT) from error

@@ -152,8 +152,8 @@ def stitch(parts: Sequence[Path], out: Path, fps: float, num_frames: int, metada
     ticks_a_second, ticks_a_frame = _ticks(exact_fps(fps))
     unfinished = out.with_name(out.name + ".unfinished")
     listing, tags = folder / "parts.ffconcat", folder / "metadata.txt"
-    listing.write_text("ffconcat version 1.0\n" + "".join(f"file {part.name}\n" for part in parts), "utf-8")
-    tags.write_text(";FFMETADATA1\n" + "".join(f"{key}={_escape(text)}\n" for key, text in metadata.items()), "utf-8")
+    names = "".join(f"file {part.name}\n" for part in parts)
+    about = "".join(f"{key}={_escape(text)}\n" for key, text in metadata.items())
     command = [
         *_FFMPEG_QUIET, "-f", "concat", "-safe", "1", "-i", listing.name, "-f", "ffmetadata", "-i", _url(tags),
         "-map", "0:v:0", "-map_metadata", "1", "-c", "copy", "-fflags", "+bitexact",
@@ -162,6 +162,8 @@ def stitch(parts: Sequence[Path], out: Path, fps: float, num_frames: int, metada
         "-video_track_timescale", str(ticks_a_second), "-movflags", "+faststart", "-f", "mp4", "-y", _url(unfinished),
     ]  # fmt: skip
     try:
+        listing.write_text(f"ffconcat version 1.0\n{names}", "utf-8")
+        tags.write_text(f";FFMETADATA1\n{about}", "utf-8")
         with tempfile.TemporaryFile() as stderr:
             # From within the folder: the demuxer takes what surrounds a part's name for an address, # and ? included.
             process = _start(command, stderr, folder=folder)
@@ -171,6 +173,8 @@ def stitch(parts: Sequence[Path], out: Path, fps: float, num_frames: int, metada
         if joined.num_frames != num_frames:
             raise MemflowError(f"the parts of {out} hold {joined.num_frames} frames, but the film has {num_frames}")
         rename_through(unfinished, out)
+    except OSError as error:
+        raise MemflowError(f"cannot write {out}: {error.strerror}", KEPT) from error
     finally:
         for path in (unfinished, listing, tags):
             path.unlink(missing_ok=True)

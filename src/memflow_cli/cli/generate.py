@@ -12,8 +12,8 @@ from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement
 from memflow_cli.cli.plan import print_plan
-from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.progress import KINDS, Progress, make_progress
+from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
 from memflow_cli.cli.talk import note, warn
 from memflow_cli.errors import Interrupted, MemflowError, ModelError, TimeLimitReached, UsageError
@@ -36,25 +36,16 @@ def register(app: typer.Typer) -> None:
     app.command("generate")(generate)
 
 
+@options.with_story_options
 def generate(
-    storyboards: Annotated[
-        list[Path], typer.Argument(metavar="STORYBOARD", help="Storyboards (.yaml) or prompt files (.jsonl, .txt).")
-    ],
+    storyboards: options.Storyboards,
+    story_options: options.StoryOptions,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", metavar="FILM|FOLDER/", help="film.mp4, or a folder for several films. [here]"),
     ] = None,
-    model: options.Model = None,
     device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
     dtype: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision.")] = "auto",
-    seed: options.Seed = None,
-    memory: options.Memory = None,
-    bank: options.Bank = None,
-    activate: options.Activate = None,
-    size: options.Size = None,
-    fps: options.Fps = None,
-    settings: options.Set = None,
-    segment_seconds: options.SegmentSeconds = 10.0,
     lora: Annotated[
         list[str] | None,
         typer.Option(
@@ -114,13 +105,13 @@ def generate(
         os.environ["HF_HUB_OFFLINE"] = "1"
     max_seconds = _max_seconds(max_time)
     loras = tuple(_parse_lora(text) for text in lora or [])
-    overrides = options.make_overrides(settings, model, seed, memory, bank, activate, size, fps)
+    overrides = story_options.overrides()
 
     batch = Batch(as_json)
     stories: list[Story] = []
     for path in storyboards:
         try:
-            found = read_stories(path, segment_seconds, overrides)
+            found = read_stories(path, story_options.segment_seconds, overrides)
             for story in found:
                 _check_preview_decoder(story.entry, preview_decoder)
             stories.extend(replace(story, entry=replace(story.entry, loras=loras)) for story in found)
@@ -137,6 +128,8 @@ def generate(
         return
 
     from memflow_cli.interrupts import StopRequests
+    from memflow_cli.recipe import run_path
+    from memflow_cli.run_folder import mark_kept, remove_leftover
 
     with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
         place = device, dtype, vram
@@ -147,9 +140,13 @@ def generate(
                     raise stopped
                 job = _prepare(story, film, preview_decoder, overwrite, no_overwrite)
                 if job is None:
+                    remove_leftover(run_path(film))
                     batch.skipped(story, film)
                 else:
-                    batch.made(job, film, maker.make(job, film))
+                    result = maker.make(job, film)
+                    if keep_run:
+                        mark_kept(run_path(film))
+                    batch.made(job, film, result)
                     if inspect:
                         tell.stage("writing what it remembered")
                         _write_report(film)

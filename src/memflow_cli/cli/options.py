@@ -1,8 +1,12 @@
 """Options that several commands share, and what they mean for a storyboard."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,34 +21,13 @@ class Policy(StrEnum):
     window = "window"
 
 
+Storyboards = Annotated[
+    list[Path], typer.Argument(metavar="STORYBOARD", help="Storyboards (.yaml) or prompt files (.jsonl, .txt).")
+]
 Model = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME|PATH", help="The model; overrides the storyboard's.")
 ]
-Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="The film's seed.")]
-Memory = Annotated[
-    Policy | None, typer.Option("--memory", help="How the film remembers; overrides the storyboard's policy.")
-]
-Bank = Annotated[int | None, typer.Option("--bank", metavar="N", help="How many remembered frames are recalled.")]
-Activate = Annotated[
-    int | None,
-    typer.Option("--activate", metavar="N", help="How many of the sink's and the bank's frames a head reads."),
-]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Width x height in pixels.")]
-Fps = Annotated[int | None, typer.Option("--fps", metavar="N", help="Frames a second of playback.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set",
-        metavar="KEY=VALUE",
-        help="Set any storyboard field, dotted: memory.bank=5, segments.2.duration=8s (segments count from 1).",
-    ),
-]
-SegmentSeconds = Annotated[
-    float,
-    typer.Option(
-        "--segment-seconds", metavar="S", min=0.01, help="Length of a segment of a .jsonl or .txt prompt file."
-    ),
-]
 PreviewDecoder = Annotated[
     Path | None,
     typer.Option(
@@ -56,27 +39,73 @@ PreviewDecoder = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 
-def make_overrides(
-    settings: list[str] | None,
-    model: str | None = None,
-    seed: int | None = None,
-    memory: Policy | None = None,
-    bank: int | None = None,
-    activate: int | None = None,
-    size: str | None = None,
-    fps: int | None = None,
-) -> "list[Override]":
-    """Options as overrides of storyboard fields, `--set` first: an option of its own name wins."""
-    from memflow_cli.storyboard import Override, parse_override  # brings pydantic, which `--help` can do without
+@dataclass(frozen=True)
+class StoryOptions:
+    """What a command line changes about its storyboards. Each field is an option of every command that reads them."""
 
-    named = {
-        "--model": ("model", model),
-        "--seed": ("seed", seed),
-        "--memory": ("memory.policy", memory.value if memory else None),
-        "--bank": ("memory.bank", bank),
-        "--activate": ("memory.activate", activate),
-        "--size": ("size", size),
-        "--fps": ("fps", fps),
-    }
-    overrides = [parse_override(setting) for setting in settings or []]
-    return overrides + [Override(key, value, name) for name, (key, value) in named.items() if value is not None]
+    model: Model = None
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The film's seed.")] = None
+    memory: Annotated[
+        Policy | None, typer.Option("--memory", help="How the film remembers; overrides the storyboard's policy.")
+    ] = None
+    bank: Annotated[
+        int | None, typer.Option("--bank", metavar="N", help="How many remembered frames are recalled.")
+    ] = None
+    activate: Annotated[
+        int | None,
+        typer.Option("--activate", metavar="N", help="How many of the sink's and the bank's frames a head reads."),
+    ] = None
+    size: Size = None
+    fps: Annotated[int | None, typer.Option("--fps", metavar="N", help="Frames a second of playback.")] = None
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set any storyboard field, dotted: memory.bank=5, segments.2.duration=8s (segments count from 1).",
+        ),
+    ] = None
+    segment_seconds: Annotated[
+        float,
+        typer.Option(
+            "--segment-seconds", metavar="S", min=0.01, help="Length of a segment of a .jsonl or .txt prompt file."
+        ),
+    ] = 10.0
+
+    def overrides(self) -> "list[Override]":
+        """As overrides of storyboard fields, `--set` first: an option of its own name wins."""
+        from memflow_cli.storyboard import Override, parse_override  # brings pydantic, which `--help` can do without
+
+        named = {
+            "--model": ("model", self.model),
+            "--seed": ("seed", self.seed),
+            "--memory": ("memory.policy", self.memory.value if self.memory else None),
+            "--bank": ("memory.bank", self.bank),
+            "--activate": ("memory.activate", self.activate),
+            "--size": ("size", self.size),
+            "--fps": ("fps", self.fps),
+        }
+        overrides = [parse_override(setting) for setting in self.settings or []]
+        return overrides + [Override(key, value, name) for name, (key, value) in named.items() if value is not None]
+
+
+def with_story_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command with the parameter `story_options: StoryOptions` -> the command with its fields as options instead."""
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.name == "story_options":
+            parameters += [
+                parameter.replace(name=field.name, annotation=field.type, default=field.default)
+                for field in fields(StoryOptions)
+            ]
+        else:
+            parameters.append(parameter)
+
+    @functools.wraps(command)
+    def with_options(**values: Any) -> None:
+        chosen = {field.name: values.pop(field.name) for field in fields(StoryOptions)}
+        command(**values, story_options=StoryOptions(**chosen))
+
+    keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
+    with_options.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined] # which typer reads
+    return with_options

@@ -2,8 +2,7 @@
 
 import json
 import sys
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -27,30 +26,17 @@ def register(app: typer.Typer) -> None:
     app.command("plan")(plan)
 
 
-def plan(
-    storyboards: Annotated[
-        list[Path], typer.Argument(metavar="STORYBOARD", help="Storyboards (.yaml) or prompt files (.jsonl, .txt).")
-    ],
-    model: options.Model = None,
-    seed: options.Seed = None,
-    memory: options.Memory = None,
-    bank: options.Bank = None,
-    activate: options.Activate = None,
-    size: options.Size = None,
-    fps: options.Fps = None,
-    settings: options.Set = None,
-    segment_seconds: options.SegmentSeconds = 10.0,
-    as_json: options.Json = False,
-) -> None:
+@options.with_story_options
+def plan(storyboards: options.Storyboards, story_options: options.StoryOptions, as_json: options.Json = False) -> None:
     """Show what a storyboard will become: chunks, rounding, length, memory and disk needed.
 
     No model is loaded and nothing is written.
     """
-    overrides = options.make_overrides(settings, model, seed, memory, bank, activate, size, fps)
+    overrides = story_options.overrides()
     failure: MemflowError | None = None
     for path in storyboards:
         try:
-            for story in read_stories(path, segment_seconds, overrides):
+            for story in read_stories(path, story_options.segment_seconds, overrides):
                 print_plan(story, as_json)
         except MemflowError as error:
             if len(storyboards) == 1:

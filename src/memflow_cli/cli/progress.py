@@ -171,6 +171,7 @@ class JsonProgress(NoProgress):
                     "frames": plan.num_frames,
                     "segments": len(plan.segments),
                     "resumed_chunks": event.resumed_chunks,
+                    "changed_segment": None if event.changed_segment is None else event.changed_segment + 1,
                 }
             )
         elif isinstance(event, film.StageStarted):
