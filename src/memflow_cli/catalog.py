@@ -9,7 +9,7 @@ import difflib
 import json
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,6 +19,8 @@ from memflow_cli.geometry import Geometry
 
 PLUGIN_GROUP = "memflow_cli.backbones"
 DEFAULT_MODEL = "theatre"
+MAX_JSON_BYTES = 64 << 20
+MAX_SIZE = 65536  # of anything that a model's files say: above all there are
 THEATRE_FOLDER = Path(__file__).parent / "theatre" / "weights"
 
 Component = Literal["transformer", "lora", "text_encoder", "tokenizer", "vae"]
@@ -369,10 +371,10 @@ def _with_local_files(entry: ModelEntry, name: str, checkpoint: Path, lora: Path
 
 def _diffusers_model(folder: Path) -> ModelEntry:
     """A folder, described by its own files; diffusers has no field for some of it: `memflow` in model_index.json."""
-    transformer = _read_json(folder / "transformer" / "config.json")
-    vae = _read_json(folder / "vae" / "config.json")
-    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json", optional=True)
-    ours = _read_json(folder / "model_index.json", optional=True).get("memflow", {})
+    transformer = read_json(folder / "transformer" / "config.json")
+    vae = read_json(folder / "vae" / "config.json")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json", optional=True)
+    ours = read_json(folder / "model_index.json", optional=True).get("memflow", {})
     try:
         heads, head_dim = _heads(transformer)
         geometry = Geometry(
@@ -393,23 +395,48 @@ def _diffusers_model(folder: Path) -> ModelEntry:
             prediction=scheduler.get("prediction", Sampling.prediction),
             context_noise=scheduler.get("context_noise", Sampling.context_noise),
         )
+        entry = ModelEntry(
+            name=folder.name,
+            summary=str(ours.get("summary", f"the model in {folder}")),
+            licence=str(ours.get("licence", "that of your files")),
+            geometry=geometry,
+            sampling=sampling,
+            width=ours.get("width", WAN_WIDTH),
+            height=ours.get("height", WAN_HEIGHT),
+            policy=ours.get("policy", "nam"),
+            positions=ours.get("positions", "absolute"),
+            text_len=transformer.get("text_len", ModelEntry.text_len),
+            folder=folder,
+        )
+        _check_description(entry)
     except KeyError as missing:
         raise ModelError(f"{folder / 'transformer' / 'config.json'} has no {missing.args[0]!r}") from missing
     except (TypeError, ValueError, AttributeError, ArithmeticError, AssertionError) as error:
         raise ModelError(f"{folder} describes no model: {error}") from error
-    return ModelEntry(
-        name=folder.name,
-        summary=ours.get("summary", f"the model in {folder}"),
-        licence=ours.get("licence", "that of your files"),
-        geometry=geometry,
-        sampling=sampling,
-        width=ours.get("width", WAN_WIDTH),
-        height=ours.get("height", WAN_HEIGHT),
-        policy=ours.get("policy", "nam"),
-        positions=ours.get("positions", "absolute"),
-        text_len=transformer.get("text_len", ModelEntry.text_len),
-        folder=folder,
+    return entry
+
+
+def _check_description(entry: ModelEntry) -> None:
+    """Raises ValueError for sizes that no model has: its folder may come from strangers."""
+    sizes = {**asdict(entry.geometry), "width": entry.width, "height": entry.height, "text_len": entry.text_len}
+    sizes |= {f"patch_size {index}": size for index, size in enumerate(sizes.pop("patch_size"))}
+    for name, size in sizes.items():
+        least = 0 if name in ("sink", "bank") else 1
+        if type(size) is not int or not least <= size <= MAX_SIZE:
+            raise ValueError(f"{name} is {str(size)[:40]}; a whole number from {least} to {MAX_SIZE:,} is expected")
+    steps = entry.sampling.steps
+    if not 1 <= len(steps) <= 1000 or not all(type(step) in (int, float) and 0 < step <= 1000 for step in steps):
+        raise ValueError(f"steps are {str(steps)[:40]}; timesteps from 1 to 1000 are expected")
+    if type(entry.sampling.shift) not in (int, float) or not 0 < entry.sampling.shift <= 1000:
+        raise ValueError(f"shift is {str(entry.sampling.shift)[:40]}; a number up to 1000 is expected")
+    choices = (
+        (entry.policy, ("nam", "official", "sink", "window")),
+        (entry.positions, ("absolute", "relative")),
+        (entry.sampling.prediction, ("flow", "sample")),
     )
+    for word, known in choices:
+        if word not in known:
+            raise ValueError(f"{str(word)[:40]!r} is none of {', '.join(known)}")
 
 
 def _heads(transformer: dict[str, Any]) -> tuple[int, int]:
@@ -419,14 +446,16 @@ def _heads(transformer: dict[str, Any]) -> tuple[int, int]:
     return transformer["num_heads"], transformer["dim"] // transformer["num_heads"]
 
 
-def _read_json(path: Path, optional: bool = False) -> dict[str, Any]:
+def read_json(path: Path, optional: bool = False) -> dict[str, Any]:
+    """The JSON object in one of a model's files; empty for an `optional` one that is not there. Raises ModelError."""
     if optional and not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = json.loads(file.read(MAX_JSON_BYTES))
     except OSError as error:
         raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not an object")

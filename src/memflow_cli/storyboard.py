@@ -6,6 +6,7 @@ depth, texts and numbers are bounded, and nothing in them is executed.
 
 import dataclasses
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,11 @@ from memflow_cli.yaml_lines import KeyPath, YamlProblem, read_scalar, read_yaml
 
 MAX_FILE_BYTES = 32 << 20
 MAX_FILMS = 10_000  # of one prompt file
+_FIRST_PICTURE: KeyPath = ("segments", 0, "image")
+_OUTSIDE = (
+    "is outside the storyboard's folder; put the picture beside the storyboard, "
+    "or name it yourself: --set segments.1.image=PATH"
+)
 
 
 @dataclass(frozen=True)
@@ -187,12 +193,21 @@ def _build(
         else:
             origins[override.path] = override.where
     entry, found = check_story(content)
+    if entry is not None and _FIRST_PICTURE not in origins and _leaves_folder(path.parent, entry.segments[0].image):
+        found.append((_FIRST_PICTURE, _OUTSIDE))
     for key_path, message in found:
         place = _place(path, key_path, lines, origins)
         problems.append((place[0], place[1] + message))
     if problems or entry is None:
         raise StoryboardError(str(path), [message for _, message in sorted(problems, key=lambda item: item[0])])
     return _resolve(path, entry)
+
+
+def _leaves_folder(folder: Path, name: str | None) -> bool:
+    """Whether a storyboard names a file outside its own folder, symbolic links followed: it may be a stranger's."""
+    if name is None:
+        return False
+    return not Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
 
 
 def _resolve(path: Path, entry: StoryEntry) -> Storyboard:

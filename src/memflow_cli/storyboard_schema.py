@@ -128,7 +128,7 @@ class SegmentEntry(_Entry):
     )
     image: ShortText | None = Field(
         None,
-        description="First segment only: a picture the film starts from; its path counts from the storyboard's folder.",
+        description="First segment only: a PNG, JPEG or WebP that the film starts from, in the storyboard's folder or below.",
     )
 
 

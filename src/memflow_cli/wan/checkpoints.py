@@ -3,7 +3,6 @@
 Nothing is loaded halfway: every key and shape is compared with the model on the meta device before a weight is touched.
 """
 
-import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -14,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from memflow_cli.catalog import ModelEntry
+from memflow_cli.catalog import ModelEntry, read_json
 from memflow_cli.downloads import ModelFiles, locate
 from memflow_cli.errors import MemflowError, ModelError
 from memflow_cli.geometry import Geometry
@@ -160,7 +159,7 @@ def load_autoencoder(folder: Path, device: torch.device, dtype: torch.dtype, til
 
     `tiled`: where the decoder knows tiles, it works in them and leaves their state on the host.
     """
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = read_json(folder / "config.json")
     name = config.get("_class_name")
     if name == "PatchAutoencoder":
         from memflow_cli.theatre.autoencoder import PatchAutoencoder, PatchStreamingDecoder
@@ -269,14 +268,14 @@ def infer_config(path: Path, weights: Mapping[str, Tensor], geometry: Geometry) 
 
 def read_config(folder: Path) -> WanConfig:
     """The sizes in a transformer's config.json, in the original names or those of diffusers."""
-    values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    values = read_json(folder / "config.json")
     renamed = {"in_channels": "in_dim", "out_channels": "out_dim", "num_attention_heads": "num_heads"}
     for theirs, ours in renamed.items():
         if theirs in values:
             values[ours] = values[theirs]
-    if "attention_head_dim" in values:
-        values["dim"] = values["num_heads"] * values["attention_head_dim"]
     try:
+        if "attention_head_dim" in values:
+            values["dim"] = values.get("num_heads", 0) * values["attention_head_dim"]
         return WanConfig.from_dict(values)
     except (ValueError, TypeError) as error:
         raise ModelError(f"{folder / 'config.json'}: {error}") from error

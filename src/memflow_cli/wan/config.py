@@ -5,6 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+# Above any model's: a config.json from strangers must not keep the machine busy.
+MAX_LAYERS = 1000
+MAX_SIZE = 1 << 20
+
 
 @dataclass(frozen=True)
 class WanConfig:
@@ -27,6 +31,13 @@ class WanConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "patch_size", tuple(self.patch_size))
+        if len(self.patch_size) != 3:
+            raise ValueError(f"patch_size {str(self.patch_size)[:40]}: frames, height and width are expected")
+        for field in dataclasses.fields(self):
+            size = getattr(self, field.name)
+            most = MAX_LAYERS if field.name == "num_layers" else MAX_SIZE
+            if field.type is int and (type(size) is not int or not 1 <= size <= most):
+                raise ValueError(f"{field.name} is {str(size)[:40]}; a whole number from 1 to {most:,} is expected")
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
             raise ValueError(f"dim {self.dim} does not split into {self.num_heads} heads of even size")
         if self.patch_size[0] != 1:

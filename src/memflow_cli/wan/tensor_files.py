@@ -1,6 +1,5 @@
 """Tensors from files: safetensors, torch's own format, folders of shards. Safe, mapped into memory, and never half."""
 
-import json
 import pickle
 import re
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from memflow_cli.catalog import read_json
 from memflow_cli.errors import ModelError
 from memflow_cli.memory_errors import is_memory_error
 from memflow_cli.wan.names import from_diffusers
@@ -38,7 +38,7 @@ def _read_folder(folder: Path) -> dict[str, Any]:
     files = sorted(folder.glob("*.safetensors"))
     indices = sorted(folder.glob("*.safetensors.index.json"))
     if indices:
-        names = set(json.loads(indices[0].read_text(encoding="utf-8"))["weight_map"].values())
+        names = _names_in(indices[0])
         missing = sorted(name for name in names if not (folder / name).is_file())
         if missing:
             raise ModelError(f"{folder} lacks {len(missing)} of {len(names)} files that its index names: {missing[0]}")
@@ -49,6 +49,17 @@ def _read_folder(folder: Path) -> dict[str, Any]:
     for file in files:
         tensors.update(_read_safetensors(file))
     return tensors
+
+
+def _names_in(index: Path) -> set[str]:
+    """The files that a folder's index names. Raises ModelError for an index that is none, or names others' files."""
+    table = read_json(index).get("weight_map")
+    if not isinstance(table, dict) or not table:
+        raise ModelError(f"{index} has no weight_map, the table of which file holds what")
+    for name in table.values():
+        if not isinstance(name, str) or Path(name).name != name:
+            raise ModelError(f"{index} names {str(name)[:80]!r}, which is no file in its folder")
+    return set(table.values())
 
 
 def _read_safetensors(path: Path) -> dict[str, Any]:
