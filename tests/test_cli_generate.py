@@ -1,6 +1,8 @@
 """`memflow generate`, through the command line, with a whole model at tiny size."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -150,6 +152,60 @@ def test_a_time_limit_keeps_the_run_and_the_same_command_goes_on(generate, story
     assert code == 0
     assert "going on after 1 chunks of an earlier run" in err
     assert names(tmp_path) == ["film.json", "film.memory.jsonl", "film.mp4", "story.yaml"]
+
+
+def test_a_changed_storyboard_keeps_what_it_can_and_says_so(generate, story, tmp_path):
+    stopped = [story, "-o", tmp_path / "film.mp4", "--max-time", "0.001s"]
+    assert generate(*stopped)[0] == 5
+    story.write_text(STORY.replace("the fox walks", "the snow"))
+    code, _, err = generate(*stopped[:3])
+    assert code == 0
+    assert "after 1 chunks of an earlier run" in err
+    assert "the storyboard changed from segment 2 on, which is made anew" in err
+
+
+def test_a_run_that_was_begun_otherwise_is_refused_until_it_is_given_up(generate, story, tmp_path):
+    stopped = [story, "-o", tmp_path / "film.mp4", "--max-time", "0.001s"]
+    assert generate(*stopped)[0] == 5
+    code, out, err = generate(*stopped[:3], "--seed", "8")
+    assert (code, out) == (2, "")
+    assert "seed was 7, is now 8" in err
+    assert "--no-resume" in err
+    code, _, err = generate(*stopped[:3], "--seed", "8", "--no-resume")
+    assert code == 0
+    assert "earlier run" not in err
+    assert names(tmp_path) == ["film.json", "film.memory.jsonl", "film.mp4", "story.yaml"]
+
+
+def test_a_kept_run_folder_stays_and_one_that_a_kill_left_behind_goes(generate, story, tmp_path):
+    run_folder = tmp_path / "film.mp4.run"
+    assert generate(story, "-o", tmp_path / "film.mp4", "--keep-run")[0] == 0
+    assert generate(story, "-o", tmp_path / "film.mp4")[0] == 0
+    assert (run_folder / "latents.bin").exists()
+    (run_folder / "keep").unlink()
+    parts = (run_folder / "parts.jsonl").read_bytes()
+    (run_folder / "parts.jsonl").write_bytes(parts.splitlines(keepends=True)[0])
+    assert generate(story, "-o", tmp_path / "film.mp4")[0] == 0
+    assert run_folder.exists(), "a film that -y was making anew is no leftover"
+    (run_folder / "parts.jsonl").write_bytes(parts)
+    assert generate(story, "-o", tmp_path / "film.mp4")[0] == 0
+    assert not run_folder.exists()
+
+
+def test_json_has_the_keys_that_the_readme_promises(generate, story, tmp_path):
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    _, _, section = readme.partition("### What `--json` prints")
+    promised: dict[str, set[str]] = {"all": set(), "made": set(), "failed": set()}
+    for line in section.partition("`plan --json`")[0].splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if len(cells) == 3 and cells[1] in promised:
+            promised[cells[1]] |= set(re.findall(r"`(\w+)`", cells[0]))
+    _, out, _ = generate(story, "-o", tmp_path / "film.mp4", "--json")
+    assert set(json.loads(out)) == promised["all"] | promised["made"]
+    _, out, _ = generate(story, "-o", tmp_path / "film.mp4", "--json")
+    assert set(json.loads(out)) == promised["all"]
+    _, out, _ = generate(tmp_path / "nope.yaml", "--json")
+    assert set(json.loads(out)) == promised["all"] | promised["failed"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Every fault, end to end through the command line: a sentence, the right exit code, and nothing finished is lost."""
 
+import contextlib
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -150,6 +152,16 @@ def test_a_full_disk(command, whole, small_disk, capfd):
     assert (small_disk / "film.mp4").read_bytes() == whole
 
 
+def test_a_disk_without_any_room(command, small_disk, capfd):
+    with contextlib.suppress(OSError), (small_disk / "filler").open("wb", buffering=0) as filler:
+        while filler.write(bytes(4096)):
+            pass
+    assert run(command(small_disk)) in (1, 2)
+    error = capfd.readouterr().err
+    assert "No space left on device" in error and "unexpected" not in error
+    assert not (small_disk / "film.mp4").exists()
+
+
 def test_running_out_of_memory_keeps_what_was_finished(command, whole, tmp_path, capsys, monkeypatch):
     from memflow_cli.wan.model import WanModel
 
@@ -183,6 +195,90 @@ def test_broken_weights_stop_at_the_chunk_they_spoil(command, tiny_model_folder,
         path.write_bytes(original)
     assert "chunk 1 (0.00 s) came out as no picture: NaN or Inf" in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == ["story.yaml"]
+
+
+def test_nan_in_the_middle_keeps_what_came_before(command, whole, tmp_path, capsys, monkeypatch):
+    from memflow_cli.wan.model import WanModel
+
+    calls: list[int] = []
+    predict = WanModel.predict
+
+    def spoilt(self, *arguments, **options):
+        calls.append(0)
+        output = predict(self, *arguments, **options)
+        return output * float("nan") if len(calls) >= 20 else output
+
+    monkeypatch.setattr(WanModel, "predict", spoilt)
+    assert run(command(tmp_path)) == 1
+    error = capsys.readouterr().err
+    assert "came out as no picture: NaN or Inf" in error and "the chunks before it are kept" in error
+    monkeypatch.undo()
+    assert run([*command(tmp_path)[:-1], "plain"]) == 0
+    assert "chunks of an earlier run" in capsys.readouterr().err
+    assert (tmp_path / "film.mp4").read_bytes() == whole
+
+
+def children_of(process: int) -> list[int]:
+    tasks = Path(f"/proc/{process}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
+
+
+def stop_with_encoder(child: int) -> int:
+    """Stops the command while its encoder is there; the encoder's process."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        os.kill(child, signal.SIGSTOP)
+        if encoders := children_of(child):
+            return encoders[0]
+        os.kill(child, signal.SIGCONT)
+        time.sleep(0.005)
+    raise AssertionError("no encoder in a minute")
+
+
+def test_the_encoder_killed(command, whole, tmp_path):
+    child = in_child(command(tmp_path), tmp_path / "errors")
+    wait_for_chunks(tmp_path / "film.mp4.run", child)
+    os.kill(stop_with_encoder(child), signal.SIGKILL)
+    os.kill(child, signal.SIGCONT)
+    assert exit_code(child) == 1
+    errors = (tmp_path / "errors").read_text()
+    assert "error: the encoder (ffmpeg) failed" in errors and "The same command goes on from there" in errors
+    assert run(command(tmp_path)) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == whole
+
+
+def test_an_encoder_slower_than_the_generator(command, whole, tmp_path, monkeypatch):
+    from memflow_cli import video
+
+    slow = tmp_path / "slow-ffmpeg"
+    slow.write_text(f'#!/bin/sh\nsleep 0.5\nexec {video._ffmpeg()} "$@"\n')
+    slow.chmod(0o755)
+    monkeypatch.setattr(video, "_ffmpeg", lambda: str(slow))
+    assert run(command(tmp_path)) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == whole
+
+
+def test_the_output_folder_removed_while_rendering(command, tmp_path):
+    folder = tmp_path / "films"
+    folder.mkdir()
+    child = in_child(command(folder), tmp_path / "errors")
+    wait_for_chunks(folder / "film.mp4.run", child)
+    os.kill(child, signal.SIGSTOP)
+    shutil.rmtree(folder)
+    os.kill(child, signal.SIGCONT)
+    assert exit_code(child) == 1
+    errors = (tmp_path / "errors").read_text()
+    assert errors.startswith("error: ") and "unexpected" not in errors
+
+
+def test_a_killed_command_leaves_no_lock_that_holds(command, whole, tmp_path):
+    child = in_child(command(tmp_path), tmp_path / "errors")
+    wait_for_chunks(tmp_path / "film.mp4.run", child)
+    os.kill(child, signal.SIGKILL)
+    assert exit_code(child) == -signal.SIGKILL
+    assert f"process {child} on" in (tmp_path / "film.mp4.run" / "lock").read_text()
+    assert run(command(tmp_path)) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == whole
 
 
 def test_a_loop_can_simply_be_run_again(command, tmp_path, capsys):
