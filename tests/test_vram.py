@@ -5,8 +5,11 @@ from dataclasses import replace
 import pytest
 import torch
 
+from memflow_cli.attention_context import FrameState
 from memflow_cli.catalog import find_model
 from memflow_cli.errors import OutOfMemoryError
+from memflow_cli.kv_cache import CacheShape, KVCache
+from memflow_cli.memory.activation import TopFrames
 from memflow_cli.vram import GIB, Placement, card_use, place
 from memflow_cli.wan.checkpoints import load_model
 from memflow_cli.wan.streaming import HostLinear
@@ -21,17 +24,37 @@ def test_everything_stays_on_a_large_card():
     assert placement.use == card_use(ENTRY, 832, 480)
 
 
-def test_the_cache_is_counted_exactly():
-    use = card_use(ENTRY, 832, 480, bank=3)
-    assert (
-        use.cache == 3 * 15 * 30 * (30 * 52) * 1536 * 2
-    )  # keys twice, values; frames in view; layers; tokens; numbers
-    assert card_use(ENTRY, 832, 480, bank=0).cache == use.cache * 12 // 15
+@pytest.mark.parametrize(("bank", "activate"), [(3, 0), (3, 3), (3, 2), (0, 0), (5, 0)])
+def test_the_cache_is_counted_as_it_is_allocated(bank, activate):
+    """Against the real cache at full size, on the meta device; rounding of the queries' places is forgiven."""
+    geometry = ENTRY.geometry
+    tokens = geometry.tokens_per_frame(832, 480)
+    cache = KVCache(
+        CacheShape(30, 12, 128, tokens, geometry.sink, geometry.window, bank, geometry.sink + bank),
+        rotate=lambda key, positions: key,
+        activation=TopFrames(activate) if activate else None,
+        keep_prompt_queries=bank > 0,
+        dtype=torch.bfloat16,
+        device="meta",
+    )
+    token = torch.empty(1, 3, tokens, 12, 128, dtype=torch.bfloat16, device="meta")
+    state = FrameState(1, *torch.empty(2, 30, 1, tokens, 12, 128, dtype=torch.bfloat16, device="meta").unbind())
+    for chunk in range(5):
+        cache.begin(range(3 * chunk, 3 * chunk + 3))
+        cache.commit()
+    cache.load_bank([replace(state, frame=frame) for frame in range(3, 3 + bank)])
+    cache.begin(range(15, 18))
+    for layer in range(30):
+        cache.gather(layer, token, token, token)
+    held = [cache._keys, cache._rotated, cache._values, cache._prompt_queries]
+    held += [tensor for views in cache._views.values() for tensor in views]
+    allocated = sum(tensor.numel() * tensor.element_size() for tensor in held if tensor is not None)
+    assert allocated <= card_use(ENTRY, 832, 480, bank, activate=activate).cache <= 1.01 * allocated
 
 
 def test_less_memory_gives_way_in_order_and_always_fits():
     seen = []
-    for budget in range(8 * GIB, 32 * GIB, GIB // 2):
+    for budget in range(9 * GIB, 32 * GIB, GIB // 2):
         placement = place(ENTRY, 832, 480, 3, budget)
         assert placement.num_bytes <= budget
         blocks = 31 if placement.resident_blocks is None else placement.resident_blocks
@@ -54,27 +77,13 @@ def folder(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("vram") / "tiny")
 
 
-@pytest.mark.parametrize("resident", [0, 1, 2])
-def test_streamed_layers_give_the_same_result(folder, resident):
+def test_a_small_card_s_placement_streams_the_loaded_model(folder):
+    """tests/test_streaming.py compares the results; here the placement is obeyed."""
     entry = find_model(folder)
-    whole = load_model(entry)
-    streamed = load_model(entry, placement=replace(place(entry, 64, 32, 3, 24 * GIB), resident_blocks=resident))
-    linears = [module for module in streamed.transformer.modules() if isinstance(module, HostLinear)]
-    assert len(linears) == 10 * (2 - resident)
-    embeds = whole.encode_prompts(["a red fox"])
-    latents = torch.randn(1, 3, 16, 4, 8)
-
-    class NoPast:
-        positions = (0, 1, 2)
-
-        def gather(self, layer, query, key, value):
-            return key.flatten(1, 2), value.flatten(1, 2)
-
-        def observe(self, layer, prompt_query): ...
-
-    with torch.no_grad():
-        results = [model.predict(latents, 500.0, model.project_prompt(embeds), NoPast()) for model in (whole, streamed)]
-    assert torch.equal(*results)
+    streamed = load_model(entry, placement=replace(place(entry, 64, 32, 3, 24 * GIB), resident_blocks=1))
+    linears = [module for module in streamed.transformer.blocks.modules() if isinstance(module, HostLinear)]
+    assert len(linears) == 10, "one of two blocks is streamed"
+    assert streamed.project_prompt(streamed.encode_prompts(["a red fox"])).keys[1].isfinite().all()
 
 
 def test_tiles_with_their_state_on_the_host_give_the_same_frames(folder):
