@@ -36,9 +36,10 @@ def summarise_returns(returns: Sequence[Return]) -> dict[str, dict]:
 
 
 def _identity(items: Sequence[Return]) -> dict:
-    """identity: colour and accessory as before. as told: as its first prompt said."""
+    """identity: colour and accessory as before; colour: that alone. as told: as its first prompt said."""
     return {
         "identity": share([item.failure is None for item in items]),
+        "colour": share([item.failure in (None, "accessory") for item in items]),
         "as told": share([item.after == item.told for item in items]),
         "recall": share([any(item.bank[0]) for item in items]),
         f"recall +{LATER[1]}": share([any(item.bank[1]) for item in items]),

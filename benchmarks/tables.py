@@ -39,14 +39,13 @@ def _identity(content: dict) -> list[str]:
     if not rows:
         return []
     slower = content["differences"]["speed / window"]
-    head = ["policy", *(f"{kind}: {name}" for kind in KINDS for name in ("identity", "recall", "n"))]
+    head = ["policy", *(f"{kind}: {name}" for kind in KINDS for name in ("identity", "colour", "recall", "n"))]
     lines = []
     for policy, row in rows.items():
-        cells = [
-            cell
-            for kind in KINDS
-            for cell in (percent(row[kind]["identity"]), percent(row[kind]["recall"]), str(row[kind]["identity"]["n"]))
-        ]
+        cells = []
+        for kind in KINDS:
+            cells += [percent(row[kind][name]) for name in ("identity", "colour", "recall")]
+            cells.append(str(row[kind]["identity"]["n"]))
         ratio = slower.get(policy, {"mean": None})
         speed = f"{row['frames_per_second']['mean']:.1f}" if row["frames_per_second"]["n"] else "-"
         against = "-" if ratio["mean"] is None else f"{ratio['mean']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})"

@@ -80,13 +80,15 @@ def train(judge: Judge, work: Path, steps: int, rounds: int) -> None:
         judge.load_state_dict(state["judge"])
         optimizer.load_state_dict(state["optimizer"])
         step, seconds = state["step"], state["seconds"]
-    parts: list[tuple[np.ndarray, Labels]] = []
+    drawn, parts = 0, list[tuple[np.ndarray, Labels]]()
     while step < steps:
         started, losses = time.process_time(), []
         wanted = min(rounds, 2 + step // STEPS_A_ROUND)
-        while len(parts) < wanted:
-            parts.append(drawn_clips(work, len(parts), autoencoder))
-        clips, labels = np.concatenate([part[0] for part in parts]), Labels.join([part[1] for part in parts])
+        parts += [drawn_clips(work, number, autoencoder) for number in range(drawn, wanted)]
+        if drawn < wanted:
+            parts = [(np.concatenate([part[0] for part in parts]), Labels.join([part[1] for part in parts]))]
+            drawn = wanted
+        clips, labels = parts[0]
         generator, rng = torch.Generator().manual_seed(step), np.random.default_rng(step)
         judge.train()
         for _ in range(min(STEPS_A_ROUND, steps - step)):

@@ -215,7 +215,7 @@ def test_rows_come_back_from_their_file(tmp_path):
     assert list(read) == list(rows)
     assert replace(to_return(read["return/0/0/nam"]), bank=item.bank, fidelity=item.fidelity) == item
     text = markdown(summarise(read, judge))
-    assert "| nam | 0 (0-79) | 100 (21-100) | 1 |" in text
+    assert "| nam | 0 (0-79) | 100 (21-100) | 100 (21-100) | 1 |" in text
     assert "| nam (1 films) | brightness |" in text and "| stories | 99.5 (10) |" in text
 
 
