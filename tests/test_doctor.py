@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -49,14 +50,58 @@ def test_a_missing_library_fails(monkeypatch):
 
 def test_a_check_that_breaks_is_a_finding_not_a_crash(monkeypatch):
     monkeypatch.setattr(doctor, "_physical_memory", lambda: 1 / 0)
-    assert findings("memory")[0].status == "failed"
+    [finding] = findings("memory")
+    assert finding.status == "failed" and "pip install" in str(finding.repair)
 
 
-def test_an_unreachable_hub_is_a_note(monkeypatch):
-    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+@pytest.fixture
+def in_trouble(monkeypatch, tmp_path, capfd):
+    """Runs the command in a folder, with that environment: its exit code, and its findings by check."""
+
+    def in_trouble(folder: Path, *arguments: str, **environment: str) -> tuple[int, dict[str, list[dict]]]:
+        monkeypatch.chdir(folder)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        code = run(["doctor", "--json", *arguments])
+        captured = capfd.readouterr()
+        assert "Traceback" not in captured.err, captured.err
+        found: dict[str, list[dict]] = {}
+        for finding in json.loads(captured.out):
+            assert finding["repair"] or finding["status"] != "failed", f"{finding} names no repair"
+            found.setdefault(finding["check"], []).append(finding)
+        return code, found
+
+    return in_trouble
+
+
+def test_no_hub_is_a_note_with_its_repair(in_trouble, monkeypatch, tmp_path):
+    """The hub's library reads its settings when it is imported, so they are set in it, too."""
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-    [finding] = findings("hub", offline=False)
-    assert finding.status == "note" and "HF_ENDPOINT" in str(finding.repair)
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    code, found = in_trouble(tmp_path)
+    [hub] = found["hub"]
+    assert code == 0 and hub["status"] == "note" and hub["repair"].startswith("export HF_ENDPOINT=")
+    assert in_trouble(tmp_path, HF_ENDPOINT="http://127.0.0.1:9")[1]["hub"][0]["repair"] == "unset HF_ENDPOINT"
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert in_trouble(tmp_path)[1]["hub"][0]["repair"] == "unset HF_HUB_OFFLINE"
+
+
+def test_no_ffmpeg_fails_and_an_empty_path_does_not(in_trouble, tmp_path):
+    """The encoder comes with the package: what is on the PATH does not matter, what IMAGEIO_FFMPEG_EXE says does."""
+    code, found = in_trouble(tmp_path, "--offline", PATH=str(tmp_path))
+    assert code == 0 and found["ffmpeg"][0]["status"] == "ok"
+    code, found = in_trouble(tmp_path, "--offline", IMAGEIO_FFMPEG_EXE=str(tmp_path / "none"))
+    assert code == 1 and found["ffmpeg"][0]["repair"] == "unset IMAGEIO_FFMPEG_EXE"
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nobody can make files")
+def test_folders_where_no_file_can_be_made(in_trouble, monkeypatch):
+    """The super-user may write anywhere but where no file can be made at all."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/proc/models")
+    code, found = in_trouble(Path("/proc"), "--offline")
+    here, models = found["disk"]
+    assert code == 1 and here["status"] == "failed" and "/proc" in here["text"] and here["repair"].startswith("cd ")
+    assert models["status"] == "note" and "HF_HOME" in models["repair"]
 
 
 def test_json_is_one_document_and_the_exit_code_tells(broken_ffmpeg, capsys):

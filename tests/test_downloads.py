@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from hub_server import serve
+from hub_server import COMMIT, serve
 from memflow_cli.catalog import find_model
+from memflow_cli.cli.app import run
 from tiny_files import save_model
 
 MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
@@ -32,15 +33,18 @@ def model():
 
 
 class Machine:
-    """A fresh machine: an empty hub cache, a plug-in whose model is on the server."""
+    """A fresh machine: an empty hub cache, a plug-in whose model is on the server, its checksums known or not."""
 
-    def __init__(self, folder: Path, model: Path, with_big_file: bool) -> None:
+    def __init__(self, folder: Path, model: Path, with_big_file: bool, known: bool) -> None:
         self.home = folder / "hf"
         paths = sorted(path for path in model.rglob("*") if path.is_file() and path.parent != model)
         self.content = {str(path.relative_to(model)): path.read_bytes() for path in paths}
         self.content |= {BIG: os.urandom(1 * MIB) * 25} if with_big_file else {}
         self.content = dict(sorted(self.content.items()))
-        rows = [(name, len(data), hashlib.sha256(data).hexdigest()) for name, data in self.content.items()]
+        rows = [
+            (name, len(data), hashlib.sha256(data).hexdigest() if known else None)
+            for name, data in self.content.items()
+        ]
         site = folder / "site"
         (site / "tiny_hub-1.0.dist-info").mkdir(parents=True)
         (site / "tiny_hub-1.0.dist-info" / "METADATA").write_text(
@@ -52,6 +56,22 @@ class Machine:
         (site / "tiny_hub_plugin.py").write_text(PLUGIN.format(folder=str(model), rows=rows, large=LARGE))
         self.site = site
         self.endpoint = "http://127.0.0.1:9"  # nobody listens there
+
+    def fill_cache(self) -> Path:
+        """The hub's cache with every file in it."""
+        repository = self.home / "hub" / "models--someone--tiny"
+        for name, data in self.content.items():
+            blob, link = (
+                repository / "blobs" / hashlib.sha256(data).hexdigest(),
+                repository / "snapshots" / COMMIT / name,
+            )
+            for path in (blob, link):
+                path.parent.mkdir(parents=True, exist_ok=True)
+            blob.write_bytes(data)
+            link.symlink_to(blob)
+        (repository / "refs").mkdir()
+        (repository / "refs" / "main").write_text(COMMIT)
+        return repository.parent
 
     @property
     def files(self) -> dict[tuple[str, str], bytes]:
@@ -78,7 +98,8 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def machine(request, tmp_path, model):
-    return Machine(tmp_path, model, with_big_file="interrupted" in request.node.name)
+    name = request.node.name
+    return Machine(tmp_path, model, with_big_file="interrupted" in name, known="not_known" not in name)
 
 
 def test_generation_never_downloads_and_names_the_command(machine, tmp_path):
@@ -104,6 +125,8 @@ def test_pulled_model_is_listed_and_verified(machine):
     assert rows["tiny-hub"]["disk_bytes"] == sum(map(len, machine.content.values()))
     verified = machine.memflow("models", "verify", "tiny-hub")
     assert verified.returncode == 0 and "transformer: 69 tensors" in verified.stdout, verified.stderr
+    assert all(f"ok     {part}" in verified.stdout for part in ("text encoder: ", "tokenizer", "autoencoder"))
+    assert "not checked" not in verified.stdout, "every checksum is known"
     again = machine.memflow("models", "pull", "tiny-hub", HF_HUB_OFFLINE="1")
     assert again.returncode == 0 and again.stdout == pulled.stdout
 
@@ -170,6 +193,27 @@ def test_verify_finds_a_damaged_file(machine):
     assert done.returncode == 3 and "checksum" in done.stdout and "1 files are not" in done.stderr
 
 
+def test_verify_says_what_is_not_known_and_finds_damage_all_the_same(machine, monkeypatch, capfd):
+    """In this process, on files that lie as the hub's library lays them: large ones under their checksum."""
+    monkeypatch.syspath_prepend(machine.site)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(machine.fill_cache()))
+    assert run(["models", "verify", "tiny-hub"]) == 0, capfd.readouterr().err
+    told = capfd.readouterr().out.splitlines()
+    unchecked = [line for line in told if line.startswith("not checked")]
+    assert len(unchecked) == len(machine.content)
+    [line] = [line for line in unchecked if LARGE in line]
+    assert "no published checksum is known" in line and f"(here: {COMMIT[:12]})" in line
+    assert line.endswith("it is what the hub sent")
+    damaged = next(path for path in machine.home.rglob(Path(LARGE).name) if "transformer" in path.parts)
+    content = damaged.read_bytes()
+    damaged.resolve().write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert run(["models", "verify", "tiny-hub"]) == 3
+    captured = capfd.readouterr()
+    assert (
+        f"wrong  someone/tiny/{LARGE} has checksum" in captured.out and "memflow models pull tiny-hub" in captured.err
+    )
+
+
 def test_catalog_is_told_without_the_network(machine):
     """The published models: every size, licence and revision can be read before anything is downloaded."""
     listed = machine.memflow("models", "list")
@@ -178,4 +222,5 @@ def test_catalog_is_told_without_the_network(machine):
     assert shown["licence"] == "CC-BY-NC-SA-4.0" and shown["policy"] == "sink" and len(shown["files"]) == 14
     assert all(len(file["revision"]) == 40 and len(file["sha256"]) == 64 for file in shown["files"])
     entry = find_model("memflow-1.3b")
+    assert [file.sha256 for file in entry.repositories[0].files] == [None, None], "MemFlow's checksums are not known"
     assert entry.num_bytes > 28e9 and entry.geometry.tokens_per_frame(entry.width, entry.height) == 30 * 52
