@@ -87,6 +87,7 @@ def test_wrong_requests_are_sentences():
         memory_options("nam+magic")
     assert run(["bench", "--policies", "sink,sink"]) == 2
     assert run(["bench", "--size", "big"]) == 2
+    assert run(["bench", "--accelerate", "magic"]) == 2
 
 
 def test_random_weights_have_the_model_s_shape(tiny_model_folder):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memflow_cli.cli import options
+from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_up
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype
 from memflow_cli.cli.progress import chunk_bar
 from memflow_cli.cli.talk import note
@@ -35,6 +36,7 @@ def bench(
     size: options.Size = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
+    accelerate: Accelerate = "",
     overlap: Annotated[
         bool | None,
         typer.Option(
@@ -53,6 +55,7 @@ def bench(
     names = [name.strip() for name in policies.split(",") if name.strip()]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"--policies {policies[:80]}: name each policy once", "for example window,sink,nam+sma")
+    accelerations = parse_accelerations(accelerate)
     wanted = _size(size) if size else None
 
     from memflow_cli.bench import num_chunks, run_bench
@@ -75,8 +78,10 @@ def bench(
         chunk_bar(total, f"loading {entry.name}", shown=not as_json) as on_chunk,
     ):
         backbone = load(entry, place, choose_dtype(dtype, place))
+        speed_up(backbone, accelerations)
         report = run_bench(backbone, (width, height), names, chunks, prompts, on_chunk, overlapped)
     what = f"{entry.name} {width}x{height} on {place}, {str(backbone.dtype).removeprefix('torch.')}"
+    what += "".join(f", {name}" for name in accelerations)
     note(f"{what}, {chunks} chunks a policy")
     print(json.dumps(report.to_json() | {"what": what}) if as_json else table(report))
 
