@@ -41,9 +41,7 @@ def _empty_caption(beat: Beat, rng: np.random.Generator, name_setting: bool) -> 
     return _pick(rng, EMPTY_PLACES)
 
 
-def captions(
-    story: Story, rng: np.random.Generator, said_again: float = 0.2, known: Collection[int] = ()
-) -> list[str]:
+def captions(story: Story, rng: np.random.Generator, said_again: float = 0.2, known: Collection[int] = ()) -> list[str]:
     """One caption a beat. `said_again` is how often a known puppet's colour (and accessory) are repeated.
 
     `known`: puppets that were seen before the first beat.

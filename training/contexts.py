@@ -56,9 +56,7 @@ class StoryContexts:
                 slots[chunk, first : first + CHUNK] = range(CHUNK * c, CHUNK * c + CHUNK)
             if use_sink and chunk > 0:
                 slots[chunk, :SINK] = range(SINK)
-            candidates = np.array(
-                [c for c in range(1 if use_sink else 0, chunk) if c not in window and c != chunk - 1]
-            )
+            candidates = np.array([c for c in range(1 if use_sink else 0, chunk) if c not in window and c != chunk - 1])
             if bank_size and len(candidates):
                 wanted = self.shows[list(beat.acts)][:, candidates].sum(0) if beat.acts else np.zeros(len(candidates))
                 weights = 0.03 + wanted if plain or rng.random() < 0.8 else np.ones(len(candidates))

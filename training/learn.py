@@ -120,7 +120,9 @@ class Learner:
 
     def load_exported(self, folder: Path) -> None:
         """Begin with weights as `training.export` wrote them, for example those of the package."""
-        self.model.transformer.load_state_dict(load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors"))
+        self.model.transformer.load_state_dict(
+            load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
+        )
         self.model.encoder.load_state_dict(UMT5EncoderModel.from_pretrained(folder / "text_encoder").state_dict())
         self.average = WeightAverage(self.model)
 

@@ -76,7 +76,9 @@ def main() -> None:
     parser.add_argument("--stories", type=int, default=1_300, help="how many to render")
     parser.add_argument("--stage", choices=("pictures", "stories", "refiner"), help="this one only")
     parser.add_argument("--returns", type=int, default=1_000, help="stories of comings and goings to render")
-    parser.add_argument("--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with")
+    parser.add_argument(
+        "--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with"
+    )
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -92,9 +94,7 @@ def main() -> None:
     if options.stage in (None, "pictures"):
         render_rows(*data, "pictures", options.pictures, options.threads)
         share = 1 if alone else PICTURES_SHARE
-        train_stage(
-            work, "pictures", Options(share * seconds, pictures=144, hold=0.6, final_factor=0.2), options.start
-        )
+        train_stage(work, "pictures", Options(share * seconds, pictures=144, hold=0.6, final_factor=0.2), options.start)
     if options.stage in (None, "stories"):
         render_rows(*data, "stories", options.stories, options.threads)
         render_rows(*data, "returns", options.returns, options.threads)
