@@ -81,13 +81,11 @@ def test_the_first_chunk_is_the_picture_and_the_rest_follows_from_it(folder, pic
     entry = find_model(folder)
     backbone = load_model(entry)
     seen = []
-    predict = backbone.predict
 
-    def listening(latents, timestep, prompt, context):
-        seen.append(timestep)
-        return predict(latents, timestep, prompt, context)
+    def listening(run):
+        return lambda latents, timestep, *a, **o: seen.append(timestep) or run(latents, timestep, *a, **o)
 
-    backbone.predict = listening
+    backbone.predict, backbone.stage = listening(backbone.predict), listening(backbone.stage)
     result = make_film(starting_from(picture), entry, backbone, tmp_path / "film.mp4", keep_run=True)
     assert seen[0] == 0.0 and seen[1] > 900, "the picture is committed, not denoised; then the next chunk begins"
     given = backbone.encode_frames(torch.from_numpy(load_picture(picture, 64, 32).copy()).expand(9, -1, -1, -1) / 255)
