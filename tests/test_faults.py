@@ -242,7 +242,7 @@ def test_the_encoder_killed(command, whole, tmp_path):
     os.kill(child, signal.SIGCONT)
     assert exit_code(child) == 1
     errors = (tmp_path / "errors").read_text()
-    assert "error: the encoder (ffmpeg) failed" in errors and "The same command goes on from there" in errors
+    assert "error: the encoder (ffmpeg) failed" in errors and "the same command goes on from there" in errors
     assert run(command(tmp_path)) == 0
     assert (tmp_path / "film.mp4").read_bytes() == whole
 
