@@ -148,6 +148,12 @@ def test_another_model_or_version_is_refused(tmp_path, monkeypatch):
         make(tmp_path, STORY)
 
 
+def test_a_run_is_not_continued_by_other_kernels(tmp_path):
+    interrupted(tmp_path, 4)
+    with pytest.raises(UsageError, match="accelerate was none, is now sage"):
+        make(tmp_path, STORY, accelerations=("sage",))
+
+
 def test_no_resume_starts_over(theatre, tmp_path):
     interrupted(tmp_path, 4, storyboard=replace(STORY, seed=9))
     events: list[object] = []

@@ -8,7 +8,7 @@ import contextlib
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -87,14 +87,16 @@ def make_film(
     stop: Stop = lambda: None,
     overlap: bool | None = None,
     preview_decoder: Path | None = None,
+    accelerations: Sequence[str] = (),
 ) -> FilmResult:
     """Makes one film, or goes on with one that was interrupted. `out` ends in .mp4; whatever is there is replaced.
 
     `stop` is asked after every chunk; an error it returns is raised once the chunk is safe on disk. A storyboard without
     a seed gets the one its unfinished run was begun with, or 0. `overlap`: decode and encode beside the denoising, for the
     same film; unless told, where that pays. Events come from the caller's thread, in order, in either case.
-    `preview_decoder`: the file that the backbone's decoder came from, if it is not the model's own; recorded. Raises
-    MemflowError and its kin; what was finished stays in the run folder, and the same call goes on from there.
+    `preview_decoder`: the file that the backbone's decoder came from, if it is not the model's own; recorded.
+    `accelerations`: what `wan.acceleration.accelerate` did to the backbone; recorded. Raises MemflowError and its kin;
+    what was finished stays in the run folder, and the same call goes on from there.
     """
     if record_path(out).exists() and read_record(out) is None:
         raise UsageError(
@@ -109,6 +111,7 @@ def make_film(
         device=backbone.device.type,
         dtype=str(backbone.dtype),
         torch=torch.__version__,
+        accelerate=", ".join(sorted(accelerations)) or "none",
     )
     policy = str(resolved.memory.policy)
     picture = _first_picture(resolved, backbone, plan)

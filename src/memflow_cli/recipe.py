@@ -149,14 +149,14 @@ def recorded_seed(film: Path) -> int | None:
 
 
 def is_finished(film: Path, recipe: Recipe) -> bool:
-    """Whether `film` is there, whole, and came from this recipe; device, precision and torch may have been others."""
+    """Whether `film` is there, whole, and came from this recipe; device, precision, torch and what sped it up may have been others."""
     record = read_record(film)
     try:
         old = Recipe.from_json((record or {}).get("recipe"))
         num_bytes = film.stat().st_size
     except (OSError, ValueError):
         return False
-    irrelevant = {"device", "dtype", "torch", "memflow"}
+    irrelevant = {"device", "dtype", "torch", "memflow", "accelerate"}
     same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
     return same and old.segments == recipe.segments and (record or {}).get("num_bytes") == num_bytes
 

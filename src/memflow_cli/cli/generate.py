@@ -243,6 +243,7 @@ class _Maker:
             keep_run=self._keep_run,
             stop=self._stop,
             preview_decoder=self._preview_decoder,
+            accelerations=self._accelerations,
         )
 
     def _load(self, story: Story) -> "Backbone":
