@@ -149,7 +149,7 @@ def recorded_seed(film: Path) -> int | None:
 
 
 def is_finished(film: Path, recipe: Recipe) -> bool:
-    """Whether `film` is there, whole, and came from this recipe; device, precision, torch and what sped it up may have been others."""
+    """Whether `film` is there, whole, and came from this recipe; machine, precision and versions may have been others."""
     record = read_record(film)
     try:
         old = Recipe.from_json((record or {}).get("recipe"))
