@@ -135,9 +135,11 @@ class AttentionMassScore(_TokenFeatures):
 
 
 class CrossAttentionScore(_TokenFeatures):
-    """The space that was trained to match: what a frame's tokens ask of a prompt . prompt keys.
+    """The space that was trained to match: how much of a frame's cross-attention the prompt's words would get.
 
-    Each prompt token finds the token of the frame that asks for it most; the score is the mean over prompt tokens.
+    Every token of the frame spreads its attention over the prompt's tokens, as in a pass under that prompt; each prompt
+    token finds the place that attends to it most; the score is the mean over prompt tokens, heads and layers. With
+    attention instead of bare products, words that many places ask for (articles, verbs) decide less than names do.
     """
 
     needs_prompt_queries = True
@@ -147,8 +149,8 @@ class CrossAttentionScore(_TokenFeatures):
         return state.prompt_queries[:, 0]  # [L, N, H, D]; N places of neighbouring tokens
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        products = _products(_by_head(features), _real_keys(prompt))
-        return products.amax(dim=2).mean(dim=(0, 2)).unsqueeze(1) / features.shape[-1] ** 0.5
+        attention = (_products(_by_head(features), _real_keys(prompt)) / features.shape[-1] ** 0.5).softmax(dim=-1)
+        return attention.amax(dim=2).mean(dim=(0, 2)).unsqueeze(1)
 
     def rank(self, matches: Tensor) -> Tensor:
         return matches[:, 0]
