@@ -41,7 +41,10 @@ class MostRecent:
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
         return torch.zeros(len(features), 1)
 
-    def rank(self, matches: Tensor) -> Tensor:
+    def weigh(self, matches: Tensor) -> Tensor:
+        return torch.ones(1)
+
+    def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return torch.arange(len(matches), dtype=torch.float32)
 
 
@@ -51,7 +54,7 @@ class Chance(MostRecent):
     def __init__(self) -> None:
         self._generator = torch.Generator().manual_seed(0)
 
-    def rank(self, matches: Tensor) -> Tensor:
+    def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return torch.rand(len(matches), generator=self._generator)
 
 

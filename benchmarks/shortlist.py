@@ -87,7 +87,8 @@ def gather(backbone: Backbone, num_stories: int, score: str) -> tuple[list[Tenso
 
 def _scores(score: SketchingScore, features: list[Tensor], prompt: PromptProjection) -> Tensor:
     parts = [torch.stack(features[first : first + 16]) for first in range(0, len(features), 16)]
-    return score.rank(torch.cat([score.match(part, prompt) for part in parts]))
+    matches = torch.cat([score.match(part, prompt) for part in parts])
+    return score.rank(matches, score.weigh(matches))
 
 
 if __name__ == "__main__":

@@ -80,9 +80,9 @@ def test_majority_of_frames_decides():
 
 def test_baselines_recall_without_reading_the_prompt():
     matches = torch.zeros(5, 1)
-    assert BASELINES["most recent"]().rank(matches).argmax() == 4
+    assert BASELINES["most recent"]().rank(matches, torch.ones(1)).argmax() == 4
     ranks = BASELINES["chance"]()
-    assert not torch.equal(ranks.rank(matches), ranks.rank(matches))
+    assert not torch.equal(ranks.rank(matches, torch.ones(1)), ranks.rank(matches, torch.ones(1)))
     assert isinstance(make_memory("most recent", load_geometry()), NarrativeMemory)
 
 

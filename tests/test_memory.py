@@ -55,6 +55,11 @@ def show(cache, memory, chunk, seed=None):
 # Scores
 
 
+def ranks_of(score, features, prompt):
+    matches = score.match(features, prompt)
+    return score.rank(matches, score.weigh(matches))
+
+
 @pytest.mark.parametrize("name", SCORES)
 def test_padding_never_votes(name):
     """Whatever stands in a prompt's padding rows, the scores are the same."""
@@ -67,7 +72,7 @@ def test_padding_never_votes(name):
         prompt.embeds,
     )
     features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(4)])
-    assert torch.equal(score.rank(score.match(features, prompt)), score.rank(score.match(features, dirty)))
+    assert torch.equal(ranks_of(score, features, prompt), ranks_of(score, features, dirty))
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -76,15 +81,15 @@ def test_scores_do_not_depend_on_the_archive_s_order(name):
     features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(5)])
     order = torch.tensor([3, 0, 4, 1, 2])
     prompt = random_prompt(9)
-    ranks = score.rank(score.match(features, prompt))
+    ranks = ranks_of(score, features, prompt)
     assert ranks.unique().numel() == 5, "random prototypes are told apart"
-    torch.testing.assert_close(ranks[order], score.rank(score.match(features[order], prompt)))
+    torch.testing.assert_close(ranks[order], ranks_of(score, features[order], prompt))
 
 
 def test_prompt_score_finds_the_frame_made_under_the_same_prompt():
     score = SCORES["prompt"]()
     features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(6)])
-    ranks = score.rank(score.match(features, random_prompt(4)))
+    ranks = ranks_of(score, features, random_prompt(4))
     assert ranks.argmax().item() == 4
     assert ranks.max().item() == pytest.approx(1, abs=1e-5)
 
@@ -92,7 +97,7 @@ def test_prompt_score_finds_the_frame_made_under_the_same_prompt():
 def test_attention_mass_is_a_distribution():
     score = SCORES["attention"]()
     features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(6)])
-    assert score.rank(score.match(features, random_prompt(1))).sum().item() == pytest.approx(1, abs=1e-5)
+    assert ranks_of(score, features, random_prompt(1)).sum().item() == pytest.approx(1, abs=1e-5)
 
 
 def test_cross_attention_score_finds_the_frame_that_asks_for_the_prompt():
@@ -102,7 +107,19 @@ def test_cross_attention_score_finds_the_frame_that_asks_for_the_prompt():
     asking = torch.stack([key[0, :TOKENS] for key in prompt.keys]).unsqueeze(1)
     states[2] = FrameState(2, states[2].keys, states[2].values, 5 * asking)
     features = torch.stack([score.features(state, prompt) for state in states])
-    assert score.rank(score.match(features, prompt)).argmax().item() == 2
+    assert ranks_of(score, features, prompt).argmax().item() == 2
+
+
+def test_words_that_tell_frames_apart_decide():
+    """Two words: all frames answer the first alike, with more or less noise; only one answers the second."""
+    score = SCORES["cross-attention"]()
+    matches = torch.tensor([[0.80, 0.10], [0.78, 0.10], [0.75, 0.20], [0.81, 0.10]])
+    assert matches.mean(dim=1).argmax().item() == 2
+    louder = torch.tensor([[0.80, 0.10], [0.78, 0.10], [0.50, 0.35], [0.80, 0.10], [0.80, 0.12], [0.79, 0.1]])
+    weights = score.weigh(matches)
+    assert weights[1] > weights[0]
+    assert score.rank(louder, weights).argmax().item() == 2
+    assert louder.mean(dim=1).argmax().item() != 2
 
 
 def test_published_score_is_the_mean_over_everything():
@@ -230,7 +247,7 @@ def test_incremental_scores_equal_scores_from_scratch():
         show(cache, memory, chunk)
         latest = memory.recall(cache, prompt).scores or {}
     features = torch.stack([item.features for item in memory.archive.prototypes])
-    scratch = score.rank(score.match(features, prompt)).tolist()
+    scratch = ranks_of(score, features, prompt).tolist()
     assert list(latest.values()) == pytest.approx(scratch, rel=1e-5)
 
 
@@ -250,7 +267,9 @@ def test_scores_stay_with_their_frames_when_some_are_evicted(name):
     kept = [item.state.frame for item in memory.archive.prototypes]
     assert len(kept) < 15, "the archive was too small for all"
     features = torch.stack([item.features for item in memory.archive.prototypes])
-    scratch = score.rank(score.match(features, prompt)).tolist()
+    matches = score.match(features, prompt)
+    evenly = score.weigh(matches[:1])  # the prompt met a single frame when it came
+    scratch = score.rank(matches, evenly).tolist()
     assert [told[frame] for frame in kept] == pytest.approx(scratch, rel=1e-4)
     best = sorted((told[frame] for frame in kept), reverse=True)[:3]
     assert sorted((told[frame] for frame in cache.bank_frames[0]), reverse=True) == best

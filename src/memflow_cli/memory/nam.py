@@ -57,12 +57,14 @@ class NarrativeMemory:
         # For the prompt at hand, a row for each prototype compared with it, in film order:
         self._compared: list[Prototype] = []
         self._matches: Tensor | None = None  # [P, M]
+        self._weights: Tensor | None = None  # [M], from what the prompt met when it came
         self._told: Tensor = torch.empty(0)  # the scores [P] that recall() returned last
         self._waiting: list[Prototype] | None = None  # to be compared next; None: the prompt has met none yet
 
     def switch_prompt(self, prompt: PromptProjection) -> None:
         self._prompt = prompt
         self._compared, self._matches, self._told, self._waiting = [], None, torch.empty(0), None
+        self._weights = None
         self._stale = True
 
     def committed(self, cache: KVCache, chunk: int, first_frame: int) -> Remembered:
@@ -104,7 +106,8 @@ class NarrativeMemory:
         self._stale = False
         self._compare(prompt)
         assert self._matches is not None, "an archive that is not empty has matches"
-        scores = self._score.rank(self._matches)
+        self._weights = self._score.weigh(self._matches) if self._weights is None else self._weights
+        scores = self._score.rank(self._matches, self._weights)
         best = scores.topk(min(self.needs.bank, len(scores))).indices.sort().values.tolist()
         cache.load_bank([self._compared[row].state for row in best])
         changed = torch.ones(len(scores), dtype=torch.bool)
@@ -141,8 +144,9 @@ class NarrativeMemory:
         if self._sketching is None or len(prototypes) <= self._shortlist:
             return list(prototypes)
         estimates = torch.cat([self._sketching.estimate(block, prompt) for block in self.archive.sketches.blocks])
-        rows = torch.tensor([item.row for item in prototypes])
-        best = estimates[rows].topk(self._shortlist).indices.sort().values
+        estimates = estimates[torch.tensor([item.row for item in prototypes])]
+        ranks = self._score.rank(estimates, self._score.weigh(estimates))
+        best = ranks.topk(self._shortlist).indices.sort().values
         return [prototypes[index] for index in best.tolist()]
 
     def _keep(self, rows: Tensor) -> None:

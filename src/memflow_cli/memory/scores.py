@@ -1,8 +1,9 @@
 """Retrieval scores: how well a prototype answers a prompt. Pure functions over stored features.
 
-A score works in three steps, so that a prototype is looked at once a prompt: `features` says what is kept of a
-prototype, `match` compares features with a prompt, `rank` turns all matches into one number a prototype. A score whose
-features are large may be a `SketchingScore` too: in a long film only the most promising prototypes are then matched.
+A score works in steps, so that a prototype is looked at once a prompt: `features` says what is kept of a prototype,
+`match` compares features with a prompt, `weigh` says which matches count, `rank` turns them into one number a prototype.
+A score whose features are large may be a `SketchingScore` too: in a long film only the most promising prototypes are
+then matched.
 Padding of the prompt never votes. Shapes: P prototypes, L layers, T prompt tokens (T' real ones), N tokens, H heads, D head
 size.
 """
@@ -18,6 +19,8 @@ from memflow_cli.attention_context import FrameState, PromptProjection
 
 SKETCH_DIRECTIONS = 32
 """How many random directions a sketch looks along, in every head."""
+EVEN_WEIGHT = 1e-9
+"""Added to variances: frames that answer a prompt alike are told apart by the plain mean."""
 
 
 class Score(Protocol):
@@ -32,8 +35,12 @@ class Score(Protocol):
         """Features [P, ...] and a prompt -> matches [P, M]."""
         ...
 
-    def rank(self, matches: Tensor) -> Tensor:
-        """Matches [P, M] -> scores [P]; larger is better."""
+    def weigh(self, matches: Tensor) -> Tensor:
+        """How much each column of the matches [P, M] says: [M]. Asked once, when a prompt comes."""
+        ...
+
+    def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
+        """Matches [P, M] and weights [M] -> scores [P]; larger is better."""
         ...
 
 
@@ -44,7 +51,7 @@ class SketchingScore(Score, Protocol):
         ...
 
     def estimate(self, sketches: Tensor, prompt: PromptProjection) -> Tensor:
-        """Sketches [P, ...] and a prompt -> [P], in an order close to that of the scores."""
+        """Sketches [P, ...] and a prompt -> stand-ins for matches [P, T'], to be weighed and ranked as these are."""
         ...
 
 
@@ -84,10 +91,13 @@ class _TokenFeatures:
         return torch.stack([reach.amax(dim=1), reach.amin(dim=1)]).to(features.dtype)
 
     def estimate(self, sketches: Tensor, prompt: PromptProjection) -> Tensor:
-        keys = _real_keys(prompt).to(sketches.device)
-        along = torch.bmm(keys, _directions(keys.shape[0], keys.shape[-1]))  # [L * H, T', SKETCH_DIRECTIONS]
-        asked = torch.stack([along.clamp_min(0).mean(dim=1), along.clamp_max(0).mean(dim=1)])
-        return sketches.flatten(1).float() @ asked.flatten()
+        keys = self._asking_keys(prompt).to(sketches.device)
+        along = torch.bmm(keys, _directions(keys.shape[0], keys.shape[-1])).transpose(1, 2)
+        asked = torch.stack([along.clamp_min(0), along.clamp_max(0)]) / len(keys)  # [2, L * H, SKETCH_DIRECTIONS, T']
+        return sketches.flatten(1).float() @ asked.flatten(0, 2)
+
+    def _asking_keys(self, prompt: PromptProjection) -> Tensor:
+        return _real_keys(prompt)
 
 
 @lru_cache(maxsize=4)
@@ -97,7 +107,17 @@ def _directions(num_heads: int, head_dim: int) -> Tensor:
     return torch.randn(num_heads, head_dim, SKETCH_DIRECTIONS, generator=generator) / SKETCH_DIRECTIONS**0.5
 
 
-class PublishedScore:
+class _WeightedMean:
+    """The score is the weighted mean of a prototype's matches."""
+
+    def weigh(self, matches: Tensor) -> Tensor:
+        return torch.ones(matches.shape[1])
+
+    def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
+        return matches @ (weights / weights.sum())
+
+
+class PublishedScore(_WeightedMean):
     """Mean of prompt key . visual key, as in the published code, but padding does not vote and layers share one score."""
 
     needs_prompt_queries = False
@@ -109,9 +129,6 @@ class PublishedScore:
         pooled = _real_keys(prompt).mean(dim=1).flatten().to(features.device)
         num_heads = features.shape[1] * features.shape[2]
         return (features.flatten(1) @ pooled).unsqueeze(1) / (num_heads * features.shape[-1] ** 0.5)
-
-    def rank(self, matches: Tensor) -> Tensor:
-        return matches[:, 0]
 
 
 class AttentionMassScore(_TokenFeatures):
@@ -130,16 +147,19 @@ class AttentionMassScore(_TokenFeatures):
         logits = _products(_by_head(features), _real_keys(prompt)) / features.shape[-1] ** 0.5
         return logits.logsumexp(dim=2).transpose(0, 1).flatten(1)  # [P, L * H * T']
 
-    def rank(self, matches: Tensor) -> Tensor:
+    def weigh(self, matches: Tensor) -> Tensor:
+        return torch.ones(matches.shape[1])
+
+    def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return matches.softmax(dim=0).mean(dim=1)
 
 
-class CrossAttentionScore(_TokenFeatures):
+class CrossAttentionScore(_TokenFeatures, _WeightedMean):
     """The space that was trained to match: how much of a frame's cross-attention the prompt's words would get.
 
     Every token of the frame spreads its attention over the prompt's tokens, as in a pass under that prompt; each prompt
-    token finds the place that attends to it most; the score is the mean over prompt tokens, heads and layers. With
-    attention instead of bare products, words that many places ask for (articles, verbs) decide less than names do.
+    token finds the place that attends to it most, in the mean over heads and layers. Prompt tokens are weighed by their
+    variance over the frames: what tells frames apart, names above all, decides; what all of them answer does not.
     """
 
     needs_prompt_queries = True
@@ -150,13 +170,18 @@ class CrossAttentionScore(_TokenFeatures):
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
         attention = (_products(_by_head(features), _real_keys(prompt)) / features.shape[-1] ** 0.5).softmax(dim=-1)
-        return attention.amax(dim=2).mean(dim=(0, 2)).unsqueeze(1)
+        return attention.amax(dim=2).mean(dim=0)  # [P, T']
 
-    def rank(self, matches: Tensor) -> Tensor:
-        return matches[:, 0]
+    def weigh(self, matches: Tensor) -> Tensor:
+        return matches.var(dim=0, unbiased=False) + EVEN_WEIGHT
+
+    def _asking_keys(self, prompt: PromptProjection) -> Tensor:
+        """What a token asks of one word more than of the others: near enough to attention."""
+        keys = _real_keys(prompt)
+        return keys - keys.mean(dim=1, keepdim=True)
 
 
-class PromptScore:
+class PromptScore(_WeightedMean):
     """Likeness of the prompt that a frame was made under to the coming one: cosine of their mean embeddings."""
 
     needs_prompt_queries = False
@@ -167,9 +192,6 @@ class PromptScore:
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
         coming = _mean_embedding(prompt).to(features.device)
         return F.cosine_similarity(features, coming, dim=-1).unsqueeze(1)
-
-    def rank(self, matches: Tensor) -> Tensor:
-        return matches[:, 0]
 
 
 def _mean_embedding(prompt: PromptProjection) -> Tensor:
