@@ -39,6 +39,7 @@ from benchmarks.recall import recall_of_story, summarise_recall
 from benchmarks.returns import KINDS, Return, watch_return
 from benchmarks.summary import paired_differences, summarise_drift, summarise_openings, summarise_returns
 from benchmarks.tables import identity_plot, markdown
+from memflow_cli import memory
 from memflow_cli.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.wan.checkpoints import load_model
@@ -56,9 +57,10 @@ class Settings:
     bank: int | None = None
 
     def fingerprint(self) -> str:
-        """Of the model's files, the judge's, and how they are run."""
+        """Of the model's files, the judge's, the memory's code, and how they are run."""
         digest = hashlib.sha256(f"{self.dtype} {self.score} {self.bank}".encode())
-        for path in (*sorted(THEATRE_FOLDER.rglob("*.safetensors")), self.judge):
+        code = sorted(Path(memory.__file__).parent.glob("*.py"))
+        for path in (*sorted(THEATRE_FOLDER.rglob("*.safetensors")), self.judge, *code):
             digest.update(path.read_bytes())
         return digest.hexdigest()[:10]
 

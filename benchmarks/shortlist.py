@@ -46,7 +46,7 @@ def main() -> None:
     features, prompts = gather(load_model(find_model("theatre")), options.stories, options.score or DEFAULT_SCORE)
     sketches = torch.stack([score.sketch(item) for item in features])
     everything = torch.stack([_scores(score, features, prompt) for prompt in prompts])  # [prompts, P]
-    estimates = torch.stack([score.estimate(sketches, prompt) for prompt in prompts])
+    estimates = torch.stack([_ranks(score, score.estimate(sketches, prompt)) for prompt in prompts])
     print(f"{len(features)} prototypes, {len(prompts)} prompts, score {options.score or DEFAULT_SCORE}")
     for length in (len(features) // divisor for divisor in (64, 32, 16, 8, 4)):
         if length >= BANK:
@@ -87,7 +87,10 @@ def gather(backbone: Backbone, num_stories: int, score: str) -> tuple[list[Tenso
 
 def _scores(score: SketchingScore, features: list[Tensor], prompt: PromptProjection) -> Tensor:
     parts = [torch.stack(features[first : first + 16]) for first in range(0, len(features), 16)]
-    matches = torch.cat([score.match(part, prompt) for part in parts])
+    return _ranks(score, torch.cat([score.match(part, prompt) for part in parts]))
+
+
+def _ranks(score: SketchingScore, matches: Tensor) -> Tensor:
     return score.rank(matches, score.weigh(matches))
 
 

@@ -49,7 +49,7 @@ from memflow_cli.recipe import (
     run_path,
     trace_path,
 )
-from memflow_cli.run_folder import RunFolder, file_sha256, write_through
+from memflow_cli.run_folder import RunFolder, file_sha256, mark_kept, write_through
 from memflow_cli.storyboard import Storyboard
 from memflow_cli.trace import ChunkRecord, TraceHeader
 from memflow_cli.video import rename_through, stitch
@@ -118,6 +118,8 @@ def make_film(
     header = TraceHeader(__version__, entry.name, policy, plan)
     run = RunFolder(run_path(out), recipe, header, _latent_bytes(plan), resume)
     try:
+        if keep_run:
+            mark_kept(run.path)
         with memory_errors(f"at {plan.width}x{plan.height}", _LESS_MEMORY):
             ahead = AHEAD if (overlap_pays(backbone.device) if overlap is None else overlap) else 0
             film = _Film(resolved, backbone, plan, run, events, stop, picture, ahead)

@@ -39,24 +39,26 @@ def mark_kept(path: Path) -> None:
         (path / "keep").touch()
 
 
-def remove_leftover(path: Path) -> None:
+def remove_leftover(path: Path, made_from: object) -> None:
     """Removes what a kill between a film's end and its cleaning up left behind.
 
-    A folder that is kept stays, and one in use, and one whose film is not at its end.
+    `made_from`: the recipe in the film's record. A folder that is kept stays, one in use, one of another film, and one
+    whose film is not at its end.
     """
-    if not path.is_dir() or (path / "keep").exists():
+    if not (path / "lock").is_file() or (path / "keep").exists():
         return
     with contextlib.suppress(UsageError, OSError), _lock(path / "lock", path):
-        if _is_over(path):
+        if _is_over(path, made_from):
             _remove(path)
 
 
-def _is_over(path: Path) -> bool:
-    """Whether a run folder has all its film's parts, or nothing to go on from."""
+def _is_over(path: Path, made_from: object) -> bool:
+    """Whether a run folder has all parts of the film made from this recipe, or nothing to go on from."""
     try:
         with (path / "run.json").open("rb") as file:
-            recipe = Recipe.from_json(json.loads(file.read(MAX_RECIPE_BYTES)).get("recipe"))
-        return (path / "parts.jsonl").read_bytes().count(b"\n") == len(recipe.segments)
+            content = json.loads(file.read(MAX_RECIPE_BYTES)).get("recipe")
+        recipe = Recipe.from_json(content)
+        return content == made_from and (path / "parts.jsonl").read_bytes().count(b"\n") == len(recipe.segments)
     except FileNotFoundError as error:
         return Path(error.filename).name == "run.json"
     except (ValueError, RecursionError, AttributeError):

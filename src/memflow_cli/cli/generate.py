@@ -128,8 +128,8 @@ def generate(
         return
 
     from memflow_cli.interrupts import StopRequests
-    from memflow_cli.recipe import run_path
-    from memflow_cli.run_folder import mark_kept, remove_leftover
+    from memflow_cli.recipe import read_record, run_path
+    from memflow_cli.run_folder import remove_leftover
 
     with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
         place = device, dtype, vram
@@ -140,13 +140,10 @@ def generate(
                     raise stopped
                 job = _prepare(story, film, preview_decoder, overwrite, no_overwrite)
                 if job is None:
-                    remove_leftover(run_path(film))
+                    remove_leftover(run_path(film), (read_record(film) or {}).get("recipe"))
                     batch.skipped(story, film)
                 else:
-                    result = maker.make(job, film)
-                    if keep_run:
-                        mark_kept(run_path(film))
-                    batch.made(job, film, result)
+                    batch.made(job, film, maker.make(job, film))
                     if inspect:
                         tell.stage("writing what it remembered")
                         _write_report(film)
@@ -225,7 +222,7 @@ class _Maker:
         self._places = False  # whether what was loaded was placed for one size of film
         self._resume = resume
         self._keep_run = keep_run
-        self._loaded: tuple[tuple[ModelEntry, int, int, int], Backbone] | None = None
+        self._loaded: tuple[tuple[object, ...], Backbone] | None = None
 
     def make(self, story: Story, film: Path) -> "FilmResult":
         _warn_of_unknown_words(story)
@@ -249,7 +246,8 @@ class _Maker:
     def _load(self, story: Story) -> "Backbone":
         entry = story.entry
         # What fits on the card depends on the picture and the bank, so films of one size share a loaded model.
-        wanted = (entry, story.plan.width, story.plan.height, story.storyboard.memory.bank)
+        memory = story.storyboard.memory
+        wanted = (entry, story.plan.width, story.plan.height, memory.policy, memory.bank, memory.activate)
         if self._loaded and (self._loaded[0] == wanted or (self._loaded[0][0] == entry and not self._places)):
             return self._loaded[1]
         self._loaded = None  # the old model goes before the new one comes

@@ -57,14 +57,15 @@ class NarrativeMemory:
         # For the prompt at hand, a row for each prototype compared with it, in film order:
         self._compared: list[Prototype] = []
         self._matches: Tensor | None = None  # [P, M]
-        self._weights: Tensor | None = None  # [M], from what the prompt met when it came
+        self._weights: Tensor = torch.empty(0)  # [M], drawn once the prompt has met more frames than the bank holds
+        self._weighed = 0  # how many frames they were drawn from
         self._told: Tensor = torch.empty(0)  # the scores [P] that recall() returned last
         self._waiting: list[Prototype] | None = None  # to be compared next; None: the prompt has met none yet
 
     def switch_prompt(self, prompt: PromptProjection) -> None:
         self._prompt = prompt
         self._compared, self._matches, self._told, self._waiting = [], None, torch.empty(0), None
-        self._weights = None
+        self._weighed = 0
         self._stale = True
 
     def committed(self, cache: KVCache, chunk: int, first_frame: int) -> Remembered:
@@ -106,7 +107,8 @@ class NarrativeMemory:
         self._stale = False
         self._compare(prompt)
         assert self._matches is not None, "an archive that is not empty has matches"
-        self._weights = self._score.weigh(self._matches) if self._weights is None else self._weights
+        if self._weighed <= self.needs.bank:  # until now everything was recalled
+            self._weights, self._weighed = self._score.weigh(self._matches), len(self._matches)
         scores = self._score.rank(self._matches, self._weights)
         best = scores.topk(min(self.needs.bank, len(scores))).indices.sort().values.tolist()
         cache.load_bank([self._compared[row].state for row in best])
@@ -124,7 +126,7 @@ class NarrativeMemory:
         """Match the prototypes that this prompt has not met yet, a bounded number of bytes at a time."""
         bank = min(self.needs.bank, len(self.archive.prototypes))
         if self._waiting is None or len(self._compared) + len(self._waiting) < bank:
-            self._compared, self._matches, self._told = [], None, torch.empty(0)
+            self._compared, self._matches, self._told, self._weighed = [], None, torch.empty(0), 0
             self._waiting = self._most_promising(prompt)
         unseen, self._waiting = self._waiting, []
         if not unseen:
@@ -145,8 +147,9 @@ class NarrativeMemory:
             return list(prototypes)
         estimates = torch.cat([self._sketching.estimate(block, prompt) for block in self.archive.sketches.blocks])
         estimates = estimates[torch.tensor([item.row for item in prototypes])]
-        ranks = self._score.rank(estimates, self._score.weigh(estimates))
-        best = ranks.topk(self._shortlist).indices.sort().values
+        # Of the whole film: in the shortlist itself, all frames may show who is named.
+        self._weights, self._weighed = self._score.weigh(estimates), len(estimates)
+        best = self._score.rank(estimates, self._weights).topk(self._shortlist).indices.sort().values
         return [prototypes[index] for index in best.tolist()]
 
     def _keep(self, rows: Tensor) -> None:

@@ -36,7 +36,7 @@ class Score(Protocol):
         ...
 
     def weigh(self, matches: Tensor) -> Tensor:
-        """How much each column of the matches [P, M] says: [M]. Asked once, when a prompt comes."""
+        """How much each column of the matches [P, M] says: [M]. Asked when a prompt comes."""
         ...
 
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
@@ -93,7 +93,8 @@ class _TokenFeatures:
     def estimate(self, sketches: Tensor, prompt: PromptProjection) -> Tensor:
         keys = self._asking_keys(prompt).to(sketches.device)
         along = torch.bmm(keys, _directions(keys.shape[0], keys.shape[-1])).transpose(1, 2)
-        asked = torch.stack([along.clamp_min(0), along.clamp_max(0)]) / len(keys)  # [2, L * H, SKETCH_DIRECTIONS, T']
+        scale = len(keys) * keys.shape[-1] ** 0.5
+        asked = torch.stack([along.clamp_min(0), along.clamp_max(0)]) / scale  # [2, L * H, SKETCH_DIRECTIONS, T']
         return sketches.flatten(1).float() @ asked.flatten(0, 2)
 
     def _asking_keys(self, prompt: PromptProjection) -> Tensor:

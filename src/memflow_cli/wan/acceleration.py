@@ -59,6 +59,8 @@ def accelerate(model: Backbone, wanted: Iterable[str]) -> None:
     for kind in sorted(kinds - {"compile"}):
         if model.device.type != "cuda":
             raise DeviceError(f"{kind} needs an NVIDIA GPU; the model is on {model.device.type}")
+    if (low := sorted(kinds & {"sage", "fp8"})) and model.dtype == torch.float32:
+        raise UsageError(f"{', '.join(low)}: works on 16 bits, and the model is in fp32", "--dtype bf16")
     if "fp8" in kinds:
         use_float8(transformer)
     if "cudnn" in kinds:

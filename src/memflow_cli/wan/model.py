@@ -81,6 +81,7 @@ class WanModel:
         a_token = config.num_layers * 2 * config.dim * (6 * config.dim + 2 * config.ffn_dim)
         a_token += config.num_layers * 4 * config.dim * (keys + config.text_len)
         a_token += 4 * config.dim * config.in_dim * config.patch_size[1] * config.patch_size[2]
-        weights = sum(parameter.numel() * parameter.element_size() for parameter in self.transformer.parameters())
+        tensors = (*self.transformer.parameters(), *self.transformer.buffers())
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         read = 2 * config.num_layers * keys * config.dim * torch.finfo(self.dtype).bits // 8
         return float(tokens * a_token), float(weights + read)
