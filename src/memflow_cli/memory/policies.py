@@ -11,7 +11,7 @@ from memflow_cli.memory.scores import SCORES
 from memflow_cli.storyboard import MemoryOptions
 
 OFFICIAL_RECORD_INTERVAL = 3
-# Recalls the right frames most often on theatre's held-out stories (`python -m benchmarks.recall`).
+# Recalls the right frames most often on theatre's held-out stories: see the package's docstring.
 DEFAULT_SCORE = "cross-attention"
 
 
