@@ -17,7 +17,12 @@ def share(values: Sequence[bool]) -> dict[str, float | int | None]:
     p = sum(map(bool, values)) / n
     middle, spread = p + Z * Z / (2 * n), Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     low, high = ((middle + sign * spread) / (1 + Z * Z / n) for sign in (-1, 1))
-    return {"n": n, "percent": round(100 * p, 1), "low": round(100 * max(low, 0), 1), "high": round(100 * min(high, 1), 1)}
+    return {
+        "n": n,
+        "percent": round(100 * p, 1),
+        "low": round(100 * max(low, 0), 1),
+        "high": round(100 * min(high, 1), 1),
+    }
 
 
 def clustered_share(counts: Sequence[Sequence[int]]) -> dict[str, float | int | None]:
