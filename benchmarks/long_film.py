@@ -14,13 +14,12 @@ import threading
 import time
 from pathlib import Path
 
+from benchmarks.chosen_model import add_model_options, load_chosen
 from benchmarks.flat_memory import PROMPTS
-from memflow_cli.catalog import ModelEntry, find_model
-from memflow_cli.cli.device import choose_device, choose_dtype
+from memflow_cli.catalog import ModelEntry
 from memflow_cli.film import ChunkDone, make_film
 from memflow_cli.pipeline import Backbone
 from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
-from memflow_cli.wan.checkpoints import load_model
 
 MAX_RATIO = 1.05
 SEGMENT_CHUNKS = 16  # the young films are measured in their second segment: chunks 16 to 31
@@ -89,17 +88,13 @@ def story_of(entry: ModelEntry, num_segments: int, first: int, policy: str, size
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="theatre")
-    parser.add_argument("--device", default="auto")
+    add_model_options(parser)
     parser.add_argument("--policy", default="nam")
     parser.add_argument("--chunk", type=int, default=1000, help="where the long film is measured, around")
     parser.add_argument("--segments", type=int, default=5, help="segments of 16 chunks that are measured")
-    parser.add_argument("--size", default=None, metavar="WxH")
     options = parser.parse_args()
-    entry = find_model(options.model)
-    place = choose_device(options.device)
-    backbone = load_model(entry, place, choose_dtype("auto", place))
-    width, height = map(int, options.size.split("x")) if options.size else (entry.width, entry.height)
+    chosen = load_chosen(options)
+    entry, backbone = chosen.entry, chosen.backbone
 
     first_segment = max(1, options.chunk // SEGMENT_CHUNKS - options.segments // 2)
     measured = range(first_segment, first_segment + options.segments)
@@ -107,7 +102,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="memflow-long-") as folder:
 
         def film(name: str, num_segments: int, first: int) -> PacedFilm:
-            story = story_of(entry, num_segments, first, options.policy, (width, height))
+            story = story_of(entry, num_segments, first, options.policy, chosen.size)
             return PacedFilm(story, entry, backbone, Path(folder, f"{name}.mp4"))
 
         old = film("old", measured.stop, 0)

@@ -13,26 +13,20 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.chosen_model import add_model_options, load_chosen
 from benchmarks.flat_memory import PROMPTS
-from memflow_cli.catalog import find_model
-from memflow_cli.cli.device import choose_device, choose_dtype
 from memflow_cli.film import ChunkDone, make_film
 from memflow_cli.storyboard import Segment, Storyboard
-from memflow_cli.wan.checkpoints import load_model
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="theatre")
-    parser.add_argument("--device", default="auto")
+    add_model_options(parser)
     parser.add_argument("--pairs", type=int, default=12)
     parser.add_argument("--seconds", type=float, default=18, help="length of the film, in two segments")
-    parser.add_argument("--size", default=None, metavar="WxH")
     options = parser.parse_args()
-    entry = find_model(options.model)
-    place = choose_device(options.device)
-    backbone = load_model(entry, place, choose_dtype("auto", place))
-    width, height = map(int, options.size.split("x")) if options.size else (entry.width, entry.height)
+    chosen = load_chosen(options)
+    entry, backbone, (width, height) = chosen.entry, chosen.backbone, chosen.size
     segments = tuple(Segment(prompt, options.seconds / 2) for prompt in PROMPTS[:2])
     story = Storyboard("Overlap", segments, seed=1, width=width, height=height)
     whole: list[float] = []
@@ -56,7 +50,7 @@ def main() -> None:
             whole.append(films[True][0] / films[False][0])
             steady.append(films[True][1] / films[False][1])
             same = same and films[True][2] == films[False][2]
-    print(f"{entry.name} {width}x{height} on {place}, {torch.get_num_threads()} threads, {options.pairs} pairs")
+    print(f"{entry.name} {width}x{height} on {chosen.place}, {torch.get_num_threads()} threads, {options.pairs} pairs")
     for name, ratios in (("whole film", whole), ("steady state", steady)):
         low, median, high = statistics.quantiles(ratios, n=4)
         print(f"{name}: overlapped / in turn {median:.3f} (quartiles {low:.3f} - {high:.3f})")

@@ -17,31 +17,25 @@ import torch
 from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
+from benchmarks.chosen_model import add_model_options, load_chosen
 from memflow_cli.bench import STAGES, FilmUnderWay, bench_plan, steady_after
-from memflow_cli.catalog import find_model
-from memflow_cli.cli.device import choose_device, choose_dtype
+from memflow_cli.cli.bench import PROMPTS
 from memflow_cli.wan.checkpoints import load_model
 from memflow_cli.wan.random_weights import random_model, random_prompts
 
-PROMPTS = ("a red fox walks to the right in a meadow", "the fox jumps")
 PART = "part: "  # marks our own records among the operators'
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="theatre")
+    add_model_options(parser)
     parser.add_argument("--random-weights", action="store_true")
-    parser.add_argument("--device", default="auto")
     parser.add_argument("--policy", default="nam")
     parser.add_argument("--chunks", type=int, default=8, help="chunks that are measured, twice")
     parser.add_argument("--top", type=int, default=16, help="parts and operators that are listed")
-    parser.add_argument("--size", default=None, metavar="WxH")
     options = parser.parse_args()
-    entry = find_model(options.model)
-    place = choose_device(options.device)
-    load = random_model if options.random_weights else load_model
-    backbone = load(entry, place, choose_dtype("auto", place))
-    size = tuple(map(int, options.size.split("x"))) if options.size else (entry.width, entry.height)
+    chosen = load_chosen(options, random_model if options.random_weights else load_model)
+    entry, place, backbone, size = chosen.entry, chosen.place, chosen.backbone, chosen.size
     embeds = (
         random_prompts(entry, 2)
         if options.random_weights

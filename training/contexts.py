@@ -35,16 +35,13 @@ class StoryContexts:
         self.enters = (self._in_view.any(2) & ~earlier).any(0)  # [chunks]
         self.enters[0] = False
 
-    def streaming(self, rng: np.random.Generator, plain: bool = False) -> np.ndarray:
-        """int [chunks, CONTEXT]. The bank prefers frames that show the puppets of the chunk's beat.
-
-        `plain`: always sink and a full bank; else sometimes less.
-        """
+    def streaming(self, rng: np.random.Generator) -> np.ndarray:
+        """int [chunks, CONTEXT]. The bank prefers frames that show the puppets of the chunk's beat."""
         story = self.story
         slots = np.full((story.num_chunks, CONTEXT), -1)
-        use_sink = plain or rng.random() < SINK_KEPT
-        bank_size = BANK if plain else int(rng.choice(BANK_SIZES, p=BANK_SIZE_SHARES))
-        window_survives_cut = not plain and rng.random() < WINDOW_SURVIVES_CUT
+        use_sink = rng.random() < SINK_KEPT
+        bank_size = int(rng.choice(BANK_SIZES, p=BANK_SIZE_SHARES))
+        window_survives_cut = rng.random() < WINDOW_SURVIVES_CUT
         scene_start = 0
         for chunk, beat_index in enumerate(story.beat_of_chunks()):
             beat = story.beats[beat_index]
@@ -59,7 +56,7 @@ class StoryContexts:
             candidates = np.array([c for c in range(1 if use_sink else 0, chunk) if c not in window and c != chunk - 1])
             if bank_size and len(candidates):
                 wanted = self.shows[list(beat.acts)][:, candidates].sum(0) if beat.acts else np.zeros(len(candidates))
-                weights = 0.03 + wanted if plain or rng.random() < 0.8 else np.ones(len(candidates))
+                weights = 0.03 + wanted if rng.random() < 0.8 else np.ones(len(candidates))
                 slots[chunk, SINK : SINK + BANK] = _bank(_draw(rng, candidates, weights, bank_size))
         return slots
 

@@ -245,7 +245,7 @@ class _Maker:
 
     def _load(self, story: Story) -> "Backbone":
         entry = story.entry
-        # What fits on the card depends on the picture and the bank, so films of one size share a loaded model.
+        # What fits on the card depends on the picture and the memory, so films alike in both share a loaded model.
         memory = story.storyboard.memory
         wanted = (entry, story.plan.width, story.plan.height, memory.policy, memory.bank, memory.activate)
         if self._loaded and (self._loaded[0] == wanted or (self._loaded[0][0] == entry and not self._places)):

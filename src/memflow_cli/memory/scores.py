@@ -109,7 +109,7 @@ def _directions(num_heads: int, head_dim: int) -> Tensor:
 
 
 class _WeightedMean:
-    """The score is the weighted mean of a prototype's matches."""
+    """The score is the weighted mean of a prototype's matches; unless told, all of them weigh the same."""
 
     def weigh(self, matches: Tensor) -> Tensor:
         return torch.ones(matches.shape[1])
@@ -132,7 +132,7 @@ class PublishedScore(_WeightedMean):
         return (features.flatten(1) @ pooled).unsqueeze(1) / (num_heads * features.shape[-1] ** 0.5)
 
 
-class AttentionMassScore(_TokenFeatures):
+class AttentionMassScore(_TokenFeatures, _WeightedMean):
     """The paper's formula: each prompt token spreads attention over all remembered tokens that are matched; a frame's
     score is its share.
 
@@ -147,9 +147,6 @@ class AttentionMassScore(_TokenFeatures):
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
         logits = _products(_by_head(features), _real_keys(prompt)) / features.shape[-1] ** 0.5
         return logits.logsumexp(dim=2).transpose(0, 1).flatten(1)  # [P, L * H * T']
-
-    def weigh(self, matches: Tensor) -> Tensor:
-        return torch.ones(matches.shape[1])
 
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return matches.softmax(dim=0).mean(dim=1)
