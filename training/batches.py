@@ -8,17 +8,18 @@ import torch
 from torch import Tensor
 
 from training.captions import captions
-from training.contexts import StoryContexts
+from training.contexts import StoryContexts, spoil
 from training.data import Latents, sample_picture
 from training.teacher_forcing import CHUNK, Context
 from training.text import TokenIds
-from training.world import Story, sample_story
+from training.world import Beat, Story, sample_story
 
 SHIFT = 3.0
 LEVELS = tuple(SHIFT * u / (1 + (SHIFT - 1) * u) for u in np.linspace(1, 1 / 8, 8))  # those that sampling steps on
 LEVEL_SHARES = np.linspace(1.0, 0.4, 8) / np.linspace(1.0, 0.4, 8).sum()  # what a chunk shows is decided early
 CAPTION_DROPPED = 0.04
 STREAMING_TARGETS, RECALL_TARGETS = 12, 12  # chunks of a story that are predicted, by kind of context
+HARD_ACTIONS, EMPHASIS = {"wave", "spin"}, 2.5  # what is small in the picture, or passes fast, weighs more
 LOOKS_UNSAID = 0.85  # how often the prompt of a recall target names its puppets by species only
 
 
@@ -36,12 +37,18 @@ def add_noise(clean: Tensor, sigma: Tensor) -> Tensor:
     return (1 - sigma) * clean + sigma * torch.randn_like(clean)
 
 
+def emphasis_of(beat: Beat) -> float:
+    """How much a picture of this beat weighs in the loss."""
+    return EMPHASIS if any(act.verb in HARD_ACTIONS for act in beat.acts.values()) else 1.0
+
+
 @dataclass(frozen=True)
 class PictureBatch:
     clean: Tensor  # [M, 1, C, h, w]
     mask: Tensor  # [M, 1, h, w] in 0..1: puppets
     ids: Tensor  # [M, T]
     place: Tensor  # [M], 0..2: which latent frame of a first chunk
+    emphasis: Tensor  # [M], weight in the loss
 
 
 class Pictures:
@@ -56,14 +63,16 @@ class Pictures:
     def batch(self, rng: np.random.Generator, size: int, held_out: bool = False) -> PictureBatch:
         last = len(self._data) - self.NUM_HELD_OUT
         rows = np.sort(rng.integers(last, len(self._data), size) if held_out else rng.integers(last, size=size))
-        lines = [captions(self._scenes[row].story, rng)[0] for row in rows]
+        scenes = [self._scenes[row] for row in rows]
+        lines = [captions(scene.story, rng)[0] for scene in scenes]
         if not held_out:
             lines = [line if rng.random() > CAPTION_DROPPED else "" for line in lines]
         return PictureBatch(
             clean=torch.from_numpy(self._data.latents[rows]).float()[:, None],
             mask=torch.from_numpy(self._data.masks[rows]).float()[:, None],
             ids=self._token_ids(lines),
-            place=torch.tensor([self._scenes[row].latent % CHUNK for row in rows]),
+            place=torch.tensor([scene.latent % CHUNK for scene in scenes]),
+            emphasis=torch.tensor([emphasis_of(scene.story.beats[0]) for scene in scenes]),
         )
 
 
@@ -73,7 +82,9 @@ class StoryBatch:
 
     clean: Tensor  # [M, 3, C, h, w]
     mask: Tensor  # [M, 3, h, w]
+    spoilt: dict[int, Tensor]  # row of `clean` -> what contexts show instead, [3, C, h, w]: a film's mistake
     target: Tensor  # [K], rows of `clean`
+    emphasis: Tensor  # [K], weight in the loss
     ids: Tensor  # [P, T]
     caption: Tensor  # [M + K]: caption of each clean chunk, then of each target
     context: Context
@@ -96,12 +107,20 @@ class Stories:
     def batch(self, rng: np.random.Generator, size: int) -> StoryBatch:
         rows = [self._rows[row] for row in rng.choice(len(self._rows), size, replace=False)]
         lines, targets, clean_caption, target_caption, clean_slots, target_slots = [], [], [], [], [], []
-        for place, (_, _, contexts) in enumerate(rows):
+        clean, masks = [], []
+        spoilt: dict[int, Tensor] = {}
+        emphasis: list[float] = []
+        for place, (data, row, contexts) in enumerate(rows):
+            clean.append(_chunks(data.latents[row]))
+            masks.append(_chunks(data.masks[row]))
             story, beats = contexts.story, contexts.story.beat_of_chunks()
             first_line, first_chunk = len(lines), place * contexts.story.num_chunks
             said = captions(story, rng, said_again=0.0 if rng.random() < 0.5 else 0.4)
             unsaid = captions(story, rng, said_again=0.0, known=range(len(story.puppets)))
             lines += [line if rng.random() > CAPTION_DROPPED else "" for line in said + unsaid]
+            for chunk, other in contexts.spoilt(rng):
+                frames = spoil(clean[-1].numpy(), masks[-1].numpy(), chunk, other, whole=rng.random() < 0.5)
+                spoilt[first_chunk + chunk] = torch.from_numpy(frames)
             streaming = contexts.streaming(rng)
             wanted = [(chunk, False) for chunk in contexts.draw_streaming_chunks(rng, STREAMING_TARGETS)]
             wanted += [(chunk, True) for chunk in contexts.draw_recall_chunks(rng, RECALL_TARGETS)]
@@ -111,13 +130,16 @@ class Stories:
                 target_slots.append(_rows_of(streaming[chunk] if slots is None else slots, first_chunk))
                 target_caption.append(first_line + beats[chunk] + (len(said) if bare else 0))
                 targets.append(first_chunk + chunk)
+                emphasis.append(emphasis_of(story.beats[beats[chunk]]))
             clean_slots.append(_rows_of(streaming, first_chunk))
             clean_caption += [first_line + beat for beat in recached_beats(story, rng)]
         slots = torch.from_numpy(np.concatenate([*clean_slots, target_slots]))
         return StoryBatch(
-            clean=torch.cat([_chunks(data.latents[row]) for data, row, _ in rows]),
-            mask=torch.cat([_chunks(data.masks[row]) for data, row, _ in rows]),
+            clean=torch.cat(clean),
+            mask=torch.cat(masks),
+            spoilt=spoilt,
             target=torch.tensor(targets),
+            emphasis=torch.tensor(emphasis),
             ids=self._token_ids(lines),
             caption=torch.tensor(clean_caption + target_caption),
             context=Context(slots.clamp_min(0), slots >= 0),

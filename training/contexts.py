@@ -19,6 +19,8 @@ WINDOW_KEPT = 0.85  # in recall, where the window does not show the puppets
 ELSEWHERE = 24  # pixels from where a puppet was to where it is, to count as another place
 SAME_PLACE_WEIGHT = 0.15
 ENTRY_WEIGHT = 4.0  # how much more often a chunk is trained in which a puppet comes into view
+CUT_WEIGHT, NEW_BEAT_WEIGHT = 4.0, 2.0  # the same for the first chunk after a cut, and of any other beat
+SPOILT_STORIES, SPOILT_CHUNKS, SPOILT_RUN = 0.4, 0.12, 3
 
 
 class StoryContexts:
@@ -34,6 +36,9 @@ class StoryContexts:
             earlier[:, chunk] = self._in_view[:, max(chunk - 2, 0) : chunk].any((1, 2))
         self.enters = (self._in_view.any(2) & ~earlier).any(0)  # [chunks]
         self.enters[0] = False
+        self._weights = np.where(self.enters, ENTRY_WEIGHT, 1.0)  # [chunks]
+        for beat, start in zip(story.beats, story.beat_starts, strict=True):
+            self._weights[start] = max(self._weights[start], CUT_WEIGHT if beat.cut else NEW_BEAT_WEIGHT)
 
     def streaming(self, rng: np.random.Generator) -> np.ndarray:
         """int [chunks, CONTEXT]. The bank prefers frames that show the puppets of the chunk's beat."""
@@ -88,15 +93,38 @@ class StoryContexts:
 
     def draw_streaming_chunks(self, rng: np.random.Generator, count: int) -> list[int]:
         """Which chunks to train in their streaming context, without repetition."""
-        return _draw(rng, np.arange(self.story.num_chunks), np.where(self.enters, ENTRY_WEIGHT, 1), count)
+        return _draw(rng, np.arange(self.story.num_chunks), self._weights, count)
 
     def draw_recall_chunks(self, rng: np.random.Generator, count: int) -> list[int]:
         """Which chunks to train in a recall context, with repetition: each would draw other frames."""
-        weights = self._in_view.any((0, 2)) * np.where(self.enters, ENTRY_WEIGHT, 1)
+        weights = self._in_view.any((0, 2)) * self._weights
         weights[:2] = 0
         if not weights.any():
             return self.draw_streaming_chunks(rng, count)
         return rng.choice(len(weights), count, p=weights / weights.sum()).tolist()
+
+    def spoilt(self, rng: np.random.Generator) -> list[tuple[int, int]]:
+        """Faults to be shown in contexts: (chunk, another chunk of its scene whose puppets are pasted there), in runs."""
+        faults = []
+        if rng.random() < SPOILT_STORIES:
+            cuts = [start for beat, start in zip(self.story.beats, self.story.beat_starts, strict=True) if beat.cut]
+            scenes = np.searchsorted(cuts, np.arange(self.story.num_chunks), side="right")
+            for first in np.flatnonzero(rng.random(self.story.num_chunks) < SPOILT_CHUNKS):
+                other = int(rng.choice(np.flatnonzero(scenes == scenes[first])))
+                run = range(first, min(first + int(rng.integers(1, SPOILT_RUN + 1)), self.story.num_chunks))
+                faults += [(chunk, other) for chunk in run if scenes[chunk] == scenes[first] and chunk != other]
+        return faults
+
+
+def spoil(clean: np.ndarray, masks: np.ndarray, chunk: int, other: int, whole: bool) -> np.ndarray:
+    """A copy of a chunk [3, C, h, w] of `clean` [chunks, 3, C, h, w] with the puppets of another one pasted into it.
+
+    masks: [chunks, 3, h, w] in 0..1. `whole`: the chunk's own puppets give way, so that they may be missing or elsewhere;
+    else there may be two of them. What a film shows after a mistake, which the next chunk is to mend.
+    """
+    pasted = masks[other] > 0
+    pasted = pasted | (masks[chunk] > 0) if whole else pasted
+    return np.where(pasted[:, None], clean[other], clean[chunk])
 
 
 def _draw(rng: np.random.Generator, candidates: np.ndarray, weights: np.ndarray, count: int) -> list[int]:

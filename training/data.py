@@ -32,6 +32,7 @@ from training.world import (
 CELL = 16
 GRID = HEIGHT // CELL, WIDTH // CELL
 STORY_CHUNKS = 22
+STORY_SOURCES = {"stories": None, "returns": "comings and goings", "acting": "acting"}  # name -> kind; None: any
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,11 @@ def _render_pictures(folder: Path, autoencoder_folder: Path, rows: range) -> Non
         latents[row], masks[row] = _encode(autoencoder, frames)[0], cell_masks(coverage)[0]
 
 
-def _render_stories(
-    folder: Path, autoencoder_folder: Path, rows: range, name: str = "stories", kind: str | None = None
-) -> None:
+def _render_stories(folder: Path, autoencoder_folder: Path, rows: range, name: str) -> None:
     autoencoder = PatchAutoencoder.from_pretrained(autoencoder_folder)
     latents, masks = (np.load(folder / f"{name}_{part}.npy", mmap_mode="r+") for part in ("latents", "masks"))
     for row in rows:
-        frames, coverage = render(sample_story(row, kind, num_chunks=STORY_CHUNKS))
+        frames, coverage = render(sample_story(row, STORY_SOURCES[name], num_chunks=STORY_CHUNKS))
         latents[row], masks[row] = _encode(autoencoder, frames), cell_masks(coverage)
 
 
@@ -103,7 +102,7 @@ def visibility(story: Story) -> np.ndarray:
 
 
 def render_rows(folder: Path, autoencoder_folder: Path, name: str, rows: int, processes: int = 2) -> None:
-    """Write `{name}_{latents,masks}.npy` for name "pictures", "stories" or "returns", unless they are there.
+    """Write `{name}_{latents,masks}.npy` for name "pictures" or one of STORY_SOURCES, unless they are there.
 
     Latents are fp16 [rows, (F,) C, h, w], masks bool [rows, (F,) h, w].
     """
@@ -113,11 +112,7 @@ def render_rows(folder: Path, autoencoder_folder: Path, name: str, rows: int, pr
     folder.mkdir(parents=True, exist_ok=True)
     channels = PatchAutoencoder.from_pretrained(autoencoder_folder).config.latent_channels
     frames = () if name == "pictures" else (STORY_CHUNKS * 3,)
-    job = {
-        "pictures": _render_pictures,
-        "stories": _render_stories,
-        "returns": partial(_render_stories, name="returns", kind="comings and goings"),
-    }[name]
+    job = _render_pictures if name == "pictures" else partial(_render_stories, name=name)
     for part, dtype, size in (("latents", np.float16, (channels, *GRID)), ("masks", np.bool_, GRID)):
         np.lib.format.open_memmap(folder / f"{name}_{part}.npy", "w+", dtype, (rows, *frames, *size)).flush()
     step = -(-rows // (processes * 8))

@@ -11,12 +11,12 @@ from transformers import PreTrainedTokenizerFast
 from memflow_cli.catalog import THEATRE_FOLDER
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.wan.config import WanConfig
-from training.batches import SHIFT
+from training.batches import LEVELS, SHIFT
 from training.teacher_forcing import CHUNK, SINK, WINDOW, Trainee
 from training.text import build_encoder
 from training.world import HEIGHT, WIDTH
 
-STEPS = (1000, 750, 500, 250)
+STEPS = tuple(range(1000, 0, -1000 // len(LEVELS)))
 
 
 def describe_transformer(config: WanConfig) -> dict:

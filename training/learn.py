@@ -21,6 +21,7 @@ PUPPET_WEIGHT = 9.0  # of a cell with a puppet, against one without
 MEAN_PUPPET_SHARE = 0.12
 SMALLEST_SIGMA = 0.2  # below it, the loss of the clean prediction is not weighted up any more
 CONTEXT_NOISE, CONTEXT_NOISED = 0.25, 0.65  # largest sigma on a clean chunk, and how often there is any
+OWN_LEVELS = (1.0, 0.6)  # noise levels in which the model makes its own contexts: fewer than a film's, for speed
 WARM_UP_STEPS = 50
 
 
@@ -31,11 +32,15 @@ def theatre_config(**changes) -> WanConfig:
 
 @dataclass(frozen=True)
 class Options:
-    """One stage of training. `hold`: the share of the time before the learning rate falls."""
+    """One stage of training. `hold`: the share of the time before the learning rate falls.
+
+    `own_context`: the share of steps whose contexts hold chunks as the model itself makes them (self-forcing, one chunk deep).
+    """
 
     seconds: float
     pictures: int  # in a batch
     stories: int = 0  # in a batch
+    own_context: float = 0.0
     muon_rate: float = 3e-3
     adam_rate: float = 1e-3
     hold: float = 0.5
@@ -72,17 +77,39 @@ class Learner:
     def picture_loss(self, batch: PictureBatch, sigma: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
             predicted = self.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
-        return clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight).mean()
+        loss = clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight)
+        return (loss * batch.emphasis).mean()
+
+    @torch.no_grad()
+    def own_chunks(self, batch: StoryBatch) -> Tensor:
+        """The batch's targets [K, 3, C, h, w] as the model makes them from drawn contexts, in a few steps."""
+        made = torch.zeros_like(batch.clean[batch.target])
+        for level in OWN_LEVELS:
+            sigma = torch.full((len(made),), level)
+            with torch.autocast("cpu", torch.bfloat16):
+                made = self.model.stories(
+                    batch.clean, add_noise(made, sigma), sigma, batch.ids, batch.caption, batch.context
+                ).float()
+        return made
+
+    def contexts(self, batch: StoryBatch) -> Tensor:
+        """What contexts show of the batch's chunks: mostly the truth with a little noise, sometimes mistakes."""
+        shown = batch.clean.clone()
+        if self.rng.random() < self.options.own_context:
+            shown[batch.target] = self.own_chunks(batch)
+        for row, frames in batch.spoilt.items():
+            shown[row] = frames
+        sigma = self.rng.uniform(0, CONTEXT_NOISE, len(shown)) * (self.rng.random(len(shown)) < CONTEXT_NOISED)
+        return add_noise(shown, torch.from_numpy(sigma).float())
 
     def story_loss(self, batch: StoryBatch, sigma: Tensor) -> Tensor:
-        chunks = len(batch.clean)
-        context_sigma = self.rng.uniform(0, CONTEXT_NOISE, chunks) * (self.rng.random(chunks) < CONTEXT_NOISED)
-        context = add_noise(batch.clean, torch.from_numpy(context_sigma).float())
+        context = self.contexts(batch)
         clean, mask = batch.clean[batch.target], batch.mask[batch.target]
         noisy = add_noise(clean, sigma)
         with torch.autocast("cpu", torch.bfloat16):
             predicted = self.model.stories(context, noisy, sigma, batch.ids, batch.caption, batch.context)
-        return clean_loss(predicted.float(), clean, mask, sigma, self.channel_weight).mean()
+        loss = clean_loss(predicted.float(), clean, mask, sigma, self.channel_weight)
+        return (loss * batch.emphasis).mean()
 
     def step(self, pictures: Pictures, stories: Stories | None) -> tuple[float, float]:
         """One update; returns (picture loss, story loss)."""

@@ -15,7 +15,7 @@ from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from training import teacher_forcing
 from training.autoencoder import fit_basis, train_refiner
 from training.batches import Pictures, Stories
-from training.data import STORY_CHUNKS, Latents, render_rows
+from training.data import STORY_CHUNKS, STORY_SOURCES, Latents, render_rows
 from training.export import export
 from training.learn import Learner, Options, theatre_config, train
 from training.text import TokenIds, train_tokenizer
@@ -54,8 +54,8 @@ def train_stage(work: Path, name: str, options: Options, before: Path | None = N
 
 
 def open_stories(work: Path, token_ids: TokenIds) -> Stories:
-    sources = ("stories", None), ("returns", "comings and goings")
-    return Stories([(Latents.open(work / "data", name), kind) for name, kind in sources], token_ids, STORY_CHUNKS)
+    sources = [(Latents.open(work / "data", name), kind) for name, kind in STORY_SOURCES.items()]
+    return Stories(sources, token_ids, STORY_CHUNKS)
 
 
 def make_refiner(work: Path, seconds: float) -> None:
@@ -76,6 +76,8 @@ def main() -> None:
     parser.add_argument("--stories", type=int, default=1_300, help="how many to render")
     parser.add_argument("--stage", choices=("pictures", "stories", "refiner"), help="this one only")
     parser.add_argument("--returns", type=int, default=1_000, help="stories of comings and goings to render")
+    parser.add_argument("--acting", type=int, default=800, help="stories full of action to render")
+    parser.add_argument("--own-context", type=float, default=0.3, help="share of story steps on the model's own chunks")
     parser.add_argument(
         "--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with"
     )
@@ -98,9 +100,12 @@ def main() -> None:
     if options.stage in (None, "stories"):
         render_rows(*data, "stories", options.stories, options.threads)
         render_rows(*data, "returns", options.returns, options.threads)
+        render_rows(*data, "acting", options.acting, options.threads)
         share = 1 if alone else STORIES_SHARE
         before = options.start or work / "pictures.pt"
-        train_stage(work, "stories", Options(share * seconds, pictures=48, stories=3), before)
+        train_stage(
+            work, "stories", Options(share * seconds, pictures=48, stories=3, own_context=options.own_context), before
+        )
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
     if not alone:

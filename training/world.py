@@ -25,7 +25,10 @@ PIXELS_PER_FRAME = 4
 HELD_OUT_PERCENT = 8
 OTHER_SIDE = 0.7  # how often a puppet of "comings and goings" returns on the other side
 FIRST_HELD_OUT_SEED = 10_000_000  # story seeds from here on are never trained on
-KINDS = ("free", "one puppet", "right one of two", "comings and goings")
+KINDS = ("free", "one puppet", "right one of two", "comings and goings", "acting")
+DRAWN_UNASKED = (0.4, 0.3, 0.3, 0, 0)  # how often a story is of each kind when none is asked for
+LEAVES_REPLACED = 0.6  # of "acting": how often a puppet that would leave does something on the spot instead
+ACTIONS_ON_THE_SPOT = ("jump", "wave", "spin")
 
 
 @dataclass(frozen=True)
@@ -112,11 +115,11 @@ def sample_puppets(rng: np.random.Generator, count: int) -> tuple[Puppet, ...]:
 def sample_story(seed: int, kind: str | None = None, held_out: bool = False, num_chunks: int = 22) -> Story:
     """The story of this seed. Training stories never show a held-out combination; `held_out` stories always do."""
     rng = np.random.default_rng([seed, 1 + KINDS.index(kind) if kind else 0])
-    kind = kind or str(rng.choice(KINDS, p=(0.4, 0.3, 0.3, 0)))
+    kind = kind or str(rng.choice(KINDS, p=DRAWN_UNASKED))
     while True:
         count = {"one puppet": 1, "right one of two": 2}.get(kind) or int(rng.choice((1, 2), p=(0.55, 0.45)))
         puppets = sample_puppets(rng, count)
-        settings = [str(name) for name in rng.permutation(list(SETTINGS))[: 2 if kind == "free" else 1]]
+        settings = [str(name) for name in rng.permutation(list(SETTINGS))[: 2 if kind in ("free", "acting") else 1]]
         if shows_held_out(puppets, settings) == held_out:
             break
     scenes = [(setting, int(rng.integers(BACKDROPS_PER_SETTING))) for setting in settings]
@@ -126,6 +129,8 @@ def sample_story(seed: int, kind: str | None = None, held_out: bool = False, num
         beats = _right_one_of_two(rng, scenes[0], num_chunks)
     elif kind == "comings and goings":
         beats = _comings_and_goings(rng, scenes[0], count, num_chunks)
+    elif kind == "acting":
+        beats = _acting(rng, scenes, count, num_chunks)
     else:
         beats = _free(rng, scenes, count, num_chunks)
     return Story(seed, kind, puppets, tuple(beats))
@@ -176,6 +181,37 @@ def _comings_and_goings(rng, scene, count: int, num_chunks: int) -> list[Beat]:
         if remaining > 3:
             beats.append(Beat(min(3, remaining - 3), *scene, {puppet: Act("leave", side)}))
     return beats
+
+
+def _acting(rng, scenes, count: int, num_chunks: int) -> list[Beat]:
+    """Everybody is on stage from the start, or soon; jumps, waves, spins and walks follow one another; a cut in most."""
+    beats: list[Beat] = []
+    places: dict[int, str] = {}
+    cut_at = int(rng.integers(5, num_chunks - 5)) if rng.random() < 0.7 else num_chunks
+    scene, remaining = scenes[0], num_chunks
+    while remaining > 0:
+        cut = scene is scenes[0] and num_chunks - remaining >= cut_at
+        if cut:
+            scene, places = scenes[1], dict.fromkeys(places, "")
+        opens = cut or not beats
+        cast = range(count) if not beats and rng.random() < 0.8 else places
+        if opens:
+            acts = {puppet: Act(_lively(rng)) for puppet in cast}
+        else:
+            acts = _next_acts(rng, places, count)
+            replaced = {"stand": 1, "leave": LEAVES_REPLACED}
+            acts |= {who: Act(_lively(rng)) for who, act in acts.items() if rng.random() < replaced.get(act.verb, 0)}
+        for puppet, act in acts.items():
+            _move(places, puppet, act, acts)
+        length = min(remaining, 3 if rng.random() < 0.8 else 2)
+        length = remaining if remaining - length < 2 else length
+        beats.append(Beat(length, *scene, acts, cut))
+        remaining -= length
+    return beats
+
+
+def _lively(rng) -> str:
+    return str(rng.choice(ACTIONS_ON_THE_SPOT)) if rng.random() < 0.7 else "stand"
 
 
 def _free(rng, scenes, count: int, num_chunks: int) -> list[Beat]:

@@ -1,0 +1,113 @@
+"""Training beyond teacher forcing: contexts with a film's mistakes in them, the model's own chunks, hard actions."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedTokenizerFast
+
+from memflow_cli.catalog import THEATRE_FOLDER
+from training.batches import EMPHASIS, Stories, StoryBatch, emphasis_of
+from training.contexts import StoryContexts, spoil
+from training.data import GRID, STORY_CHUNKS, Latents
+from training.learn import Learner, Options, theatre_config
+from training.text import TokenIds
+from training.world import ACTIONS_ON_THE_SPOT, Act, Beat, sample_story
+
+CHANNELS = 192
+TINY = {"dim": 48, "ffn_dim": 64, "num_heads": 2, "num_layers": 1}
+
+
+def test_acting_stories_are_full_of_actions_and_mostly_have_a_cut():
+    stories = [sample_story(seed, "acting") for seed in range(60)]
+    acts = [act for story in stories for beat in story.beats for act in beat.acts.values()]
+    assert sum(act.verb in ACTIONS_ON_THE_SPOT for act in acts) > 0.4 * len(acts)
+    assert sum(any(beat.cut for beat in story.beats) for story in stories) > 30
+    assert {story.num_chunks for story in stories} == {22}
+
+
+def test_a_spoilt_chunk_shows_the_puppets_of_another():
+    clean = np.arange(4 * 3 * 2 * 1 * 4, dtype=np.float32).reshape(4, 3, 2, 1, 4)
+    masks = np.zeros((4, 3, 1, 4), np.float32)
+    masks[1, ..., 0], masks[3, ..., 2] = 1, 0.2  # chunk 1 has a puppet at the left, chunk 3 one at the right
+    twice, elsewhere = (spoil(clean, masks, 1, 3, whole) for whole in (False, True))
+    assert (twice[..., 2] == clean[3, ..., 2]).all() and (twice[..., 0] == clean[1, ..., 0]).all()
+    assert (elsewhere[..., [0, 2]] == clean[3][..., [0, 2]]).all()
+    for spoilt in (twice, elsewhere):
+        assert (spoilt[..., [1, 3]] == clean[1][..., [1, 3]]).all()
+
+
+def test_faults_come_from_the_same_scene():
+    count = 0
+    for seed in range(60):
+        contexts = StoryContexts(story := sample_story(seed, "acting"))
+        for chunk, other in contexts.spoilt(np.random.default_rng(seed)):
+            count += 1
+            beats = story.beat_of_chunks()
+            assert story.beats[beats[chunk]].setting == story.beats[beats[other]].setting
+            assert chunk != other
+    assert count > 60
+
+
+def test_small_and_quick_actions_weigh_more():
+    assert emphasis_of(Beat(3, "forest", 0, {0: Act("stand"), 1: Act("wave")})) == EMPHASIS
+    assert emphasis_of(Beat(3, "forest", 0, {0: Act("jump")})) == 1
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> PreTrainedTokenizerFast:
+    return PreTrainedTokenizerFast.from_pretrained(THEATRE_FOLDER / "tokenizer")
+
+
+@pytest.fixture
+def learner(tokenizer) -> Learner:
+    options = Options(seconds=60, pictures=0, stories=1, own_context=1.0)
+    return Learner(theatre_config(**TINY), len(tokenizer), torch.ones(CHANNELS), options)
+
+
+@pytest.fixture(scope="module")
+def stories(tokenizer) -> Stories:
+    rng = np.random.default_rng(0)
+    one = rng.normal(size=(STORY_CHUNKS * 3, CHANNELS, *GRID)).astype(np.float16)
+    rows = Stories.NUM_HELD_OUT + 2
+    masks = np.zeros((rows, STORY_CHUNKS * 3, *GRID), bool)
+    masks[..., 3:6, 5:8] = True
+    latents = Latents(np.broadcast_to(one, (rows, *one.shape)), masks)
+    return Stories([(latents, "acting")], TokenIds(tokenizer), STORY_CHUNKS)
+
+
+def some_batch(stories: Stories) -> StoryBatch:
+    """A batch with a fault in it."""
+    batches = (stories.batch(np.random.default_rng(seed), 1) for seed in range(100))
+    return next(batch for batch in batches if batch.spoilt)
+
+
+def alike(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """But for a little noise; what a new model makes is nothing, and like nothing."""
+    return bool(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] > 0.9)
+
+
+def test_contexts_show_own_chunks_and_faults(learner, stories):
+    batch = some_batch(stories)
+    assert len(batch.emphasis) == len(batch.target)
+    shown = learner.contexts(batch)
+    changed = [row for row, frames in enumerate(batch.clean) if not alike(shown[row], frames)]
+    own = set(batch.target.tolist())
+    assert set(changed) - set(batch.spoilt) == own - set(batch.spoilt)
+    learner.options = replace(learner.options, own_context=0.0)
+    shown = learner.contexts(batch)
+    assert all(alike(shown[row], frames) for row, frames in batch.spoilt.items())
+
+
+def test_training_goes_on_from_its_checkpoint(learner, tokenizer, stories, tmp_path: Path):
+    before = {name: tensor.clone() for name, tensor in learner.model.state_dict().items()}
+    learner.step(None, stories)
+    learner.save(tmp_path / "stories.pt")
+    after = learner.model.state_dict()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    other = Learner(theatre_config(**TINY), len(tokenizer), torch.ones(CHANNELS), learner.options)
+    other.load(tmp_path / "stories.pt")
+    assert other.step_count == 1
+    assert all(torch.equal(tensor, after[name]) for name, tensor in other.model.state_dict().items())
