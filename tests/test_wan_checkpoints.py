@@ -15,6 +15,7 @@ from memflow_cli.wan.checkpoints import load_transformer, read_config
 from memflow_cli.wan.config import WanConfig
 from memflow_cli.wan.lora import Lora
 from memflow_cli.wan.names import from_diffusers
+from memflow_cli.wan.quantised import quantise_rows
 from memflow_cli.wan.transformer import CausalWanTransformer
 from parity.check import check
 
@@ -167,6 +168,50 @@ def test_lora_formats_merge_to_the_same_weights(style, tmp_path):
     merged = load_transformer(GENERATOR, TINY, [Lora(path)]).state_dict()
     for name, tensor in recorded_weights("single_prompt_lora").items():
         torch.testing.assert_close(merged[name], tensor, atol=1e-6, rtol=1e-6)
+
+
+def save_in_eight_bits(folder: Path, dtype: torch.dtype, whole: bool) -> Path:
+    """The generator with its blocks' matrices in eight bits; `whole`: one scale a matrix, else one a row."""
+    packed = {}
+    for name, tensor in bare().items():
+        if name.startswith("blocks.") and tensor.ndim == 2 and dtype == torch.int8:
+            packed[name], packed[name + "_scale"] = quantise_rows(tensor)
+        elif name.startswith("blocks.") and tensor.ndim == 2:
+            scale = tensor.abs().amax() / 448 if whole else tensor.abs().amax(dim=1, keepdim=True) / 448
+            packed[name], packed[name + "_scale"] = (tensor / scale).to(dtype), scale
+        else:
+            packed[name] = tensor
+    folder.mkdir()
+    save_file(packed, folder / "model.safetensors")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "dtype, whole, error",
+    [(torch.int8, False, 0.012), (torch.float8_e4m3fn, False, 0.04), (torch.float8_e4m3fn, True, 0.04)],
+)
+def test_eight_bits_load_as_nearly_the_same_weights(dtype, whole, error, tmp_path):
+    true = load_transformer(GENERATOR, TINY).state_dict()
+    loaded = load_transformer(save_in_eight_bits(tmp_path / "small", dtype, whole), TINY).state_dict()
+    for name, tensor in true.items():
+        if name.startswith("blocks.") and name.endswith("weight") and tensor.ndim == 2:
+            assert 0 < (loaded[name] - tensor).norm() / tensor.norm() < error
+        else:
+            assert torch.equal(loaded[name], tensor)
+
+
+def test_eight_bits_need_fitting_scales(tmp_path):
+    folder = save_in_eight_bits(tmp_path / "small", torch.int8, whole=False)
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        weights = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    name = "blocks.1.ffn.0.weight"
+    save_file(weights | {name + "_scale": torch.ones(5)}, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=f"5 numbers as {name}_scale, not 1 or 96"):
+        load_transformer(folder, TINY)
+    del weights[name + "_scale"]
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(ModelError, match=f"{name} in eight bits, without {name}_scale"):
+        load_transformer(folder, TINY)
 
 
 def test_lora_strength_and_alpha_scale_the_update(tmp_path):

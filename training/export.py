@@ -2,15 +2,18 @@
 
 import argparse
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from memflow_cli.catalog import THEATRE_FOLDER
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.wan.config import WanConfig
+from memflow_cli.wan.quantised import SCALE, quantise_rows
 from training.batches import LEVELS, SHIFT
 from training.teacher_forcing import CHUNK, SINK, WINDOW, Trainee
 from training.text import build_encoder
@@ -79,16 +82,27 @@ def load_average(checkpoint: Path, vocabulary_size: int) -> Trainee:
     return model.eval().requires_grad_(False)
 
 
+def pack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A transformer's weights as they are shipped."""
+    packed = {}
+    for name, tensor in weights.items():
+        if tensor.ndim == 2 and name.startswith("blocks."):
+            packed[name], packed[name + SCALE] = quantise_rows(tensor)
+        elif tensor.ndim >= 2 and "modulation" not in name:
+            packed[name] = tensor.bfloat16().contiguous()
+        else:
+            packed[name] = tensor.float().contiguous()
+    return packed
+
+
 def export(work: Path, checkpoint: Path, target: Path, steps: tuple[int, ...] = STEPS) -> None:
-    """A diffusers Wan folder: transformer in bf16 with its small tensors in fp32, text encoder and autoencoder in fp16."""
+    """A diffusers Wan folder: the blocks' matrices in eight bits, the transformer's other matrices in bf16, its small
+    tensors in fp32, text encoder and autoencoder in fp16.
+    """
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
     model = load_average(checkpoint, len(tokenizer))
-    weights = {
-        name: tensor.to(torch.bfloat16 if tensor.ndim >= 2 and "modulation" not in name else torch.float32).contiguous()
-        for name, tensor in model.transformer.state_dict().items()
-    }
     (target / "transformer").mkdir(parents=True, exist_ok=True)
-    save_file(weights, target / "transformer" / "diffusion_pytorch_model.safetensors")
+    save_file(pack(model.transformer.state_dict()), target / "transformer" / "diffusion_pytorch_model.safetensors")
     _write_json(target / "transformer" / "config.json", describe_transformer(model.transformer.config))
     model.encoder.half().save_pretrained(target / "text_encoder")
     tokenizer.save_pretrained(target / "tokenizer")

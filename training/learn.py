@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from transformers import UMT5EncoderModel
 
+from memflow_cli.wan.checkpoints import load_transformer
 from memflow_cli.wan.config import WanConfig
 from training.batches import PictureBatch, Pictures, Stories, StoryBatch, add_noise, sample_sigma
 from training.optimizer import MuonAdamW, WeightAverage
@@ -147,9 +147,8 @@ class Learner:
 
     def load_exported(self, folder: Path) -> None:
         """Begin with weights as `training.export` wrote them, for example those of the package."""
-        self.model.transformer.load_state_dict(
-            load_file(folder / "transformer" / "diffusion_pytorch_model.safetensors")
-        )
+        weights = load_transformer(folder / "transformer", self.model.transformer.config).state_dict()
+        self.model.transformer.load_state_dict(weights)
         self.model.encoder.load_state_dict(UMT5EncoderModel.from_pretrained(folder / "text_encoder").state_dict())
         self.average = WeightAverage(self.model)
 

@@ -17,9 +17,10 @@ Rotate = Callable[[Tensor, Sequence[int]], Tensor]
 PositionMode = Literal["absolute", "relative"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class PromptProjection:
     """A prompt as the backbone's cross-attention sees it: finished, so that retrieval can never meet an empty query.
+    Equal to itself alone.
 
     `keys`, `values`: for each layer [B, T, H, D]. `mask`: [B, T], true where there is a real token, not padding.
     `embeds`: the text encoder's output [B, T, C].

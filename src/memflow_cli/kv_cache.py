@@ -224,23 +224,25 @@ class KVCache:
 
     def write_bank(self, layer: int, index: int, state: FrameState) -> None:
         """Put one layer of a recalled frame into the bank's slot `index`."""
-        slot = self._first_bank_slot + index
-        self._keys[layer, :, slot].copy_(state.keys[layer], non_blocking=True)  # nobody waits for pinned memory
-        self._values[layer, :, slot].copy_(state.values[layer], non_blocking=True)
-        position = self.shape.sink + index if self._position_mode == "relative" else state.frame
-        self._rotated[layer, :, slot] = self._rotate(self._keys[layer, :, slot : slot + 1], [position])[:, 0]
-        self.bank_frames[layer][index : index + 1] = [state.frame]
+        self._write_bank(slice(layer, layer + 1), index, state)
 
     def load_bank(self, states: Sequence[StoredFrame]) -> None:
         """Fill every layer's bank with `states`, in this order; slots that hold the right frame already are left alone."""
         for index, stored in enumerate(states):
-            stale = [layer for layer, held in enumerate(self.bank_frames) if held[index : index + 1] != [stored.frame]]
-            if stale:
-                state = stored.load()
-                for layer in stale:
-                    self.write_bank(layer, index, state)
+            if any(held[index : index + 1] != [stored.frame] for held in self.bank_frames):
+                self._write_bank(slice(None), index, stored.load())
         for held in self.bank_frames:
             del held[len(states) :]
+
+    def _write_bank(self, layers: slice, index: int, state: FrameState) -> None:
+        slot = self._first_bank_slot + index
+        self._keys[layers, :, slot].copy_(state.keys[layers], non_blocking=True)  # nobody waits for pinned memory
+        self._values[layers, :, slot].copy_(state.values[layers], non_blocking=True)
+        position = self.shape.sink + index if self._position_mode == "relative" else state.frame
+        keys = self._keys[layers, :, slot : slot + 1]
+        self._rotated[layers, :, slot] = self._rotate(keys.flatten(0, 1), [position]).view(keys.shape)[:, :, 0]
+        for held in self.bank_frames[layers]:
+            held[index : index + 1] = [state.frame]
 
     def keep_in_bank(self, layer: int, indices: Sequence[int]) -> None:
         """Keep the bank's slots `indices` of one layer, in this order; the others are dropped."""

@@ -109,18 +109,20 @@ class StateFile:
     def store(self, state: FrameState, features: Tensor) -> "tuple[StateInFile, Tensor | FeaturesInFile]":
         """The state and its features as they lie in the file. Features that are a view of the state need no room there."""
         parts = [part for part in (state.keys, state.values, state.prompt_queries) if part is not None]
-        content = b"".join(part.contiguous().view(torch.uint8).numpy().tobytes() for part in parts)
         place = self._free.pop() if self._free else self._end
-        self._end = max(self._end, place + len(content))
         self._file.seek(place)
-        written = 0
-        while written < len(content):
-            written += self._file.write(memoryview(content)[written:])
+        for part in parts:
+            self._write(part.flatten().view(torch.uint8).numpy().data)
+        self._end = max(self._end, self._file.tell())
         stored = StateInFile(state.frame, self, place, tuple(part.shape for part in parts), state.keys.dtype)
         for index, part in enumerate(parts):
             if part.data_ptr() == features.data_ptr() and part.numel() == features.numel():
                 return stored, FeaturesInFile(stored, index, features.shape)
         return stored, features
+
+    def _write(self, content: memoryview) -> None:
+        while content:
+            content = content[self._file.write(content) :]
 
     def read(self, place: int, num_bytes: int) -> bytearray:
         content = bytearray(num_bytes)

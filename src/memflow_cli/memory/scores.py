@@ -55,8 +55,9 @@ class SketchingScore(Score, Protocol):
         ...
 
 
+@lru_cache(maxsize=2)
 def _real_keys(prompt: PromptProjection) -> Tensor:
-    """The prompt's cross-attention keys without padding, by head: [L * H, T', D] in fp32."""
+    """The prompt's cross-attention keys without padding, by head: [L * H, T', D] in fp32. Kept while a segment lasts."""
     keys = torch.stack([key[0] for key in prompt.keys]).float()
     return _by_head(keys[:, prompt.mask[0]])
 

@@ -25,6 +25,7 @@ from memflow_cli.wan.lora import Lora, LoraUpdate, read_lora
 from memflow_cli.wan.model import WanModel
 from memflow_cli.wan.names import is_lora, original_names
 from memflow_cli.wan.prompt_tokens import PromptTokenizer
+from memflow_cli.wan.quantised import dequantise
 from memflow_cli.wan.streaming import move_streamed
 from memflow_cli.wan.tensor_files import check_fit, first_three, likely_cause, read_tensors
 from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder, fit_encoder
@@ -232,7 +233,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} is a LoRA, an update of a model, and cannot be the model itself",
             "give the model with --model and this file with --lora",
         )
-    return original_names(loaded)
+    return dequantise(path, original_names(loaded))
 
 
 def _merged(weight: Tensor, name: str, updates: Sequence[LoraUpdate], device: torch.device | str) -> Tensor:
