@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.long_film import SEGMENT_CHUNKS, PacedFilm, story_of
 from benchmarks.profile import named_parts
+from benchmarks.steps import commit_by_a_whole_pass, compute_prompt_keys_every_pass, ratio, time_blocks
 from memflow_cli.errors import UsageError
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry
 
@@ -33,3 +34,20 @@ def test_what_stops_a_paced_film_reaches_whoever_asks_for_a_chunk(tmp_path):
 def test_parts_of_all_blocks_share_their_names():
     names = [name for name, _ in named_parts(tiny_backbone(tiny_entry()).transformer)]
     assert names.count("blocks.self_attn.q") == 2 and names.count("patch_embedding") == 1
+
+
+def test_the_engines_slow_twins_make_the_same_film(tmp_path):
+    fast, slow = (tiny_backbone(tiny_entry()) for _ in range(2))
+    passes = []
+    for slow_down in (commit_by_a_whole_pass, compute_prompt_keys_every_pass):
+        slow_down(slow)
+    whole_pass = slow.whole_pass
+    slow.whole_pass = lambda *inputs: passes.append(inputs) or whole_pass(*inputs)
+    seconds = time_blocks([slow, fast], (WIDTH, HEIGHT), "nam", blocks=2, length=2, folder=tmp_path)
+    assert [len(times) for times in seconds] == [2, 2] and min(map(min, seconds)) > 0
+    assert (tmp_path / "0.mp4").read_bytes() == (tmp_path / "1.mp4").read_bytes()
+    assert passes, "the slow engine made its film by the slow pass"
+
+
+def test_a_ratio_is_of_block_and_block():
+    assert ratio([1.0, 2.0, 4.0], [2.0, 4.0, 8.0]) == "0.500 (0.500-0.500)"
