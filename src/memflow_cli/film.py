@@ -280,14 +280,20 @@ class _Film:
         whole = self.run.path / "film.mp4"
         with self._timed("stitch"):
             stitch(self.run.parts, whole, plan.fps, plan.num_frames, self._metadata(model))
+        trace_copy = self.run.path / "trace.copy"
+        try:
+            checksum, num_bytes = file_sha256(whole), whole.stat().st_size
+            shutil.copyfile(self.run.trace_path, trace_copy)
+        except OSError as error:
+            raise MemflowError(f"cannot write beside {out}: {error.strerror}") from error
         seconds = time.perf_counter() - self.started
         timings = {stage: round(spent, 3) for stage, spent in self.timings.items()}
         content = {
             "memflow": __version__,
             "title": plan.title,
             "seed": plan.seed,
-            "sha256": file_sha256(whole),
-            "num_bytes": whole.stat().st_size,
+            "sha256": checksum,
+            "num_bytes": num_bytes,
             "num_frames": plan.num_frames,
             "seconds": round(plan.seconds, 3),
             **details,
@@ -300,11 +306,6 @@ class _Film:
                 **timings,
             },
         }
-        trace_copy = self.run.path / "trace.copy"
-        try:
-            shutil.copyfile(self.run.trace_path, trace_copy)
-        except OSError as error:
-            raise MemflowError(f"cannot write beside {out}: {error.strerror}") from error
         rename_through(trace_copy, trace_path(out))
         write_through(record_path(out), json.dumps(content, indent=2, ensure_ascii=False).encode())
         rename_through(whole, out)
