@@ -402,6 +402,29 @@ def test_only_news_is_told():
     assert told == [[], [], [], [], [3], [6], [9], [12], [15]]
 
 
+@pytest.mark.parametrize("activate", [None, TopFrames(2)])
+def test_passes_that_nobody_keeps_see_the_same_and_leave_no_trace(activate):
+    caches = [empty_cache(activation=activate, bank=0) for _ in range(2)]
+    memory = NarrativeMemory(3, 0, SCORES["published"]())
+    memory.switch_prompt(random_prompt(1))
+    for chunk in range(5):
+        for cache in caches:
+            show(cache, memory, chunk)
+    frames = range(15, 18)
+    for cache, keep in zip(caches, (True, False), strict=True):
+        cache.begin(frames, keep)
+    for _ in range(3):
+        query, key, value = torch.randn(3, 1, 3, TOKENS, HEADS, SIZE).unbind(0)
+        for layer in range(LAYERS):
+            kept, passing = (cache.gather(layer, query, key, value) for cache in caches)
+            assert all(torch.equal(a, b) for a, b in zip(kept, passing, strict=True))
+    with pytest.raises(AssertionError):
+        caches[1].commit()
+    for cache in caches:
+        show(cache, memory, 5)
+    assert all(torch.equal(caches[0].read(frame).keys, caches[1].read(frame).keys) for frame in frames)
+
+
 # Activation
 
 
@@ -414,7 +437,8 @@ def test_each_head_reads_its_own_best_frames():
     assert TopFrames(2).choose(query, keys).tolist() == [[[1, 2], [0, 3]]]
 
 
-def test_sparse_attention_equals_dense_attention_over_the_chosen():
+@pytest.mark.parametrize("keep", [True, False])
+def test_sparse_attention_equals_dense_attention_over_the_chosen(keep):
     """The slow twin: per head, attend to the window and the chosen frames only."""
     cache = empty_cache(activation=TopFrames(2))
     memory = NarrativeMemory(3, 3, SCORES["published"](), activate=2)
@@ -423,7 +447,7 @@ def test_sparse_attention_equals_dense_attention_over_the_chosen():
     for chunk in range(8):
         show(cache, memory, chunk)
     memory.recall(cache, prompt)
-    cache.begin(range(24, 27))
+    cache.begin(range(24, 27), keep)
     query, first_key, key, value = torch.randn(4, 1, 3, TOKENS, HEADS, SIZE).unbind(0)
     cache.gather(0, query, first_key, first_key)
     keys, values = cache.gather(0, -query, key, value)  # a chunk's later passes keep the first one's choice

@@ -46,7 +46,8 @@ class KVCache:
     """Sink + local window + bank of every layer, preallocated. Implements `AttentionContext`.
 
     A pass is `begin(frames)`, then the backbone's forward (as often as wanted: each pass stages anew), then `commit()`
-    to make the last pass's keys and values permanent. Without `commit()` nothing is remembered.
+    to make the last pass's keys and values permanent. Without `commit()` nothing is remembered; passes that will not be
+    committed (`begin(frames, keep=False)`) stage no more than they read.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class KVCache:
         self._frames: list[int | None] = [None] * self._first_bank_slot
         self._rotated_at: list[int | None] = [None] * self._first_bank_slot
         self._at_hand = range(0)
+        self._keeps = True
         self._staged: list[tuple[slice, slice]] = []
         self._candidate_slots: list[int] = []  # sink and bank: what each head chooses from
         self._fixed_slots: list[int] = []  # window and chunk at hand: what every head reads
@@ -129,12 +131,13 @@ class KVCache:
         """
         if self._sparse and (self._chooses_anew or len(self._views) < self.shape.num_layers):
             return None
-        parts = (*self._staged, (self._fixed, self._candidates, self._in_view))
+        parts = (self._keeps, *self._staged, (self._fixed, self._candidates, self._in_view))
         return repr(parts), self._view_renewals if self._sparse else None
 
-    def begin(self, frames: range) -> None:
+    def begin(self, frames: range, keep: bool = True) -> None:
         """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date."""
         self._at_hand = frames
+        self._keeps = keep
         self._chosen.clear()
         self._views.clear()
         slots = self._slots_to_stage(frames)
@@ -159,8 +162,11 @@ class KVCache:
 
     def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         rotated = self._rotate(key, self.positions)
+        if not self._keeps and layer in self._views:
+            return self._refresh(layer, rotated, value)
         for frames, slots in self._staged:
-            self._keys[layer, :, slots] = key[:, frames]
+            if self._keeps:
+                self._keys[layer, :, slots] = key[:, frames]
             self._rotated[layer, :, slots] = rotated[:, frames]
             self._values[layer, :, slots] = value[:, frames]
         keys, values = self._rotated[layer], self._values[layer]
@@ -189,6 +195,7 @@ class KVCache:
 
     def commit(self) -> None:
         """Make the last pass over the frames at hand permanent."""
+        assert self._keeps, "begin() was told that nothing will be kept"
         for frames, slots in self._staged:
             for frame, slot in zip(self._at_hand[frames], _expand(slots), strict=True):
                 self._frames[slot] = frame

@@ -225,7 +225,7 @@ class _Walk:
         return recall
 
     def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:
-        self.cache.begin(frames)
+        self.cache.begin(frames, keep=False)
         noise = self.noise(segment, chunk, self.latent_shape)
         predict = partial(self.backbone.predict, prompt=prompt, context=self.cache)
         return denoise(
