@@ -25,7 +25,16 @@ from memflow_cli.wan.acceleration import (
     sage_attention,
     to_float8,
 )
-from memflow_cli.wan.attention import attend
+from memflow_cli.wan.attention import (
+    _fits_the_cache,
+    attend,
+    attend_fused,
+    attend_spelled_out,
+    rotary_table,
+    rotate,
+    rotate_as_complex,
+    rotate_by_parts,
+)
 from memflow_cli.wan.streaming import move_streamed
 from tiny_model import tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
@@ -164,6 +173,33 @@ def test_films_of_one_model_share_no_recordings_and_leave_none_behind():
     assert all(torch.equal(a.latents, b.latents) for a, b in zip(first, second, strict=True))
     gc.collect()
     assert not graphed._films, "a finished film's cache is gone, and with it its recordings"
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("num_keys", [5, 420])
+def test_attention_spelled_out_agrees_with_the_fused_kernels(dtype, num_keys):
+    query = torch.randn(2, 84, 3, 16)
+    key, value = torch.randn(2, 2, num_keys, 3, 16).unbind(0)
+    true = attend_fused(query, key, value)
+    tolerance = 1e-5 if dtype == torch.float32 else 0.03
+    for way in (attend_fused, attend_spelled_out, attend):
+        out = way(query.to(dtype), key.to(dtype), value.to(dtype))
+        assert out.dtype == dtype and out.shape == query.shape
+        torch.testing.assert_close(out.float(), true, atol=tolerance, rtol=0)
+
+
+def test_attention_of_a_large_picture_never_holds_all_scores():
+    query, key = torch.zeros(1, 4680, 12, 2, dtype=torch.bfloat16), torch.zeros(1, 18720, 12, 2, dtype=torch.bfloat16)
+    assert not _fits_the_cache(query, key)
+    assert _fits_the_cache(query[:, :84], key[:, :420]) and not _fits_the_cache(query[:, :84].float(), key[:, :420])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_both_ways_to_rotate_agree(dtype):
+    x = torch.randn(2, 3, 6, 2, 24, dtype=dtype)
+    table = rotary_table((7, 8, 20), (2, 3), 24, torch.device("cpu"))
+    torch.testing.assert_close(rotate_as_complex(x, table), rotate_by_parts(x, table))
+    assert torch.equal(rotate(x, table), rotate_as_complex(x, table))
 
 
 def test_cudnn_first_falls_back_to_what_the_machine_has():

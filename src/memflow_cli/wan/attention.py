@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 ROPE_THETA = 10000.0
+FEWEST_KEYS, MOST_SCORES = 128, 2**20
+"""Within these bounds attention is spelled out on a CPU; theatre's chunks have up to 420 keys and a fifth of the scores."""
 
 Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
 """As `attend`."""
@@ -50,15 +52,48 @@ def rotary_table(
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """Turn each interleaved pair of `x` [..., F, N, H, D] by the angles of `table` (from `rotary_table`)."""
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        return rotate_as_complex(x, table)
+    return rotate_by_parts(x, table)
+
+
+def rotate_by_parts(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """As `rotate`, spelled out: what a compiler fuses into one kernel."""
     cosine, sine = table
     even, odd = x.float().unflatten(-1, (-1, 2)).unbind(-1)
     return torch.stack((even * cosine - odd * sine, even * sine + odd * cosine), dim=-1).flatten(-2).to(x.dtype)
 
 
+def rotate_as_complex(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+    """As `rotate`, in a third of the operators: four times as fast where none are fused."""
+    pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
+    return torch.view_as_real(pairs * torch.complex(*table)).flatten(-2).to(x.dtype)
+
+
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Softmax attention. [B, L, H, D] queries over [B, S, H, D] keys and values -> [B, L, H, D]."""
+    return (attend_spelled_out if _fits_the_cache(query, key) else attend_fused)(query, key, value)
+
+
+def _fits_the_cache(query: Tensor, key: Tensor) -> bool:
+    """Whether this is attention that a CPU does faster spelled out: 16 bits, more keys than a prompt's, not too many."""
+    if query.device.type != "cpu" or query.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    batch, length, heads, _ = query.shape
+    return key.shape[1] >= FEWEST_KEYS and batch * heads * length * key.shape[1] <= MOST_SCORES
+
+
+def attend_fused(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """As `attend`, by torch's fused kernels, which never hold all scores."""
     out = F.scaled_dot_product_attention(query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2))
     return out.transpose(1, 2)
+
+
+def attend_spelled_out(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """As `attend`, by two matrix products: in 16 bits on a CPU twice as fast, while the scores stay in its cache."""
+    query, key, value = (x.transpose(1, 2).contiguous() for x in (query, key, value))
+    scores = (query * query.shape[-1] ** -0.5) @ key.mT
+    return (scores.softmax(dim=-1) @ value).transpose(1, 2)
 
 
 class RMSNorm(nn.Module):
