@@ -9,16 +9,18 @@ Z = 1.96
 RESAMPLES = 4000
 
 
-def share(values: Sequence[bool]) -> dict[str, float | int | None]:
-    """Percent true with its Wilson interval; None where nothing was asked."""
-    n = len(values)
-    if not n:
+def share(values: Sequence[bool], independent: int | None = None) -> dict[str, float | int | None]:
+    """Percent true with its Wilson interval; None where nothing was asked.
+
+    `independent`: how many of the values count for the interval, where some are of one story and perhaps alike.
+    """
+    if not values:
         return {"n": 0, "percent": None, "low": None, "high": None}
-    p = sum(map(bool, values)) / n
+    p, n = sum(map(bool, values)) / len(values), independent or len(values)
     middle, spread = p + Z * Z / (2 * n), Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     low, high = ((middle + sign * spread) / (1 + Z * Z / n) for sign in (-1, 1))
     return {
-        "n": n,
+        "n": len(values),
         "percent": round(100 * p, 1),
         "low": round(100 * max(low, 0), 1),
         "high": round(100 * min(high, 1), 1),

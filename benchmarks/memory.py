@@ -30,7 +30,8 @@ from pathlib import Path
 import torch
 from safetensors import safe_open
 
-from benchmarks import drift, returns
+import memflow_cli
+from benchmarks import drift, intervals, returns, summary, tables
 from benchmarks.drift import Minute, watch_minute
 from benchmarks.films import BASELINES, POLICIES, Studio, change_nam, film_frames
 from benchmarks.judge import WEIGHTS, Seen, load_judge
@@ -39,12 +40,24 @@ from benchmarks.recall import recall_of_story, summarise_recall
 from benchmarks.returns import KINDS, Return, watch_return
 from benchmarks.summary import paired_differences, summarise_drift, summarise_openings, summarise_returns
 from benchmarks.tables import identity_plot, markdown
-from memflow_cli import memory
 from memflow_cli.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.wan.checkpoints import load_model
+from training import world
 
 __all__ = ["POLICIES", "film_frames", "main"]
+
+
+PACKAGE = Path(memflow_cli.__file__).parent
+CODE = (
+    PACKAGE,
+    PACKAGE / "memory",
+    PACKAGE / "wan",
+    PACKAGE / "theatre",
+    Path(__file__).parent,
+    Path(world.__file__).parent,
+)
+TABLES = {Path(module.__file__) for module in (summary, tables, intervals)}  # what only reads rows
 
 
 @dataclass(frozen=True)
@@ -57,10 +70,12 @@ class Settings:
     bank: int | None = None
 
     def fingerprint(self) -> str:
-        """Of the model's files, the judge's, the memory's code, and how they are run."""
+        """Of the model's files, the judge's, all code that makes and judges films, and how it is run."""
         digest = hashlib.sha256(f"{self.dtype} {self.score} {self.bank}".encode())
-        code = sorted(Path(memory.__file__).parent.glob("*.py"))
-        for path in (*sorted(THEATRE_FOLDER.rglob("*.safetensors")), self.judge, *code):
+        files = [path for path in THEATRE_FOLDER.rglob("*") if path.is_file()] + [self.judge]
+        for folder in CODE:
+            files += folder.glob("*.py")
+        for path in sorted(set(files) - TABLES):
             digest.update(path.read_bytes())
         return digest.hexdigest()[:10]
 

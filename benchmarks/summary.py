@@ -1,7 +1,10 @@
-"""From rows to the tables of memory.json. Intervals: Wilson for shares; over films or stories, paired, by bootstrap."""
+"""From rows to the tables of memory.json.
+
+Intervals: Wilson for shares, all films of one story counted as one; over films or stories, paired, by bootstrap.
+"""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -37,12 +40,17 @@ def summarise_returns(returns: Sequence[Return]) -> dict[str, dict]:
 
 def _identity(items: Sequence[Return]) -> dict:
     """identity: colour and accessory as before; colour: that alone. as told: as its first prompt said."""
+    stories = len({item.story for item in items})
+
+    def percent(right: Callable[[Return], bool]) -> dict:
+        return share([right(item) for item in items], stories)
+
     return {
-        "identity": share([item.failure is None for item in items]),
-        "colour": share([item.failure in (None, "accessory") for item in items]),
-        "as told": share([item.after == item.told for item in items]),
-        "recall": share([any(item.bank[0]) for item in items]),
-        f"recall +{LATER[1]}": share([any(item.bank[1]) for item in items]),
+        "identity": percent(lambda item: item.failure is None),
+        "colour": percent(lambda item: item.failure in (None, "accessory")),
+        "as told": percent(lambda item: item.after == item.told),
+        "recall": percent(lambda item: any(item.bank[0])),
+        f"recall +{LATER[1]}": percent(lambda item: any(item.bank[1])),
         "failures": {name: sum(item.failure == name for item in items) for name in FAILURES},
     }
 

@@ -83,6 +83,8 @@ def test_wrong_requests_are_sentences():
     backbone = tiny_backbone(tiny_entry())
     with pytest.raises(UsageError, match="at least"):
         run_bench(backbone, (WIDTH, HEIGHT), ["sink"], 5, ["a", "b"])
+    with pytest.raises(UsageError, match="sink recalls no frames"):
+        memory_options("sink+sma")
     with pytest.raises(UsageError, match=r"only \+sma"):
         memory_options("nam+magic")
     assert run(["bench", "--policies", "sink,sink"]) == 2

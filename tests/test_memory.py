@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from memflow_cli.attention_context import FrameState, PromptProjection
-from memflow_cli.errors import UsageError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.archive import Archive
@@ -227,13 +227,36 @@ def test_recalled_frame_is_what_was_committed():
 
 
 def test_nothing_is_retrieved_anew_while_nothing_changed():
-    memory = NarrativeMemory(3, 3, SCORES["prompt"](), record_interval=50)
+    memory = NarrativeMemory(3, 3, SCORES["prompt"]())
     cache = empty_cache()
     prompt = random_prompt(1)
     memory.switch_prompt(prompt)
-    for chunk in range(6):
+    for chunk in range(8):
         show(cache, memory, chunk)
-    assert memory.recall(cache, prompt).scores == {}
+    assert memory.recall(cache, prompt).scores
+    cache.load_bank([])
+    assert memory.recall(cache, prompt).scores == {} and not cache.bank_frames[0]
+    show(cache, memory, 8)
+    assert memory.recall(cache, prompt).scores and cache.bank_frames[0]
+
+
+def test_a_full_disk_says_that_remembered_frames_do_not_fit(monkeypatch, tmp_path):
+    archive = Archive(1 << 20, tmp_path)
+    with open("/dev/full", "r+b", buffering=0) as full:
+        monkeypatch.setattr(archive._file, "_file", full)
+        with pytest.raises(
+            MemflowError, match=f"cannot keep remembered frames in {tmp_path}: No space left"
+        ) as stopped:
+            archive.add(random_state(3), torch.zeros(1))
+    assert "same command goes on" in str(stopped.value.hint)
+
+
+def test_without_a_bank_nothing_is_archived():
+    memory, cache = NarrativeMemory(3, 0, SCORES["prompt"]()), empty_cache(bank=0)
+    memory.switch_prompt(random_prompt(1))
+    for chunk in range(8):
+        show(cache, memory, chunk)
+    assert not memory.archive.prototypes
 
 
 def test_incremental_scores_equal_scores_from_scratch():

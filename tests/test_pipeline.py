@@ -172,6 +172,16 @@ def test_replayed_film_is_the_same_film_when_its_archive_outgrows_the_shortlist(
     assert [chunk.record for chunk in whole[15:]] == [chunk.record for chunk in resumed[15:]]
 
 
+@pytest.mark.parametrize("policy", ["official", "nam"])
+def test_what_a_cut_dropped_does_not_come_back_with_the_next_prompt(policy):
+    model = tiny_model()
+    plan = tiny_plan(model.geometry, (5, 1, 3), ("smooth", "cut", "smooth"))
+    records = [chunk.record for chunk in run(model, MemoryOptions(policy=policy), plan)]
+    assert records[4].window and not records[5].window
+    assert records[6].window == (15, 16, 17), "the one chunk since the cut"
+    assert records[7].window == tuple(range(15, 21))
+
+
 class WithoutStage:
     """A backbone that has no `stage` of its own."""
 

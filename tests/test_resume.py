@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from memflow_cli.errors import Interrupted, MemflowError, Terminated, TimeLimitReached, UsageError
-from memflow_cli.film import ChunkDone, ChunkReplayed, FilmStarted, SegmentDone
+from memflow_cli.film import ChunkDone, ChunkReplayed, FilmStarted, SegmentDone, make_film
 from memflow_cli.interrupts import StopRequests
 from memflow_cli.recipe import is_finished, make_recipe, resolve
-from tiny_model import make, story, tiny_backbone, tiny_entry
+from tiny_model import HEIGHT, WIDTH, make, story, tiny_backbone, tiny_entry
 
 STORY = story("a fox", "an empty wood", "the fox again", "a bear", seconds=2.25)  # 12 chunks
 
@@ -327,3 +327,36 @@ def test_killed_at_any_moment(theatre, tmp_path):
     assert result is None or result.path.exists()
     assert (tmp_path / "film.mp4").read_bytes() == theatre[0]
     assert json.loads((tmp_path / "film.json").read_text())["seed"] == 7
+
+
+class Late:
+    """A decoder that looks ahead: it gives each piece's frames with the next one."""
+
+    past = None
+
+    def __init__(self, decoder):
+        self._decoder = decoder
+
+    def reset(self):
+        self._decoder.reset()
+        self._held = torch.zeros(0, HEIGHT, WIDTH, 3)
+
+    def decode(self, latents):
+        frames, self._held = self._held, self._decoder.decode(latents)
+        return frames
+
+    def flush(self):
+        return self._held
+
+
+@pytest.mark.parametrize("chunks", [2, 5])
+def test_a_decoder_that_looks_ahead_can_be_resumed(theatre, tmp_path, chunks):
+    def make_late(**options):
+        backbone = tiny_backbone(entry := tiny_entry())
+        plain = backbone.decoder
+        backbone.decoder = lambda: Late(plain())
+        return make_film(STORY, entry, backbone, tmp_path / "film.mp4", **options)
+
+    with pytest.raises(Killed):
+        make_late(events=stop_after(chunks))
+    assert make_late().path.read_bytes() == theatre[0]

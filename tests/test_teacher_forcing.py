@@ -81,11 +81,31 @@ def test_teacher_forcing_equals_streaming(trainee):
     assert torch.allclose(parallel, streamed(trainee, clean, noisy, sigma, prompt), atol=1e-5)
 
 
-def test_a_picture_is_a_first_chunk_of_one_frame(trainee):
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_picture_is_a_frame_of_a_first_chunk(trainee, place):
+    """At any place in it: alone, a frame sees nothing but itself, and only distances count."""
     ids = torch.tensor([[5, 6, 1, 0, 0, 0, 0, 0]])
     noisy = torch.randn(1, 1, 4, 4, 6)
-    picture = trainee.pictures(noisy, torch.tensor([0.7]), ids, torch.tensor([0]))
-    assert picture.shape == noisy.shape
+    picture = trainee.pictures(noisy, torch.tensor([0.7]), ids, torch.tensor([place]))
+    prompt = trainee.transformer.project_prompt(encode_ids(trainee.encoder, ids))
+    alone = trainee.transformer(noisy, torch.full((1, 1), 700.0), prompt, OneFrame(place))
+    assert torch.allclose(picture, alone, atol=1e-5)
+
+
+class OneFrame:
+    """The context of a frame that stands alone at a place of the first chunk."""
+
+    observes = False
+
+    def __init__(self, place: int) -> None:
+        self.positions = [CONTEXT + place]
+
+    def gather(self, layer, query, key, value):
+        key = rotate(key, rotary_table(tuple(self.positions), GRID, key.shape[-1], key.device))
+        return key.flatten(1, 2), value.flatten(1, 2)
+
+    def observe(self, layer, prompt_query):
+        pass
 
 
 def check_slots(row: np.ndarray, chunk: int) -> None:

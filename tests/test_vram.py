@@ -4,13 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from memflow_cli.attention_context import FrameState
 from memflow_cli.catalog import find_model
 from memflow_cli.errors import OutOfMemoryError
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.activation import TopFrames
-from memflow_cli.vram import GIB, Placement, card_use, place
+from memflow_cli.vram import GIB, Placement, card_use, count_weights, place
 from memflow_cli.wan.checkpoints import load_model
 from memflow_cli.wan.streaming import HostLinear
 from tiny_files import save_model
@@ -75,6 +76,15 @@ def test_a_card_that_is_too_small_is_a_sentence_with_two_ways_out():
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return save_model(tmp_path_factory.mktemp("vram") / "tiny")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int8])
+def test_weights_are_counted_as_numbers_however_many_bits_they_are_stored_in(tmp_path, dtype):
+    weights = {"a.weight": torch.zeros(3, 5, dtype=dtype), "b": torch.zeros(7), "a.weight_scale": torch.ones(3, 1)}
+    save_file(weights, tmp_path / "file.safetensors")
+    assert count_weights(tmp_path / "file.safetensors") == 22
+    (tmp_path / "broken.safetensors").write_bytes(b"no header at all")
+    assert count_weights(tmp_path / "broken.safetensors") == 0
 
 
 def test_a_small_card_s_placement_streams_the_loaded_model(folder):

@@ -1,6 +1,7 @@
 """The training loop: pictures first, then stories with memory. Stops by the clock, resumes from its checkpoint."""
 
 import csv
+import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,6 +141,8 @@ class Learner:
             "average": self.average.state_dict(),
             "step": self.step_count,
             "elapsed": self.elapsed,
+            "noise": torch.get_rng_state(),
+            "draws": json.dumps(self.rng.bit_generator.state),
             "config": asdict(self.model.transformer.config),
         }
         torch.save(state, path.with_suffix(".part"))
@@ -162,6 +165,9 @@ class Learner:
         else:
             self.average.load_state_dict(state["average"])
             self.step_count, self.elapsed = state["step"], state["elapsed"]
+            if "noise" in state:
+                torch.set_rng_state(state["noise"])
+                self.rng.bit_generator.state = json.loads(state["draws"])
 
 
 @torch.no_grad()
@@ -170,10 +176,12 @@ def picture_errors(learner: Learner, pictures: Pictures, levels=(0.9, 0.75, 0.5)
     batch = pictures.batch(np.random.default_rng(5), size, held_out=True)
     errors = []
     for level in levels:
-        torch.manual_seed(5)
         sigma = torch.full((size,), level)
+        with torch.random.fork_rng(devices=()):  # the same noise every time, and training's own goes on as it was
+            torch.manual_seed(5)
+            noisy = add_noise(batch.clean, sigma)
         with torch.autocast("cpu", torch.bfloat16):
-            predicted = learner.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
+            predicted = learner.model.pictures(noisy, sigma, batch.ids, batch.place)
         error = ((predicted.float() - batch.clean).square() * learner.channel_weight[:, None, None]).mean(2)
         errors.append(float((error * batch.mask).sum() / batch.mask.sum()))
     return errors

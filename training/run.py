@@ -5,6 +5,7 @@ skipped when its result is in DIR, so that the same command goes on after an int
 """
 
 import argparse
+import shutil
 from pathlib import Path
 
 import torch
@@ -20,7 +21,7 @@ from training.export import export
 from training.learn import Learner, Options, theatre_config, train
 from training.text import TokenIds, train_tokenizer
 
-LOGS = Path(__file__).parent / "logs"
+LOGS = Path(__file__).parent / "logs"  # of the shipped weights; a run writes its own beside its checkpoints
 PICTURES_SHARE, STORIES_SHARE, REFINER_SHARE = 0.3, 0.58, 0.12
 
 
@@ -50,7 +51,12 @@ def train_stage(work: Path, name: str, options: Options, before: Path | None = N
     token_ids = TokenIds(tokenizer)
     pictures = Pictures(Latents.open(work / "data", "pictures"), token_ids)
     stories = open_stories(work, token_ids) if options.stories else None
-    train(learner, pictures, stories, checkpoint, LOGS / f"{name}.csv")
+    train(learner, pictures, stories, checkpoint, log_path(work, name))
+
+
+def log_path(work: Path, stage: str) -> Path:
+    (work / "logs").mkdir(exist_ok=True)
+    return work / "logs" / f"{stage}.csv"
 
 
 def open_stories(work: Path, token_ids: TokenIds) -> Stories:
@@ -62,7 +68,7 @@ def make_refiner(work: Path, seconds: float) -> None:
     done = work / "refiner.done"
     if not done.exists():
         autoencoder = PatchAutoencoder.from_pretrained(work / "autoencoder")
-        train_refiner(autoencoder, seconds, LOGS / "refiner.csv", latent_noise=0.15)
+        train_refiner(autoencoder, seconds, log_path(work, "refiner"), latent_noise=0.15)
         autoencoder.save_pretrained(work / "autoencoder", torch.float32)
         done.touch()
 
@@ -110,6 +116,7 @@ def main() -> None:
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
     if not alone:
         export(work, work / "stories.pt", THEATRE_FOLDER)
+        shutil.copytree(work / "logs", LOGS, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

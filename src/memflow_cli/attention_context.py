@@ -6,6 +6,7 @@ sees a layer. Shapes: B batch, F latent frames, N tokens a latent frame, H heads
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import torch
@@ -30,6 +31,12 @@ class PromptProjection:
     values: tuple[Tensor, ...]
     mask: Tensor
     embeds: Tensor
+
+    @cached_property
+    def real_keys(self) -> Tensor:
+        """The keys without padding, head by head: [L * H, T', D] in fp32, with T' real tokens."""
+        keys = torch.stack([key[0] for key in self.keys]).float()[:, self.mask[0]]  # [L, T', H, D]
+        return keys.transpose(1, 2).flatten(0, 1)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.overlap import AHEAD, Overlap
 from memflow_cli.pipeline import Backbone, Chunk, generate_chunks
-from memflow_cli.storyboard import MemoryOptions
+from memflow_cli.storyboard import RECALLING, MemoryOptions
 from memflow_cli.video import PartWriter
 
 STAGES = ("retrieve", "denoise", "commit", "decode", "encode")
@@ -129,7 +129,7 @@ def run_bench(
     on_chunk: Callable[[int], None] = lambda chunk: None,
     overlap: str | None = None,
 ) -> BenchReport:
-    """Measure `policies` ("window", "sink", "official", "nam", each also with "+sma") on films of `chunks` chunks.
+    """Measure `policies` ("window", "sink", "official", "nam", those that recall also with "+sma") on films of `chunks` chunks.
 
     `size`: width, height. `prompts`: two texts, or two embeddings [2, T, C]. `on_chunk`: told how many of `num_chunks`
     are done. `overlap`: a policy whose film is then made with overlap and without, block by block.
@@ -173,6 +173,8 @@ def memory_options(name: str) -> MemoryOptions:
     policy, plus, extra = name.partition("+")
     if plus and extra != "sma":
         raise UsageError(f"policy {name!r}: only +sma can be added", "for example nam+sma")
+    if plus and policy not in RECALLING:
+        raise UsageError(f"policy {name!r}: {policy} recalls no frames of which heads could read some")
     return MemoryOptions(policy=policy, activate=ACTIVATED if plus else None)
 
 

@@ -15,6 +15,9 @@ A message says what is wrong and where; the hint says what to do about it.
 
 from collections.abc import Sequence
 
+KEPT = "What was finished is kept; the same command goes on from there."
+"""The hint of whatever interrupts a film."""
+
 
 class MemflowError(Exception):
     """Something a user can fix. `message`: what is wrong and where; `hint`: what to do, or None."""

@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,8 @@ class _Film:
         shown = self.parts.start_chunk
         first = 0 if self.frames.past is None else max(0, shown - -(-self.frames.past // chunk))
         for index, latents in enumerate(self._kept_latents(first), start=first):
-            work = self.frames.show if index >= shown else self.frames.skip
+            frames = len(self.plan.geometry.chunk_frame_range(index))
+            work = self.frames.show if index >= shown else partial(self.frames.skip, num_frames=frames)
             self._hand_over(None, work, latents[0].to(self.backbone.device))
         self._tell(everything=True)
 

@@ -28,6 +28,7 @@ class FilmFrames:
         self.past = decoder.past
         self._decoder = decoder
         self._parts = parts
+        self._owed = 0  # frames that are there already, and that the decoder still holds back
         decoder.reset()
 
     def show(self, latents: Tensor) -> Shown:
@@ -37,11 +38,13 @@ class FilmFrames:
             frames = self._decoder.decode(latents)
         return self._write(frames, seconds)
 
-    def skip(self, latents: Tensor) -> Shown:
-        """Latents whose frames are there already: they only bring the decoder to where it was."""
+    def skip(self, latents: Tensor, num_frames: int) -> Shown:
+        """Latents whose `num_frames` frames are there already: they only bring the decoder to where it was."""
         seconds: dict[str, float] = {}
         with _timed("decode", seconds):
-            self._decoder.decode(latents)
+            frames = self._decoder.decode(latents)
+        if self.past is None:  # begun at the film's start, so that every frame counts
+            self._owed += num_frames - len(frames)
         return Shown((), seconds)
 
     def flush(self) -> Shown:
@@ -50,6 +53,8 @@ class FilmFrames:
 
     def _write(self, frames: Tensor, seconds: dict[str, float]) -> Shown:
         """Frames [F, height, width, 3] in 0..1 go to the encoder, as uint8."""
+        late = min(self._owed, len(frames))
+        self._owed, frames = self._owed - late, frames[late:]
         if not len(frames):
             return Shown((), seconds)
         with _timed("encode", seconds):

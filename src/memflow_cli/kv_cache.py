@@ -162,9 +162,8 @@ class KVCache:
 
     def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         rotated = self._rotate(key, self.positions)
-        if not self._keeps and layer in self._views:
-            return self._refresh(layer, rotated, value)
-        for frames, slots in self._staged:
+        chosen_before = layer in self._views
+        for frames, slots in () if chosen_before and not self._keeps else self._staged:
             if self._keeps:
                 self._keys[layer, :, slots] = key[:, frames]
             self._rotated[layer, :, slots] = rotated[:, frames]
@@ -172,7 +171,7 @@ class KVCache:
         keys, values = self._rotated[layer], self._values[layer]
         if not self._sparse:
             return _take(keys, self._in_view).flatten(1, 2), _take(values, self._in_view).flatten(1, 2)
-        if layer in self._views:
+        if chosen_before:
             return self._refresh(layer, rotated, value)
         candidate_keys, candidate_values = _take(keys, self._candidates), _take(values, self._candidates)
         chosen = self._choose(layer, query, candidate_keys)
@@ -209,15 +208,15 @@ class KVCache:
         """For each candidate frame, the share of layers and heads that read it in the last pass; empty if all read all."""
         if not self._chosen:
             return {}
-        use: dict[int, float] = {}
-        for layer, chosen in self._chosen.items():
-            sink = [slot for slot in self._candidate_slots if slot < self.shape.sink]  # a sink slot is its frame
+        choices = torch.stack(list(self._chosen.values()))  # [L, B, H, K], all of them brought to the host at once
+        sink = [slot for slot in self._candidate_slots if slot < self.shape.sink]  # a sink slot is its frame
+        counts: dict[int, int] = {}
+        for layer, chosen in zip(self._chosen, choices.flatten(1).tolist(), strict=True):
             candidates = [*sink, *self.bank_frames[layer]]
-            counts = torch.bincount(chosen.flatten(), minlength=len(candidates)).tolist()
-            for frame, count in zip(candidates, counts, strict=True):
-                heads = chosen.shape[0] * chosen.shape[1] * len(self._chosen)
-                use[frame] = use.get(frame, 0.0) + count / heads
-        return use
+            counts = dict.fromkeys(candidates, 0) | counts
+            for index in chosen:
+                counts[candidates[index]] += 1
+        return {frame: count / choices[..., 0].numel() for frame, count in counts.items()}
 
     # The bank
 

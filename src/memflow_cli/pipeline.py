@@ -29,7 +29,7 @@ class StreamingDecoder(Protocol):
     """Latents to frames, chunk by chunk, with the state between chunks kept in the object.
 
     `past`: how many latent frames back a decoded frame depends on, so that decoding can begin in the middle of a film;
-    None: on all of them.
+    None: on all of them, or it holds frames back.
     """
 
     @property
@@ -183,9 +183,10 @@ class _Walk:
                 latents = next(replay, None)
                 if latents is None:
                     latents = self.denoise(segment, index, frames, prompt)
+                latents = latents.to(self.backbone.device)
                 use = self.cache.sink_and_bank_use()
                 self.timer.stop("denoise")
-                self.commit(frames, latents.to(self.backbone.device), prompt)
+                self.commit(frames, latents, prompt)
                 kept = self.memory.committed(self.cache, index, frames.start)
                 self.timer.stop("commit")
                 record = _complete(record, use, (entered, left, kept))
@@ -200,6 +201,7 @@ class _Walk:
         if segment.transition == "cut":
             left = self.memory.leave(self.cache, self.cache.window_frames)
             self.cache.clear_window()
+            self.latents.clear()
             return left
         self.recache(self.frames_of(segment.start_chunk), prompt)
         return Remembered()
@@ -210,8 +212,8 @@ class _Walk:
         if self.memory.joint_recache:
             self.recall(prompt)
             latents = torch.cat(list(self.latents), dim=1)
-            start = coming.start - min(self.cache.shape.sink + self.cache.shape.window, coming.start)
-            self.commit_pass(range(start, coming.start), latents[:, start - coming.start :], prompt)
+            length = min(self.cache.shape.sink + self.cache.shape.window, latents.shape[1])
+            self.commit_pass(range(coming.start - length, coming.start), latents[:, -length:], prompt)
             return
         visible = self.cache.window_before(coming)
         for back in range(len(self.latents), 0, -1):

@@ -9,9 +9,10 @@ from typing import Any
 
 from memflow_cli import __version__
 from memflow_cli.catalog import ModelEntry
+from memflow_cli.errors import UsageError
 from memflow_cli.geometry import MAX_SEED, FilmPlan, plan_film
 from memflow_cli.picture import picture_identity
-from memflow_cli.storyboard import Storyboard
+from memflow_cli.storyboard import RECALLING, Storyboard
 
 MAX_RECIPE_BYTES = 256 * 2**20
 HASHED_BYTES = 256 * 2**20  # local weights up to this size are told apart by content, larger ones by size and time
@@ -65,9 +66,17 @@ class Recipe:
 
 
 def resolve(storyboard: Storyboard, entry: ModelEntry, seed: int) -> Storyboard:
-    """The storyboard with all that the model decides filled in: what is recorded, and made again from the record."""
+    """The storyboard with all that the model decides filled in: what is recorded, and made again from the record.
+
+    Raises UsageError for a memory that can not be.
+    """
     width, height = storyboard.width or entry.width, storyboard.height or entry.height
     memory = replace(storyboard.memory, policy=storyboard.memory.policy or entry.policy)
+    if memory.activate and memory.policy not in RECALLING:
+        raise UsageError(
+            f"memory.activate: the policy {memory.policy} recalls no frames of which heads could read some",
+            f"choose {' or '.join(RECALLING)}, or leave activate out",
+        )
     seed = seed if storyboard.seed is None else storyboard.seed
     return replace(storyboard, model=entry.name, width=width, height=height, seed=seed, memory=memory)
 

@@ -22,10 +22,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.errors import KEPT, MemflowError, UsageError
 from memflow_cli.recipe import MAX_RECIPE_BYTES, Recipe
 from memflow_cli.trace import TraceHeader, TraceWriter, read_trace
-from memflow_cli.video import KEPT, rename_through
+from memflow_cli.video import rename_through
 
 FORMAT_VERSION = 1
 START_OVER = "--no-resume starts the film over and gives up what was rendered."

@@ -26,6 +26,7 @@ from memflow_cli.yaml_lines import KeyPath, YamlProblem, read_scalar, read_yaml
 
 MAX_FILE_BYTES = 32 << 20
 MAX_FILMS = 10_000  # of one prompt file
+RECALLING = ("nam", "official")  # memory policies that recall frames
 _FIRST_PICTURE: KeyPath = ("segments", 0, "image")
 _OUTSIDE = (
     "is outside the storyboard's folder; put the picture beside the storyboard, "

@@ -22,9 +22,8 @@ from typing import IO, Self
 
 import numpy as np
 
-from memflow_cli.errors import MemflowError
+from memflow_cli.errors import KEPT, MemflowError
 
-KEPT = "What was finished is kept; the same command goes on from there."
 KEYFRAME_SECONDS = 2  # a player seeks to any time by decoding at most this much
 QUEUED_WRITES = 2  # calls of PartWriter.write that may wait for the encoder; the next one blocks
 MIN_TICKS_A_SECOND = 10_000

@@ -5,7 +5,10 @@ on the host), the decoder (in tiles, its state on the host), the transformer's l
 needed). The key-value cache cannot: a smaller picture or bank makes it smaller.
 """
 
+import json
 from dataclasses import dataclass
+from math import prod
+from pathlib import Path
 
 from memflow_cli.catalog import ModelEntry
 from memflow_cli.errors import OutOfMemoryError
@@ -15,6 +18,7 @@ GIB = 1 << 30
 RESERVE = GIB // 2  # what CUDA itself and the allocator's gaps take
 IN_FLIGHT = 2  # blocks on the card while layers are streamed: one in use, one arriving
 QUERY_PLACES = 64  # of a frame, for which the cache keeps what was asked of the prompt
+MAX_HEADER = 100_000_000  # bytes; what safetensors itself allows
 TILE = 256  # pixels; the side of a decoder's tile
 
 # Of the Wan autoencoder's decoder in 16 bits, for a pixel of the picture: counted from the tensors of a real decode.
@@ -127,14 +131,32 @@ def least_bytes(entry: ModelEntry, width: int, height: int, bank: int = 3, items
 
 
 def _transformer_bytes(entry: ModelEntry, itemsize: int) -> int:
-    """From the checkpoint's size (fp32, as published) or, for a folder, the size of its files."""
+    """From the checkpoint's size (fp32, as published) or, for a folder, from how many numbers its files hold."""
     for repository in entry.repositories:
         for file in repository.files:
             if file.path == entry.transformer_file:
                 return file.num_bytes * itemsize // 4
     if entry.folder is not None and (entry.folder / "transformer").is_dir():
-        return sum(path.stat().st_size for path in (entry.folder / "transformer").glob("*.safetensors"))
+        return itemsize * sum(map(count_weights, (entry.folder / "transformer").glob("*.safetensors")))
     return _published_transformer_bytes(entry.geometry, itemsize)
+
+
+def count_weights(path: Path) -> int:
+    """How many numbers a safetensors file holds, from its header; scales of weights in eight bits are not counted.
+
+    0 for a file without such a header: whoever loads it says what is wrong.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(min(length, MAX_HEADER)))
+        return sum(
+            prod(about["shape"])
+            for name, about in header.items()
+            if name != "__metadata__" and not name.endswith("_scale")
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return 0
 
 
 def _published_transformer_bytes(geometry: Geometry, itemsize: int) -> int:

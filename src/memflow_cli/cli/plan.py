@@ -2,6 +2,7 @@
 
 import json
 import sys
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -11,7 +12,8 @@ from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost
 from memflow_cli.cli.stories import Story, read_stories
 from memflow_cli.cli.talk import printable, report_error
 from memflow_cli.errors import MemflowError
-from memflow_cli.vram import card_use, least_bytes, place
+from memflow_cli.storyboard import RECALLING
+from memflow_cli.vram import QUERY_PLACES, card_use, least_bytes, place
 
 if TYPE_CHECKING:
     from memflow_cli.catalog import ModelEntry
@@ -108,19 +110,23 @@ def memory_to_json(story: Story) -> dict[str, Any]:
 def estimate_needs(story: Story) -> dict[str, int]:
     """Bytes: the cache (sink, bank and window), the archive at the film's end, the model's files, the disk."""
     plan, geometry, memory = story.plan, story.plan.geometry, memory_to_json(story)
-    bank = memory["bank"] if memory["policy"] in ("nam", "official") else 0
+    bank = memory["bank"] if memory["policy"] in RECALLING else 0
     activate = (memory["activate"] or 0) if memory["policy"] == "nam" else 0
     per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
+    tokens = prod(geometry.grid_size(plan.width, plan.height))
+    remembered = per_frame + per_frame // 2 * min(QUERY_PLACES, tokens) // tokens  # and what was asked of the prompt
     prototypes = -(-plan.num_chunks // (memory["record_interval"] or 1)) if memory["policy"] == "nam" else 0
     latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
+    archive = min(memory["archive_bytes"], prototypes * remembered)
     film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
     return {
         "cache_bytes": card_use(story.entry, plan.width, plan.height, bank, _CACHE_ITEMSIZE, activate).cache,
-        "archive_bytes": min(memory["archive_bytes"], prototypes * per_frame),
+        "archive_bytes": archive,
         "model_bytes": _model_bytes(story.entry),
         "card_bytes": place(story.entry, plan.width, plan.height, bank, sys.maxsize, activate=activate).num_bytes,
         "least_card_bytes": least_bytes(story.entry, plan.width, plan.height, bank, activate=activate),
-        "disk_bytes": latents + 2 * film,  # while rendering: latents, the parts, and the film stitched from them
+        # While rendering: latents, the parts, the film stitched from them; and on a CPU the archive.
+        "disk_bytes": latents + 2 * film + archive,
     }
 
 
@@ -134,7 +140,7 @@ def plan_to_text(story: Story) -> str:
     plan, storyboard, geometry = story.plan, story.storyboard, story.plan.geometry
     memory, needs = memory_to_json(story), estimate_needs(story)
     policy = memory["policy"]
-    if policy in ("nam", "official"):
+    if policy in RECALLING:
         policy += f", {memory['bank']} frames recalled"
         policy += f", {memory['activate']} read by each head" if memory["activate"] else ""
     chunk_frames = len(geometry.chunk_frame_range(1))

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from memflow_cli.attention_context import FrameState, StoredFrame
+from memflow_cli.errors import KEPT, MemflowError
 
 ROWS_A_BLOCK = 1024
 
@@ -25,6 +26,11 @@ class Prototype:
     def features(self) -> Tensor:
         """What the score keeps, read back where it lies in a file."""
         return self.kept if isinstance(self.kept, Tensor) else self.kept.load()
+
+    @property
+    def feature_bytes(self) -> int:
+        dtype = self.kept.dtype if isinstance(self.kept, Tensor) else self.kept.state.dtype
+        return self.kept.shape.numel() * dtype.itemsize
 
 
 class Archive:
@@ -102,7 +108,11 @@ class StateFile:
     """States of equal shapes in a file that has no name and goes with the process. A forgotten state's place is used again."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the archive
+        self._folder = folder
+        try:
+            self._file = tempfile.TemporaryFile(dir=folder, buffering=0)  # noqa: SIM115 - lives as long as the archive
+        except OSError as error:
+            raise self._failed(error) from error
         self._free: list[int] = []
         self._end = 0
 
@@ -110,9 +120,12 @@ class StateFile:
         """The state and its features as they lie in the file. Features that are a view of the state need no room there."""
         parts = [part for part in (state.keys, state.values, state.prompt_queries) if part is not None]
         place = self._free.pop() if self._free else self._end
-        self._file.seek(place)
-        for part in parts:
-            self._write(part.flatten().view(torch.uint8).numpy().data)
+        try:
+            self._file.seek(place)
+            for part in parts:
+                self._write(part.flatten().view(torch.uint8).numpy().data)
+        except OSError as error:
+            raise self._failed(error) from error
         self._end = max(self._end, self._file.tell())
         stored = StateInFile(state.frame, self, place, tuple(part.shape for part in parts), state.keys.dtype)
         for index, part in enumerate(parts):
@@ -123,6 +136,9 @@ class StateFile:
     def _write(self, content: memoryview) -> None:
         while content:
             content = content[self._file.write(content) :]
+
+    def _failed(self, error: OSError) -> MemflowError:
+        return MemflowError(f"cannot keep remembered frames in {self._folder}: {error.strerror}", KEPT)
 
     def read(self, place: int, num_bytes: int) -> bytearray:
         content = bytearray(num_bytes)
@@ -187,7 +203,14 @@ def is_part(features: Tensor, state: FrameState) -> bool:
 
 def _num_bytes(state: FrameState, features: Tensor) -> int:
     """Of state and features; features that are a part of the state cost nothing more."""
-    return state.num_bytes + (0 if is_part(features, state) else features.numel() * features.element_size())
+    parts = [part for part in (state.keys, state.values, state.prompt_queries) if part is not None]
+    return sum(map(_room, parts if is_part(features, state) else [*parts, features]))
+
+
+def _room(tensor: Tensor) -> int:
+    """Bytes that a tensor takes; torch gives pinned memory out in powers of two."""
+    num_bytes = tensor.numel() * tensor.element_size()
+    return 1 << (num_bytes - 1).bit_length() if num_bytes and tensor.is_pinned() else num_bytes
 
 
 def _cosine(a: Tensor, b: Tensor) -> float:

@@ -70,7 +70,7 @@ class NarrativeMemory:
 
     def committed(self, cache: KVCache, chunk: int, first_frame: int) -> Remembered:
         assert self._prompt is not None, "a film begins with a prompt"
-        if chunk % self._record_interval == 0 and first_frame >= self.needs.sink:
+        if self.needs.bank and chunk % self._record_interval == 0 and first_frame >= self.needs.sink:
             self._made_under[first_frame] = self._prompt
         return Remembered()
 
@@ -131,8 +131,7 @@ class NarrativeMemory:
         unseen, self._waiting = self._waiting, []
         if not unseen:
             return
-        num_bytes = unseen[0].features.numel() * unseen[0].features.element_size()
-        length = max(1, SCORE_BATCH_BYTES // num_bytes)
+        length = max(1, SCORE_BATCH_BYTES // unseen[0].feature_bytes)
         parts = [] if self._matches is None else [self._matches]
         for start in range(0, len(unseen), length):
             features = torch.stack([item.features for item in unseen[start : start + length]])

@@ -55,13 +55,6 @@ class SketchingScore(Score, Protocol):
         ...
 
 
-@lru_cache(maxsize=2)
-def _real_keys(prompt: PromptProjection) -> Tensor:
-    """The prompt's cross-attention keys without padding, by head: [L * H, T', D] in fp32. Kept while a segment lasts."""
-    keys = torch.stack([key[0] for key in prompt.keys]).float()
-    return _by_head(keys[:, prompt.mask[0]])
-
-
 def _by_head(tokens: Tensor) -> Tensor:
     """[..., L, N, H, D] -> [L * H, ..., N, D] in fp32."""
     *batch, layers, num_tokens, heads, size = tokens.shape
@@ -99,7 +92,7 @@ class _TokenFeatures:
         return sketches.flatten(1).float() @ asked.flatten(0, 2)
 
     def _asking_keys(self, prompt: PromptProjection) -> Tensor:
-        return _real_keys(prompt)
+        return prompt.real_keys
 
 
 @lru_cache(maxsize=4)
@@ -128,7 +121,7 @@ class PublishedScore(_WeightedMean):
         return state.keys[:, 0].float().mean(dim=1)  # [L, H, D]
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        pooled = _real_keys(prompt).mean(dim=1).flatten().to(features.device)
+        pooled = prompt.real_keys.mean(dim=1).flatten().to(features.device)
         num_heads = features.shape[1] * features.shape[2]
         return (features.flatten(1) @ pooled).unsqueeze(1) / (num_heads * features.shape[-1] ** 0.5)
 
@@ -146,7 +139,7 @@ class AttentionMassScore(_TokenFeatures, _WeightedMean):
         return state.keys[:, 0]  # [L, N, H, D]
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        logits = _products(_by_head(features), _real_keys(prompt)) / features.shape[-1] ** 0.5
+        logits = _products(_by_head(features), prompt.real_keys) / features.shape[-1] ** 0.5
         return logits.logsumexp(dim=2).transpose(0, 1).flatten(1)  # [P, L * H * T']
 
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
@@ -168,7 +161,7 @@ class CrossAttentionScore(_TokenFeatures, _WeightedMean):
         return state.prompt_queries[:, 0]  # [L, N, H, D]; N places of neighbouring tokens
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        attention = (_products(_by_head(features), _real_keys(prompt)) / features.shape[-1] ** 0.5).softmax(dim=-1)
+        attention = (_products(_by_head(features), prompt.real_keys) / features.shape[-1] ** 0.5).softmax(dim=-1)
         return attention.amax(dim=2).mean(dim=0)  # [P, T']
 
     def weigh(self, matches: Tensor) -> Tensor:
@@ -176,7 +169,7 @@ class CrossAttentionScore(_TokenFeatures, _WeightedMean):
 
     def _asking_keys(self, prompt: PromptProjection) -> Tensor:
         """What a token asks of one word more than of the others: near enough to attention."""
-        keys = _real_keys(prompt)
+        keys = prompt.real_keys
         return keys - keys.mean(dim=1, keepdim=True)
 
 

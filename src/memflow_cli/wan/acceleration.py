@@ -6,7 +6,7 @@ path. `graphs`: a pass over memory that stays in place is recorded once and repl
 cuDNN's attention before FlashAttention. `sage`: self-attention by SageAttention (8 bit, an approximation; its package must
 be installed). `fp8`: the blocks' matrix products in 8 bit floats (an approximation; Hopper or newer).
 
-What is true of CUDA here was reasoned from shapes and documentation: no GPU was at hand, and nothing but `compile` has
+What is true of CUDA here was reasoned from shapes and documentation and has not been measured: nothing but `compile` has
 been run where it is meant to run. What a graph replays is tested without recording, on the CPU (`record_nothing`).
 """
 

@@ -2,7 +2,7 @@
 
 Two buffers on the card, each as large as one block's matrices: while a pass computes with one, the next block's matrices
 arrive in the other, on a CUDA stream of their own and from pinned memory. Without a GPU the same code copies, and waits.
-The copies' overlap with the pass has not been measured: no GPU was at hand.
+The copies' overlap with the pass has not been measured.
 """
 
 from collections.abc import Sequence
