@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from memflow_cli.video import read_frames
 
 DOCS = Path(__file__).parent
-STORYBOARD = DOCS.parent / "storyboards" / "a_minute_at_the_theatre.yaml"
+STORYBOARD = DOCS.parent / "storyboards" / "quickstart.yaml"
 FRAMES_A_ROW = 6
 WIDTH = 168  # of a frame on the sheet
 GAP, TEXT_HEIGHT = 4, 22

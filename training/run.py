@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerFast
 from memflow_cli.catalog import THEATRE_FOLDER
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from training import teacher_forcing
-from training.autoencoder import fit_basis, train_refiner
+from training.autoencoder import fit_basis, psnr, train_refiner
 from training.batches import Pictures, Stories
 from training.data import STORY_CHUNKS, STORY_SOURCES, Latents, render_rows
 from training.export import export
@@ -27,7 +27,10 @@ PICTURES_SHARE, STORIES_SHARE, REFINER_SHARE = 0.3, 0.58, 0.12
 
 def make_autoencoder(work: Path) -> PatchAutoencoder:
     if not (work / "autoencoder" / "config.json").exists():
-        fit_basis().save_pretrained(work / "autoencoder", torch.float32)
+        autoencoder = fit_basis()
+        autoencoder.save_pretrained(work / "autoencoder", torch.float32)
+        whole, inside = psnr(autoencoder, range(900_000, 900_016), refined=False)
+        print(f"patch basis: {whole} dB, inside puppets {inside} dB", flush=True)
     return PatchAutoencoder.from_pretrained(work / "autoencoder")
 
 
