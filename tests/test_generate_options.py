@@ -74,3 +74,10 @@ def test_vram_bounds_the_card_or_says_what_would_do(generate):
 
 def test_offline_needs_nothing_from_the_network(generate):
     assert generate("--offline")[0] == 0
+
+
+@pytest.mark.parametrize("policy", ["sink", "window"])
+def test_heads_cannot_choose_among_what_is_not_recalled(generate, policy):
+    code, err, record = generate("--set", f"memory.policy={policy}", "--set", "memory.activate=2")
+    assert code == 2 and f"the policy {policy} recalls no frames" in err and "leave activate out" in err
+    assert record is None
