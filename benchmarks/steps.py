@@ -2,9 +2,10 @@
 
 The same film is made by several engines at the same time, a block of chunks each in turn, so that a machine whose speed
 drifts gives the same ratios. The first engine is the plain one: fp32, the prompt's keys computed in every pass, a commit pass
-that goes to the end, decode and encode in turn. Each of the others adds one step. Prints a table in markdown: frames a second,
-and the time of a block over that of the step before and of the plain engine, median and quartiles; then which films are the
-same, byte for byte.
+that goes to the end, rotation and attention by torch's own operators, decode and encode in turn. Each of the others adds one
+step; the last two, which must be asked for on a CPU, are each added to the engine that is used there. Prints a table in
+markdown: frames a second, the time of a block over that of the step before (median and quartiles), over the plain engine's, and
+whether the film is the step before's, byte for byte.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from memflow_cli.catalog import ModelEntry
 from memflow_cli.cli.bench import PROMPTS
 from memflow_cli.overlap import AHEAD
 from memflow_cli.wan.acceleration import accelerate
+from memflow_cli.wan.attention import attend_fused, rotate_by_parts
 from memflow_cli.wan.checkpoints import load_model
 from memflow_cli.wan.model import WanModel
 
@@ -49,6 +51,19 @@ def commit_by_a_whole_pass(model: WanModel) -> None:
     model.stage = stage  # type: ignore[method-assign]
 
 
+def rotate_part_by_part(model: WanModel) -> None:
+    """The slow twin of rotating as complex numbers."""
+    model.transformer.rotate = rotate_by_parts
+
+
+def attend_by_fused_kernels(model: WanModel) -> None:
+    """The slow twin, on a CPU, of attention spelled out."""
+    model.transformer.attend = attend_fused
+
+
+ALL_SLOW = (commit_by_a_whole_pass, compute_prompt_keys_every_pass, rotate_part_by_part, attend_by_fused_kernels)
+
+
 @dataclass(frozen=True)
 class Engine:
     """What makes a film; `slow`: the twins that it still runs, `ahead`: chunks decoded and encoded beside the denoising."""
@@ -58,6 +73,7 @@ class Engine:
     slow: tuple[Callable[[WanModel], None], ...] = ()
     ahead: int = 0
     compiled: bool = False
+    added_to: int = -1  # which engine it adds its step to, counted from its own place
 
     def load(self, load: Load, entry: ModelEntry, place: torch.device) -> WanModel:
         model = load(entry, place, self.dtype)
@@ -69,12 +85,14 @@ class Engine:
 
 
 ENGINES = (
-    Engine("plain, fp32", torch.float32, (commit_by_a_whole_pass, compute_prompt_keys_every_pass)),
-    Engine("bf16", slow=(commit_by_a_whole_pass, compute_prompt_keys_every_pass)),
-    Engine("the prompt's keys once a segment", slow=(commit_by_a_whole_pass,)),
-    Engine("a commit pass without its end"),
-    Engine("decode and encode beside the denoising", ahead=AHEAD),
-    Engine("compiled blocks (asked for)", ahead=AHEAD, compiled=True),
+    Engine("plain, fp32", torch.float32, ALL_SLOW),
+    Engine("bf16", slow=ALL_SLOW),
+    Engine("the prompt's keys once a segment", slow=(ALL_SLOW[0], *ALL_SLOW[2:])),
+    Engine("a commit pass without its end", slow=ALL_SLOW[2:]),
+    Engine("rotation as complex numbers", slow=ALL_SLOW[3:]),
+    Engine("attention spelled out"),
+    Engine("asked for: decode and encode beside the denoising", ahead=AHEAD),
+    Engine("asked for: compiled blocks", compiled=True, added_to=-2),
 )
 
 
@@ -122,13 +140,13 @@ def main() -> None:
     frames = options.length * len(models[0].geometry.chunk_frame_range(1))
     width, height = chosen.size
     print(f"{chosen.entry.name} {width}x{height}, {options.policy}, {torch.get_num_threads()} threads\n")
-    print("| step | frames/s | time / the step before | time / plain |\n|---|---|---|---|")
+    print("| step | frames/s | time / the step before | time / plain | the same film |\n|---|---|---|---|---|")
     for number, engine in enumerate(ENGINES):
-        before = ratio(seconds[number], seconds[number - 1]) if number else "-"
+        before = number + engine.added_to
+        gain = ratio(seconds[number], seconds[before]) if number else "-"
+        same = "-" if not number else "yes" if films[number] == films[before] else "no"
         rate = frames / statistics.median(seconds[number])
-        print(f"| {engine.step} | {rate:.1f} | {before} | {ratio(seconds[number], seconds[0])} |")
-    same = [engine.step for number, engine in enumerate(ENGINES) if films[number] == films[1]]
-    print(f"\nThe same film, byte for byte: {'; '.join(same)}.")
+        print(f"| {engine.step} | {rate:.1f} | {gain} | {ratio(seconds[number], seconds[0])} | {same} |")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.long_film import SEGMENT_CHUNKS, PacedFilm, story_of
 from benchmarks.profile import named_parts
-from benchmarks.steps import commit_by_a_whole_pass, compute_prompt_keys_every_pass, ratio, time_blocks
+from benchmarks.steps import ALL_SLOW, ratio, time_blocks
 from memflow_cli.errors import UsageError
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry
 
@@ -39,7 +39,7 @@ def test_parts_of_all_blocks_share_their_names():
 def test_the_engines_slow_twins_make_the_same_film(tmp_path):
     fast, slow = (tiny_backbone(tiny_entry()) for _ in range(2))
     passes = []
-    for slow_down in (commit_by_a_whole_pass, compute_prompt_keys_every_pass):
+    for slow_down in ALL_SLOW:
         slow_down(slow)
     whole_pass = slow.whole_pass
     slow.whole_pass = lambda *inputs: passes.append(inputs) or whole_pass(*inputs)
