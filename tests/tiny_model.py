@@ -123,7 +123,7 @@ def story(*prompts: str, seconds: float = 1.5, fps: int = 16, **changes) -> Stor
         "segments": segments,
         "fps": fps,
         "seed": 7,
-        "memory": MemoryOptions(activate=2),
+        "memory": MemoryOptions(policy="nam", activate=2),
         **changes,
     }
     return Storyboard(**values)
