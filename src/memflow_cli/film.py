@@ -55,7 +55,6 @@ from memflow_cli.storyboard import Storyboard
 from memflow_cli.trace import ChunkRecord, TraceHeader
 from memflow_cli.video import rename_through, stitch
 
-GIVE_BACK_CHUNKS = 4  # from one return of freed memory to the next; it costs milliseconds
 MAX_DESCRIPTION = 60_000  # characters of prompts in the film's metadata
 
 
@@ -217,8 +216,7 @@ class _Film:
             with self._timed("save", seconds):
                 self._keep(chunk.index, chunk.latents, chunk.record)
             self._hand_over(replace(chunk, seconds=seconds), self.frames.show, chunk.latents[0])
-            if chunk.index % GIVE_BACK_CHUNKS == 0:
-                give_back_freed_memory()
+            give_back_freed_memory()
             if chunk.index + 1 < self.plan.num_chunks and (error := self.stop()) is not None:
                 self._tell(everything=True)
                 done = f"{chunk.index + 1} of {self.plan.num_chunks} chunks are kept in {self.run.path}"
