@@ -53,9 +53,14 @@ class FrameState:
     prompt_queries: Tensor | None = None
 
     @property
+    def parts(self) -> tuple[Tensor, ...]:
+        """Its tensors: keys, values, and prompt queries where there are any."""
+        queries = () if self.prompt_queries is None else (self.prompt_queries,)
+        return (self.keys, self.values, *queries)
+
+    @property
     def num_bytes(self) -> int:
-        parts = (self.keys, self.values, self.prompt_queries)
-        return sum(part.numel() * part.element_size() for part in parts if part is not None)
+        return sum(part.numel() * part.element_size() for part in self.parts)
 
     def load(self) -> "FrameState":
         """The state itself; a stored one (memory/archive.py) is read back here."""

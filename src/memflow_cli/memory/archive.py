@@ -118,7 +118,7 @@ class StateFile:
 
     def store(self, state: FrameState, features: Tensor) -> "tuple[StateInFile, Tensor | FeaturesInFile]":
         """The state and its features as they lie in the file. Features that are a view of the state need no room there."""
-        parts = [part for part in (state.keys, state.values, state.prompt_queries) if part is not None]
+        parts = state.parts
         place = self._free.pop() if self._free else self._end
         try:
             self._file.seek(place)
@@ -128,10 +128,8 @@ class StateFile:
             raise self._failed(error) from error
         self._end = max(self._end, self._file.tell())
         stored = StateInFile(state.frame, self, place, tuple(part.shape for part in parts), state.keys.dtype)
-        for index, part in enumerate(parts):
-            if part.data_ptr() == features.data_ptr() and part.numel() == features.numel():
-                return stored, FeaturesInFile(stored, index, features.shape)
-        return stored, features
+        index = _part_index(features, state)
+        return stored, features if index is None else FeaturesInFile(stored, index, features.shape)
 
     def _write(self, content: memoryview) -> None:
         while content:
@@ -194,17 +192,20 @@ class FeaturesInFile:
 
 def is_part(features: Tensor, state: FrameState) -> bool:
     """Whether features are one of the state's tensors, seen in whatever shape."""
-    parts = (state.keys, state.values, state.prompt_queries)
-    return any(
-        part is not None and features.data_ptr() == part.data_ptr() and features.numel() == part.numel()
-        for part in parts
-    )
+    return _part_index(features, state) is not None
+
+
+def _part_index(features: Tensor, state: FrameState) -> int | None:
+    """Which of the state's tensors features are, seen in whatever shape; None: a tensor of their own."""
+    for index, part in enumerate(state.parts):
+        if features.data_ptr() == part.data_ptr() and features.numel() == part.numel():
+            return index
+    return None
 
 
 def _num_bytes(state: FrameState, features: Tensor) -> int:
     """Of state and features; features that are a part of the state cost nothing more."""
-    parts = [part for part in (state.keys, state.values, state.prompt_queries) if part is not None]
-    return sum(map(_room, parts if is_part(features, state) else [*parts, features]))
+    return sum(map(_room, state.parts if is_part(features, state) else (*state.parts, features)))
 
 
 def _room(tensor: Tensor) -> int:
