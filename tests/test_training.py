@@ -1,6 +1,7 @@
 """Training beyond teacher forcing: contexts with a film's mistakes in them, the model's own chunks, hard actions."""
 
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from memflow_cli.catalog import THEATRE_FOLDER
 from training.batches import EMPHASIS, Stories, StoryBatch, emphasis_of
 from training.contexts import StoryContexts, spoil
 from training.data import GRID, STORY_CHUNKS, Latents
-from training.learn import Learner, Options, theatre_config
+from training.learn import OWN_DEPTH, Learner, Options, theatre_config
 from training.text import TokenIds
 from training.world import ACTIONS_ON_THE_SPOT, Act, Beat, sample_story
 
@@ -78,27 +79,42 @@ def stories(tokenizer) -> Stories:
     return Stories([(latents, "acting")], TokenIds(tokenizer), STORY_CHUNKS)
 
 
-def some_batch(stories: Stories) -> StoryBatch:
-    """A batch with a fault in it."""
-    batches = (stories.batch(np.random.default_rng(seed), 1) for seed in range(100))
-    return next(batch for batch in batches if batch.spoilt)
-
-
 def alike(a: torch.Tensor, b: torch.Tensor) -> bool:
     """But for a little noise; what a new model makes is nothing, and like nothing."""
     return bool(torch.corrcoef(torch.stack([a.flatten(), b.flatten()]))[0, 1] > 0.9)
 
 
-def test_contexts_show_own_chunks_and_faults(learner, stories):
-    batch = some_batch(stories)
-    assert len(batch.emphasis) == len(batch.target)
-    shown = learner.contexts(batch)
-    changed = [row for row, frames in enumerate(batch.clean) if not alike(shown[row], frames)]
+def changed(batch: StoryBatch, shown: torch.Tensor) -> set[int]:
+    """The chunks of which contexts show something else than the truth."""
+    return {row for row, frames in enumerate(batch.clean) if not alike(shown[row], frames)}
+
+
+def test_contexts_show_own_chunks(learner, stories):
+    batch, shown = learner.draw_stories(stories)
     own = set(batch.target.tolist())
-    assert set(changed) - set(batch.spoilt) == own - set(batch.spoilt)
+    assert changed(batch, shown) - set(batch.spoilt) == own - set(batch.spoilt)
+    assert len(batch.emphasis) == len(batch.target)
+
+
+def test_own_chunks_are_made_from_own_chunks(learner, stories):
+    drawn = [learner.draw_stories(stories) for _ in range(OWN_DEPTH)]
+    assert all(batch.rows == drawn[0][0].rows for batch, _ in drawn)
+    faults = set().union(*(batch.spoilt for batch, _ in drawn))
+    made = [changed(batch, shown) - faults for batch, shown in drawn]
+    assert all(earlier <= later for earlier, later in pairwise(made))
+    assert made[0] < made[-1]
+    assert learner._own_film.depth == OWN_DEPTH
+    learner.draw_stories(stories)
+    assert learner._own_film.depth == 1
+
+
+def test_contexts_show_faults(learner, stories):
     learner.options = replace(learner.options, own_context=0.0)
-    shown = learner.contexts(batch)
-    assert all(alike(shown[row], frames) for row, frames in batch.spoilt.items())
+    drawn = [learner.draw_stories(stories) for _ in range(20)]
+    assert any(batch.spoilt for batch, _ in drawn)
+    for batch, shown in drawn:
+        assert all(alike(shown[row], frames) for row, frames in batch.spoilt.items())
+        assert changed(batch, shown) <= set(batch.spoilt)
 
 
 def test_training_goes_on_from_its_checkpoint(learner, tokenizer, stories, tmp_path: Path):

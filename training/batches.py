@@ -19,7 +19,7 @@ LEVELS = tuple(SHIFT * u / (1 + (SHIFT - 1) * u) for u in np.linspace(1, 1 / 8, 
 LEVEL_SHARES = np.linspace(1.0, 0.4, 8) / np.linspace(1.0, 0.4, 8).sum()  # what a chunk shows is decided early
 CAPTION_DROPPED = 0.04
 STREAMING_TARGETS, RECALL_TARGETS = 12, 12  # chunks of a story that are predicted, by kind of context
-HARD_ACTIONS, EMPHASIS = {"wave", "spin"}, 2.5  # what is small in the picture, or passes fast, weighs more
+HARD_ACTIONS, EMPHASIS = {"wave", "spin"}, 3.5  # what is small in the picture, or passes fast, weighs more
 LOOKS_UNSAID = 0.85  # how often the prompt of a recall target names its puppets by species only
 
 
@@ -80,6 +80,7 @@ class Pictures:
 class StoryBatch:
     """M chunks of whole stories, and which K of them are to be predicted; some more than once, from other contexts."""
 
+    rows: list[int]  # of the stories
     clean: Tensor  # [M, 3, C, h, w]
     mask: Tensor  # [M, 3, h, w]
     spoilt: dict[int, Tensor]  # row of `clean` -> what contexts show instead, [3, C, h, w]: a film's mistake
@@ -104,13 +105,14 @@ class Stories:
             for row in range(len(data) - self.NUM_HELD_OUT)
         ]
 
-    def batch(self, rng: np.random.Generator, size: int) -> StoryBatch:
-        rows = [self._rows[row] for row in rng.choice(len(self._rows), size, replace=False)]
+    def batch(self, rng: np.random.Generator, size: int, rows: list[int] | None = None) -> StoryBatch:
+        """`size` stories, or those of these `rows`, with targets, captions and contexts drawn anew."""
+        rows = rows or rng.choice(len(self._rows), size, replace=False).tolist()
         lines, targets, clean_caption, target_caption, clean_slots, target_slots = [], [], [], [], [], []
         clean, masks = [], []
         spoilt: dict[int, Tensor] = {}
         emphasis: list[float] = []
-        for place, (data, row, contexts) in enumerate(rows):
+        for place, (data, row, contexts) in enumerate(self._rows[row] for row in rows):
             clean.append(_chunks(data.latents[row]))
             masks.append(_chunks(data.masks[row]))
             story, beats = contexts.story, contexts.story.beat_of_chunks()
@@ -135,6 +137,7 @@ class Stories:
             clean_caption += [first_line + beat for beat in recached_beats(story, rng)]
         slots = torch.from_numpy(np.concatenate([*clean_slots, target_slots]))
         return StoryBatch(
+            rows=rows,
             clean=torch.cat(clean),
             mask=torch.cat(masks),
             spoilt=spoilt,

@@ -23,6 +23,7 @@ MEAN_PUPPET_SHARE = 0.12
 SMALLEST_SIGMA = 0.2  # below it, the loss of the clean prediction is not weighted up any more
 CONTEXT_NOISE, CONTEXT_NOISED = 0.25, 0.65  # largest sigma on a clean chunk, and how often there is any
 OWN_LEVELS = (1.0, 0.6)  # noise levels in which the model makes its own contexts: fewer than a film's, for speed
+OWN_DEPTH = 4  # how often chunks are made again from contexts that hold made ones
 WARM_UP_STEPS = 50
 
 
@@ -35,7 +36,7 @@ def theatre_config(**changes) -> WanConfig:
 class Options:
     """One stage of training. `hold`: the share of the time before the learning rate falls.
 
-    `own_context`: the share of steps whose contexts hold chunks as the model itself makes them (self-forcing, one chunk deep).
+    `own_context`: the share of steps whose contexts hold chunks as the model itself makes them (self-forcing).
     """
 
     seconds: float
@@ -59,6 +60,15 @@ def clean_loss(predicted: Tensor, clean: Tensor, mask: Tensor, sigma: Tensor, ch
     return (error * weight).mean((1, 2, 3)) / sigma.clamp_min(SMALLEST_SIGMA).square()
 
 
+@dataclass(frozen=True)
+class OwnFilm:
+    """The stories of a batch as the model has made them so far: the truth where it has not made a chunk yet."""
+
+    rows: list[int]
+    shown: Tensor  # [M, 3, C, h, w]
+    depth: int  # how many generations of made chunks it holds
+
+
 class Learner:
     """Model, optimizer and average, with the steps that move them."""
 
@@ -74,6 +84,7 @@ class Learner:
         self.channel_weight = channel_scale.square() / channel_scale.square().mean()
         self.rng = np.random.default_rng(options.seed)
         self.step_count, self.elapsed = 0, 0.0
+        self._own_film: OwnFilm | None = None
 
     def picture_loss(self, batch: PictureBatch, sigma: Tensor) -> Tensor:
         with torch.autocast("cpu", torch.bfloat16):
@@ -82,33 +93,40 @@ class Learner:
         return (loss * batch.emphasis).mean()
 
     @torch.no_grad()
-    def own_chunks(self, batch: StoryBatch) -> Tensor:
-        """The batch's targets [K, 3, C, h, w] as the model makes them from drawn contexts, in a few steps."""
+    def own_chunks(self, batch: StoryBatch, shown: Tensor) -> Tensor:
+        """The batch's targets [K, 3, C, h, w] as the model makes them, in a few steps, from contexts of `shown`."""
         made = torch.zeros_like(batch.clean[batch.target])
         for level in OWN_LEVELS:
             sigma = torch.full((len(made),), level)
             with torch.autocast("cpu", torch.bfloat16):
                 made = self.model.stories(
-                    batch.clean, add_noise(made, sigma), sigma, batch.ids, batch.caption, batch.context
+                    shown, add_noise(made, sigma), sigma, batch.ids, batch.caption, batch.context
                 ).float()
         return made
 
-    def contexts(self, batch: StoryBatch) -> Tensor:
-        """What contexts show of the batch's chunks: mostly the truth with a little noise, sometimes mistakes."""
-        shown = batch.clean.clone()
-        if self.rng.random() < self.options.own_context:
-            shown[batch.target] = self.own_chunks(batch)
+    def draw_stories(self, stories: Stories) -> tuple[StoryBatch, Tensor]:
+        """A batch, and what contexts show of its chunks [M, 3, C, h, w]: mostly the truth with a little noise.
+
+        Steps on own chunks return to the stories of the last such step, with other targets, until their chunks were made
+        from chunks made from chunks, `OWN_DEPTH` times: mistakes that grow are seen, for the price of one generation a step.
+        """
+        own, film = self.rng.random() < self.options.own_context, self._own_film
+        again = film if own and film and film.depth < OWN_DEPTH else None
+        batch = stories.batch(self.rng, self.options.stories, again.rows if again else None)
+        shown = again.shown.clone() if again else batch.clean.clone()
+        if own:
+            shown[batch.target] = self.own_chunks(batch, shown)
+            self._own_film = OwnFilm(batch.rows, shown.clone(), 1 + (again.depth if again else 0))
         for row, frames in batch.spoilt.items():
             shown[row] = frames
         sigma = self.rng.uniform(0, CONTEXT_NOISE, len(shown)) * (self.rng.random(len(shown)) < CONTEXT_NOISED)
-        return add_noise(shown, torch.from_numpy(sigma).float())
+        return batch, add_noise(shown, torch.from_numpy(sigma).float())
 
-    def story_loss(self, batch: StoryBatch, sigma: Tensor) -> Tensor:
-        context = self.contexts(batch)
+    def story_loss(self, batch: StoryBatch, shown: Tensor, sigma: Tensor) -> Tensor:
         clean, mask = batch.clean[batch.target], batch.mask[batch.target]
         noisy = add_noise(clean, sigma)
         with torch.autocast("cpu", torch.bfloat16):
-            predicted = self.model.stories(context, noisy, sigma, batch.ids, batch.caption, batch.context)
+            predicted = self.model.stories(shown, noisy, sigma, batch.ids, batch.caption, batch.context)
         loss = clean_loss(predicted.float(), clean, mask, sigma, self.channel_weight)
         return (loss * batch.emphasis).mean()
 
@@ -120,8 +138,8 @@ class Learner:
             losses.append(self.picture_loss(batch, sample_sigma(self.rng, len(batch.clean))))
             losses[-1].backward()
         if self.options.stories and stories is not None:
-            story_batch = stories.batch(self.rng, self.options.stories)
-            losses.append(self.story_loss(story_batch, sample_sigma(self.rng, len(story_batch.target))))
+            story_batch, shown = self.draw_stories(stories)
+            losses.append(self.story_loss(story_batch, shown, sample_sigma(self.rng, len(story_batch.target))))
             losses[-1].backward()
         self.optimizer.step(self._rate_factor())
         self.optimizer.zero_grad()

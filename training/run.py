@@ -113,7 +113,7 @@ def main() -> None:
         share = 1 if alone else STORIES_SHARE
         before = options.start or work / "pictures.pt"
         train_stage(
-            work, "stories", Options(share * seconds, pictures=48, stories=3, own_context=options.own_context), before
+            work, "stories", Options(share * seconds, pictures=80, stories=3, own_context=options.own_context), before
         )
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
