@@ -7,11 +7,12 @@ import torch
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.wan.attention import rotary_table, rotate
 from memflow_cli.wan.config import WanConfig
+from training.batches import StoryBatch, recached_beats
 from training.contexts import StoryContexts
-from training.data import puppet_places
+from training.learn import where_puppets_may_be
 from training.teacher_forcing import BANK, CHUNK, CONTEXT, SINK, WINDOW, Context, Trainee
 from training.text import build_encoder, encode_ids
-from training.world import KINDS, sample_story
+from training.world import KINDS, Act, Beat, Puppet, Story, sample_story
 
 GRID = (2, 3)
 CHUNKS = 7
@@ -125,11 +126,10 @@ def test_streaming_slots_hold_only_the_past_and_no_frame_twice(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_in_recall_slots_only_the_bank_shows_the_puppets(kind):
-    recalled = 0
+def test_a_recall_context_shows_every_puppet_that_comes_into_view(kind):
+    recalled = entering = 0
     for seed in range(20):
         rng, contexts = np.random.default_rng(seed), StoryContexts(sample_story(seed, kind))
-        in_view = ~np.isnan(puppet_places(contexts.story))
         streaming = contexts.streaming(rng)
         for chunk in contexts.draw_recall_chunks(rng, 6):
             slots = contexts.recall(chunk, streaming[chunk], rng)
@@ -137,8 +137,52 @@ def test_in_recall_slots_only_the_bank_shows_the_puppets(kind):
                 continue
             recalled += 1
             check_slots(slots, chunk)
-            bank, window = slots[SINK : SINK + BANK] // CHUNK, slots[SINK + BANK :]
-            for puppet in np.flatnonzero(in_view[:, chunk].any(-1)):
-                assert in_view[puppet, bank[bank >= 0], 0].any()
-                assert not in_view[puppet, window[window >= 0] // CHUNK].any()
+            bank, window = (kept[kept >= 0] // CHUNK for kept in (slots[SINK : SINK + BANK], slots[SINK + BANK :]))
+            for puppet in np.flatnonzero(contexts.glimpsed[:, chunk]):
+                assert contexts.shows[puppet, bank].any() or contexts.glimpsed[puppet, window].any()
+                entering += not contexts.glimpsed[puppet, window].any()
     assert recalled > 20
+    assert entering > 10
+
+
+def test_a_puppet_is_glimpsed_before_its_middle_is_in_view():
+    story = Story(0, "free", (Puppet("fox", "red"),), (Beat(3, "meadow", 0, {0: Act("enter", "left")}),))
+    contexts = StoryContexts(story)
+    assert contexts.glimpsed.tolist() == [[True, True, True]]
+    assert contexts.shows.tolist() == [[False, False, True]]
+
+
+def test_chunks_that_see_what_no_film_shows_are_avoided():
+    story = sample_story(5, "comings and goings")
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        beats, unlike_film = recached_beats(story, rng)
+        for beat, start in enumerate(story.beat_starts[1:], start=1):
+            if start == 1:
+                continue  # the sink is never committed again
+            recached = beats[start - 1] == beat
+            assert (start - 1 in unlike_film) if recached else {start, start + 1} - {story.num_chunks} <= unlike_film
+        assert beats[0] == 0
+        contexts = StoryContexts(story)
+        few = set(range(story.num_chunks)) - unlike_film
+        assert set(contexts.draw_streaming_chunks(rng, min(8, len(few)), unlike_film)) <= few
+
+
+def test_cells_where_a_puppet_was_count_as_those_where_it_is():
+    mask = torch.zeros(2, 3, 1, 4)
+    mask[0, ..., 0], mask[1, ..., 2] = 1, 1
+    slots = torch.full((3, CONTEXT), -1)
+    slots[2, :SINK] = torch.arange(SINK)
+    batch = StoryBatch(
+        rows=[0],
+        clean=torch.zeros(2, 3, 1, 1, 4),
+        mask=mask,
+        spoilt={},
+        target=torch.tensor([1]),
+        streaming=torch.tensor([True]),
+        emphasis=torch.ones(1),
+        ids=torch.zeros(1, 1, dtype=torch.long),
+        caption=torch.zeros(3, dtype=torch.long),
+        context=Context(slots.clamp_min(0), slots >= 0),
+    )
+    assert where_puppets_may_be(batch)[0, 0].tolist() == [[1, 0, 1, 0]]

@@ -19,7 +19,8 @@ LEVELS = tuple(SHIFT * u / (1 + (SHIFT - 1) * u) for u in np.linspace(1, 1 / 8, 
 LEVEL_SHARES = np.linspace(1.0, 0.4, 8) / np.linspace(1.0, 0.4, 8).sum()  # what a chunk shows is decided early
 CAPTION_DROPPED = 0.04
 STREAMING_TARGETS, RECALL_TARGETS = 12, 12  # chunks of a story that are predicted, by kind of context
-HARD_ACTIONS, EMPHASIS = {"wave", "spin"}, 3.5  # what is small in the picture, or passes fast, weighs more
+HARD_ACTIONS, EMPHASIS = {"wave", "spin"}, 2.5  # what is small in the picture, or passes fast, weighs more
+RECACHED = 0.85  # how often the window is run again under a new prompt, as a film does at every smooth switch
 LOOKS_UNSAID = 0.85  # how often the prompt of a recall target names its puppets by species only
 
 
@@ -71,7 +72,7 @@ class Pictures:
             clean=torch.from_numpy(self._data.latents[rows]).float()[:, None],
             mask=torch.from_numpy(self._data.masks[rows]).float()[:, None],
             ids=self._token_ids(lines),
-            place=torch.tensor([scene.latent % CHUNK for scene in scenes]),
+            place=torch.tensor([scene.latent for scene in scenes]),
             emphasis=torch.tensor([emphasis_of(scene.story.beats[0]) for scene in scenes]),
         )
 
@@ -85,6 +86,7 @@ class StoryBatch:
     mask: Tensor  # [M, 3, h, w]
     spoilt: dict[int, Tensor]  # row of `clean` -> what contexts show instead, [3, C, h, w]: a film's mistake
     target: Tensor  # [K], rows of `clean`
+    streaming: Tensor  # bool [K]: in the context that a film would have
     emphasis: Tensor  # [K], weight in the loss
     ids: Tensor  # [P, T]
     caption: Tensor  # [M + K]: caption of each clean chunk, then of each target
@@ -112,6 +114,7 @@ class Stories:
         clean, masks = [], []
         spoilt: dict[int, Tensor] = {}
         emphasis: list[float] = []
+        is_streaming: list[bool] = []
         for place, (data, row, contexts) in enumerate(self._rows[row] for row in rows):
             clean.append(_chunks(data.latents[row]))
             masks.append(_chunks(data.masks[row]))
@@ -124,17 +127,19 @@ class Stories:
                 frames = spoil(clean[-1].numpy(), masks[-1].numpy(), chunk, other, whole=rng.random() < 0.5)
                 spoilt[first_chunk + chunk] = torch.from_numpy(frames)
             streaming = contexts.streaming(rng)
-            wanted = [(chunk, False) for chunk in contexts.draw_streaming_chunks(rng, STREAMING_TARGETS)]
-            wanted += [(chunk, True) for chunk in contexts.draw_recall_chunks(rng, RECALL_TARGETS)]
+            committed_beats, unlike_film = recached_beats(story, rng)
+            wanted = [(c, False) for c in contexts.draw_streaming_chunks(rng, STREAMING_TARGETS, unlike_film)]
+            wanted += [(c, True) for c in contexts.draw_recall_chunks(rng, RECALL_TARGETS, unlike_film)]
             for chunk, recall in wanted:
                 slots = contexts.recall(chunk, streaming[chunk], rng) if recall else None
                 bare = slots is not None and rng.random() < LOOKS_UNSAID
                 target_slots.append(_rows_of(streaming[chunk] if slots is None else slots, first_chunk))
                 target_caption.append(first_line + beats[chunk] + (len(said) if bare else 0))
                 targets.append(first_chunk + chunk)
+                is_streaming.append(not recall)
                 emphasis.append(emphasis_of(story.beats[beats[chunk]]))
             clean_slots.append(_rows_of(streaming, first_chunk))
-            clean_caption += [first_line + beat for beat in recached_beats(story, rng)]
+            clean_caption += [first_line + beat for beat in committed_beats]
         slots = torch.from_numpy(np.concatenate([*clean_slots, target_slots]))
         return StoryBatch(
             rows=rows,
@@ -142,6 +147,7 @@ class Stories:
             mask=torch.cat(masks),
             spoilt=spoilt,
             target=torch.tensor(targets),
+            streaming=torch.tensor(is_streaming),
             emphasis=torch.tensor(emphasis),
             ids=self._token_ids(lines),
             caption=torch.tensor(clean_caption + target_caption),
@@ -159,10 +165,20 @@ def _chunks(frames: np.ndarray) -> Tensor:
     return torch.from_numpy(frames.astype(np.float32)).unflatten(0, (-1, CHUNK))
 
 
-def recached_beats(story: Story, rng: np.random.Generator) -> list[int]:
-    """The beat whose caption each chunk is committed under: half of all prompt switches recache two chunks."""
-    beats = story.beat_of_chunks()
+def recached_beats(story: Story, rng: np.random.Generator) -> tuple[list[int], set[int]]:
+    """The beat under whose caption each chunk is committed, and the chunks which would then see what no film shows.
+
+    A smooth switch commits the two chunks before it again. A chunk is committed once here: if under the new prompt, the
+    chunk before the switch would see it too soon; if under the old one, the two chunks after it too late.
+    """
+    beats, unlike_film = story.beat_of_chunks(), set[int]()
     for beat, start in enumerate(story.beat_starts[1:], start=1):
-        if not story.beats[beat].cut and rng.random() < 0.5:
-            beats[max(start - 2, 0) : start] = [beat] * min(2, start)
-    return beats
+        first = max(start - 2, 1)  # the film's first chunk is the sink
+        if story.beats[beat].cut or start == first:
+            continue
+        if rng.random() < RECACHED:
+            beats[first:start] = [beat] * (start - first)
+            unlike_film.add(start - 1)
+        else:
+            unlike_film |= {start, start + 1}
+    return beats, unlike_film - {story.num_chunks}

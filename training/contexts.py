@@ -1,44 +1,54 @@
 """What each chunk of a story remembers in training: sink, bank and window, as slots that hold latent frames.
 
-Two kinds of context. *Streaming*: what a film would have at this chunk. *Recall*: a context in which only the bank can
-tell what the chunk's puppets look like, mostly from frames in which they are elsewhere on the stage; with streaming
-contexts alone, looks are learnt as something that stays in its place.
+Two kinds of context. *Streaming*: what a film would have at this chunk. *Recall*: mostly chunks in which a puppet comes into
+view that neither sink nor window need show, with a bank that shows it, mostly from frames in which it is elsewhere on the
+stage; with streaming contexts alone, looks are learnt as something that stays in its place. The window stays what a film
+would have: without it nothing says where a puppet stands, or how long its beat has been going on.
 Slots are fixed: sink, bank (by film time), then the two chunks before, newest last; -1 where there is none.
 """
+
+from collections.abc import Collection
 
 import numpy as np
 
 from training.data import puppet_places
 from training.teacher_forcing import BANK, CHUNK, CONTEXT, SINK
-from training.world import Story
+from training.world import FRAMES_PER_CHUNK, WIDTH, Story, stage
 
 SINK_KEPT = 0.88
 BANK_SIZES, BANK_SIZE_SHARES = (3, 2, 1, 0), (0.75, 0.06, 0.06, 0.13)
-WINDOW_SURVIVES_CUT = 0.5
-WINDOW_KEPT = 0.85  # in recall, where the window does not show the puppets
+WINDOW_SURVIVES_CUT = 0.15
+WINDOW_DROPPED = 0.2  # in recall, where the window shows the puppets already
 ELSEWHERE = 24  # pixels from where a puppet was to where it is, to count as another place
 SAME_PLACE_WEIGHT = 0.15
-ENTRY_WEIGHT = 4.0  # how much more often a chunk is trained in which a puppet comes into view
-CUT_WEIGHT, NEW_BEAT_WEIGHT = 4.0, 2.0  # the same for the first chunk after a cut, and of any other beat
-SPOILT_STORIES, SPOILT_CHUNKS, SPOILT_RUN = 0.4, 0.12, 3
+REACH = 29  # pixels from a puppet's middle to its foremost part
+ENTRY_WEIGHT = (
+    6.0  # how much a chunk in which a puppet comes into view, or the next, is preferred when targets are drawn
+)
+CUT_WEIGHT, NEW_BEAT_WEIGHT = 10.0, 2.0  # the same for the first chunk after a cut, and of any other beat
+SPOILT_STORIES, SPOILT_CHUNKS = 0.4, 0.2
 
 
 class StoryContexts:
-    """The contexts of one story's chunks; `shows` [puppets, chunks]: in view at a chunk's first frame, its prototype."""
+    """The contexts of one story's chunks.
+
+    `shows` [puppets, chunks]: whose middle is in view at a chunk's first frame, its prototype. `glimpsed`: of whom any part
+    may be in view at any of its frames.
+    """
 
     def __init__(self, story: Story) -> None:
         self.story = story
         self._x = puppet_places(story)
-        self._in_view = ~np.isnan(self._x)
-        self.shows = self._in_view[..., 0]
-        earlier = np.zeros_like(self.shows)
+        self.shows = ~np.isnan(self._x[..., 0])
+        self.glimpsed = glimpsed(story)
+        self._entering = np.zeros(story.num_chunks, bool)
         for chunk in range(1, story.num_chunks):
-            earlier[:, chunk] = self._in_view[:, max(chunk - 2, 0) : chunk].any((1, 2))
-        self.enters = (self._in_view.any(2) & ~earlier).any(0)  # [chunks]
-        self.enters[0] = False
-        self._weights = np.where(self.enters, ENTRY_WEIGHT, 1.0)  # [chunks]
-        for beat, start in zip(story.beats, story.beat_starts, strict=True):
-            self._weights[start] = max(self._weights[start], CUT_WEIGHT if beat.cut else NEW_BEAT_WEIGHT)
+            new = self.glimpsed[:, chunk] & ~self.glimpsed[:, max(chunk - 2, 0) : chunk].any(1)
+            self._entering[chunk : chunk + 2] |= new.any()
+        self._cuts = [start for beat, start in zip(story.beats, story.beat_starts, strict=True) if beat.cut]
+        self._weights = np.where(self._entering, ENTRY_WEIGHT, 1.0)  # [chunks]
+        self._weights[story.beat_starts] = np.maximum(self._weights[story.beat_starts], NEW_BEAT_WEIGHT)
+        self._weights[self._cuts] = CUT_WEIGHT
 
     def streaming(self, rng: np.random.Generator) -> np.ndarray:
         """int [chunks, CONTEXT]. The bank prefers frames that show the puppets of the chunk's beat."""
@@ -58,7 +68,7 @@ class StoryContexts:
                 slots[chunk, first : first + CHUNK] = range(CHUNK * c, CHUNK * c + CHUNK)
             if use_sink and chunk > 0:
                 slots[chunk, :SINK] = range(SINK)
-            candidates = np.array([c for c in range(1 if use_sink else 0, chunk) if c not in window and c != chunk - 1])
+            candidates = np.array([c for c in range(1 if use_sink else 0, chunk) if c not in window])
             if bank_size and len(candidates):
                 wanted = self.shows[list(beat.acts)][:, candidates].sum(0) if beat.acts else np.zeros(len(candidates))
                 weights = 0.03 + wanted if rng.random() < 0.8 else np.ones(len(candidates))
@@ -66,19 +76,27 @@ class StoryContexts:
         return slots
 
     def recall(self, chunk: int, streaming: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-        """int [CONTEXT], made from the chunk's `streaming` slots; None if its puppets were never seen before."""
-        wanted = np.flatnonzero(self._in_view[:, chunk].any(-1))
+        """int [CONTEXT], made from the chunk's `streaming` slots; None if its puppets were never seen before.
+
+        Wanted are the puppets that the window does not show, or all if it shows them all. Then, and at a cut, the window
+        may go.
+        """
         slots = np.where(np.arange(CONTEXT) < SINK, streaming, -1)
         window = streaming[SINK + BANK :]
         window_chunks = np.unique(window[window >= 0] // CHUNK)
-        if not self._in_view[wanted][:, window_chunks].any() and rng.random() < WINDOW_KEPT:
-            slots[SINK + BANK :] = window
-        else:
+        in_view = self.glimpsed[:, chunk]
+        wanted = np.flatnonzero(in_view & ~self.glimpsed[:, window_chunks].any(1))
+        if chunk in self._cuts or (not len(wanted) and rng.random() < WINDOW_DROPPED):
             window_chunks = window_chunks[:0]
+        else:
+            slots[SINK + BANK :] = window
+        wanted = wanted if len(wanted) else np.flatnonzero(in_view)
         candidates = np.setdiff1d(np.arange(1, chunk), window_chunks)
+        places = self._x[:, chunk]
         recalled: list[int] = []
         for puppet in rng.permutation(wanted):
-            distance = np.abs(self._x[puppet, candidates, 0] - np.nanmean(self._x[puppet, chunk]))
+            here = places[puppet][~np.isnan(places[puppet])]
+            distance = np.abs(self._x[puppet, candidates, 0] - (here.mean() if len(here) else -WIDTH))
             weights = np.where(np.isnan(distance), 0, np.where(distance > ELSEWHERE, 1, SAME_PLACE_WEIGHT))
             if not weights.any():
                 return None
@@ -91,29 +109,42 @@ class StoryContexts:
         slots[SINK : SINK + BANK] = _bank(recalled)
         return slots
 
-    def draw_streaming_chunks(self, rng: np.random.Generator, count: int) -> list[int]:
-        """Which chunks to train in their streaming context, without repetition."""
-        return _draw(rng, np.arange(self.story.num_chunks), self._weights, count)
+    def draw_streaming_chunks(self, rng: np.random.Generator, count: int, avoided: Collection[int] = ()) -> list[int]:
+        """Which chunks to train in their streaming context, without repetition; `avoided` ones if there are too few."""
+        return _draw(rng, np.arange(self.story.num_chunks), self._weights_but(avoided), count)
 
-    def draw_recall_chunks(self, rng: np.random.Generator, count: int) -> list[int]:
+    def draw_recall_chunks(self, rng: np.random.Generator, count: int, avoided: Collection[int] = ()) -> list[int]:
         """Which chunks to train in a recall context, with repetition: each would draw other frames."""
-        weights = self._in_view.any((0, 2)) * self._weights
+        weights = self.glimpsed.any(0) * self._weights_but(avoided)
         weights[:2] = 0
         if not weights.any():
-            return self.draw_streaming_chunks(rng, count)
+            return self.draw_streaming_chunks(rng, count, avoided)
         return rng.choice(len(weights), count, p=weights / weights.sum()).tolist()
 
+    def _weights_but(self, avoided: Collection[int]) -> np.ndarray:
+        weights = self._weights.copy()
+        weights[list(avoided)] *= 1e-3
+        return weights
+
     def spoilt(self, rng: np.random.Generator) -> list[tuple[int, int]]:
-        """Faults to be shown in contexts: (chunk, another chunk of its scene whose puppets are pasted there), in runs."""
-        faults = []
+        """Faults to be shown in contexts: (chunk, another chunk of its scene whose puppets are pasted there).
+
+        Never two in a row: what is wrong for longer than the window cannot be mended.
+        """
+        faults: list[tuple[int, int]] = []
         if rng.random() < SPOILT_STORIES:
-            cuts = [start for beat, start in zip(self.story.beats, self.story.beat_starts, strict=True) if beat.cut]
-            scenes = np.searchsorted(cuts, np.arange(self.story.num_chunks), side="right")
-            for first in np.flatnonzero(rng.random(self.story.num_chunks) < SPOILT_CHUNKS):
-                other = int(rng.choice(np.flatnonzero(scenes == scenes[first])))
-                run = range(first, min(first + int(rng.integers(1, SPOILT_RUN + 1)), self.story.num_chunks))
-                faults += [(chunk, other) for chunk in run if scenes[chunk] == scenes[first] and chunk != other]
+            scenes = np.searchsorted(self._cuts, np.arange(self.story.num_chunks), side="right")
+            for chunk in np.flatnonzero(rng.random(self.story.num_chunks) < SPOILT_CHUNKS).tolist():
+                other = int(rng.choice(np.flatnonzero(scenes == scenes[chunk])))
+                if chunk != other and not (faults and faults[-1][0] == chunk - 1):
+                    faults.append((chunk, other))
         return faults
+
+
+def glimpsed(story: Story) -> np.ndarray:
+    """Of which puppets any part may be in view in which chunks: bool [puppets, chunks]."""
+    rows = [(motion.x > -REACH) & (motion.x < WIDTH + REACH) for motion in stage(story)]
+    return np.reshape(rows, (len(rows), story.num_chunks, FRAMES_PER_CHUNK)).any(-1)
 
 
 def spoil(clean: np.ndarray, masks: np.ndarray, chunk: int, other: int, whole: bool) -> np.ndarray:

@@ -38,7 +38,7 @@ STORY_SOURCES = {"stories": None, "returns": "comings and goings", "acting": "ac
 @dataclass(frozen=True)
 class Picture:
     story: Story  # one beat
-    latent: int  # which latent frame of it is drawn, 0..2 mostly
+    latent: int  # which latent frame of its first chunk is drawn
 
 
 def sample_picture(seed: int, held_out: bool = False) -> Picture:
@@ -55,7 +55,7 @@ def sample_picture(seed: int, held_out: bool = False) -> Picture:
     if count == 1 and rng.random() < 0.15:
         acts = {0: Act(str(rng.choice(("walk", "enter", "leave"))), str(rng.choice(("left", "right"))))}
     beat = Beat(3, setting, int(rng.integers(BACKDROPS_PER_SETTING)), acts)
-    return Picture(Story(seed, "picture", puppets, (beat,)), int(rng.integers(3 if rng.random() < 0.8 else 6)))
+    return Picture(Story(seed, "picture", puppets, (beat,)), int(rng.integers(LATENTS_PER_CHUNK)))
 
 
 def sample_fitting_clip(seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -82,7 +82,7 @@ def puppet_shapes(puppet: Puppet, u, v, step: float, wave: float):
 
 
 def _bird(u, v, step, wave):
-    swing = 0.09 * step
+    swing, raised = 0.09 * step, min(wave, 1)
     return [
         (polygon(u, v, (-0.22, 0.42), (-0.5, 0.58), (-0.47, 0.28)), "dark"),
         (capsule(u, v, -0.05, 0.2, -0.05 + swing, 0.03, 0.035), "beak"),
@@ -91,18 +91,18 @@ def _bird(u, v, step, wave):
         (ellipse(u, v, 0.16, 0.74, 0.18, 0.17), "main"),
         (ellipse(u, v, 0.06, 0.36, 0.17, 0.14), "light"),
         (polygon(u, v, (0.32, 0.82), (0.52, 0.72), (0.32, 0.64)), "beak"),
-        (capsule(u, v, -0.06, 0.44, -0.26, 0.42 + 0.2 * wave, 0.085), "dark"),
+        (capsule(u, v, -0.06, 0.44, -0.26 - 0.06 * raised, 0.42 + 0.36 * wave, 0.085), "dark"),
         (ellipse(u, v, 0.22, 0.78, 0.04, 0.05), "eye"),
     ]
 
 
 def _robot(u, v, step, wave):
-    swing = 0.09 * step
+    swing, raised = 0.09 * step, min(wave, 1)
     return [
         (capsule(u, v, -0.1, 0.2, -0.1 + swing, 0.05, 0.06), "dark"),
         (capsule(u, v, 0.1, 0.2, 0.1 - swing, 0.05, 0.06), "dark"),
-        (capsule(u, v, -0.2, 0.48, -0.32, 0.3 + 0.32 * wave, 0.06), "dark"),
-        (capsule(u, v, 0.2, 0.48, 0.31, 0.3, 0.06), "dark"),
+        (capsule(u, v, -0.2, 0.48, -0.32, 0.3, 0.06), "dark"),
+        (capsule(u, v, 0.2, 0.48, 0.31 + 0.17 * raised, 0.3 + 0.42 * wave, 0.06), "dark"),
         (box(u, v, 0, 0.36, 0.21, 0.2), "main"),
         (box(u, v, 0, 0.36, 0.12, 0.1), "light"),
         (capsule(u, v, 0, 0.88, 0, 1.0, 0.03), "dark"),
@@ -115,7 +115,7 @@ def _robot(u, v, step, wave):
 
 
 def _animal(species, u, v, step, wave):
-    swing, shapes = 0.09 * step, []
+    swing, raised, shapes = 0.09 * step, min(wave, 1), []
     if species == "fox":
         shapes += [
             (capsule(u, v, -0.15, 0.2, -0.42, 0.36, 0.11), "main"),
@@ -132,10 +132,10 @@ def _animal(species, u, v, step, wave):
     shapes += [
         (capsule(u, v, -0.09, 0.16, -0.09 + swing, 0.06, 0.065), "dark"),
         (capsule(u, v, 0.09, 0.16, 0.09 - swing, 0.06, 0.065), "dark"),
-        (capsule(u, v, -0.16, 0.42, -0.28, 0.28 + 0.34 * wave, 0.06), "dark"),
+        (capsule(u, v, -0.16, 0.42, -0.28, 0.28, 0.06), "dark"),
         (ellipse(u, v, 0, 0.32, belly, 0.23), "main"),
         (ellipse(u, v, 0.04, 0.3, 0.6 * belly, 0.15), "light"),
-        (capsule(u, v, 0.15, 0.42, 0.24, 0.27, 0.055), "dark"),
+        (capsule(u, v, 0.15, 0.42, 0.24 + 0.24 * raised, 0.27 + 0.42 * wave, 0.055), "dark"),
     ]
     for side in (-1, 1):
         if species in ("fox", "cat"):
@@ -161,8 +161,7 @@ def sprite(puppet: Puppet, facing: float, step: float, wave: float) -> tuple[np.
     """A puppet in one pose: premultiplied colour float32 [h, w, 3] in 0..255, and coverage [h, w, 1] in 0..1."""
     columns = (np.arange(-SPRITE_HALF_WIDTH, SPRITE_HALF_WIDTH, dtype=np.float32) + 0.5) / PUPPET_HEIGHT
     rows = (np.arange(SPRITE_TOP, -SPRITE_BOTTOM, -1, dtype=np.float32) - 0.5) / PUPPET_HEIGHT
-    width = (1 if facing >= 0 else -1) * max(abs(facing), 0.12)
-    u, v = np.meshgrid(columns / np.float32(width), rows)
+    u, v = np.meshgrid(columns / np.float32(facing), rows)
     shapes = puppet_shapes(puppet, u, v, step, wave)
     main = np.array(RGB[puppet.colour], np.float32)
     palette = {"main": main, "dark": 0.72 * main, "light": 0.45 * main + 0.55 * 255, "cream": CREAM, "eye": EYE}

@@ -15,7 +15,7 @@ from memflow_cli.wan.checkpoints import load_transformer
 from memflow_cli.wan.config import WanConfig
 from training.batches import PictureBatch, Pictures, Stories, StoryBatch, add_noise, sample_sigma
 from training.optimizer import MuonAdamW, WeightAverage
-from training.teacher_forcing import Trainee
+from training.teacher_forcing import Context, Trainee
 from training.text import TEXT_LENGTH, build_encoder
 
 PUPPET_WEIGHT = 9.0  # of a cell with a puppet, against one without
@@ -23,7 +23,7 @@ MEAN_PUPPET_SHARE = 0.12
 SMALLEST_SIGMA = 0.2  # below it, the loss of the clean prediction is not weighted up any more
 CONTEXT_NOISE, CONTEXT_NOISED = 0.25, 0.65  # largest sigma on a clean chunk, and how often there is any
 OWN_LEVELS = (1.0, 0.6)  # noise levels in which the model makes its own contexts: fewer than a film's, for speed
-OWN_DEPTH = 4  # how often chunks are made again from contexts that hold made ones
+OWN_DEPTH = 3  # how often chunks are made again from contexts that hold made ones
 WARM_UP_STEPS = 50
 
 
@@ -51,13 +51,25 @@ class Options:
 
 
 def clean_loss(predicted: Tensor, clean: Tensor, mask: Tensor, sigma: Tensor, channel_weight: Tensor) -> Tensor:
-    """The flow loss of a clean prediction, [M]: squared error / sigma^2, puppets weighted up.
+    """The flow loss of a clean prediction, [M]: squared error / sigma^2, cells of `mask` weighted up.
 
     predicted, clean: [M, F, C, h, w]; mask [M, F, h, w]; sigma [M]; channel_weight [C] of mean 1.
     """
     error = ((predicted - clean).square() * channel_weight[:, None, None]).mean(2)
     weight = (1 + (PUPPET_WEIGHT - 1) * mask) / (1 + (PUPPET_WEIGHT - 1) * MEAN_PUPPET_SHARE)
     return (error * weight).mean((1, 2, 3)) / sigma.clamp_min(SMALLEST_SIGMA).square()
+
+
+def where_puppets_may_be(batch: StoryBatch) -> Tensor:
+    """Cells of the batch's targets [K, 3, h, w] in 0..1 that have a puppet, or had one anywhere in the target's context.
+
+    Where a puppet was and is no more counts as much as where it is; else drawing it in both places would cost least
+    whenever its place is uncertain.
+    """
+    context = batch.context
+    index, present = context.index[len(batch.clean) :], context.present[len(batch.clean) :]
+    seen = batch.mask.flatten(0, 1)[index] * present[..., None, None]
+    return torch.maximum(batch.mask[batch.target], seen.amax(1, keepdim=True))
 
 
 @dataclass(frozen=True)
@@ -93,16 +105,22 @@ class Learner:
         return (loss * batch.emphasis).mean()
 
     @torch.no_grad()
-    def own_chunks(self, batch: StoryBatch, shown: Tensor) -> Tensor:
-        """The batch's targets [K, 3, C, h, w] as the model makes them, in a few steps, from contexts of `shown`."""
-        made = torch.zeros_like(batch.clean[batch.target])
+    def own_chunks(self, batch: StoryBatch, shown: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch's streaming targets as the model makes them, in a few steps, from contexts of `shown`.
+
+        Returns their rows of `shown` [S] and the chunks [S, 3, C, h, w].
+        """
+        chosen = batch.streaming.nonzero().flatten()
+        rows, kept = batch.target[chosen], torch.cat([torch.arange(len(shown)), len(shown) + chosen])
+        context = Context(batch.context.index[kept], batch.context.present[kept])
+        made = torch.zeros_like(batch.clean[rows])
         for level in OWN_LEVELS:
             sigma = torch.full((len(made),), level)
             with torch.autocast("cpu", torch.bfloat16):
                 made = self.model.stories(
-                    shown, add_noise(made, sigma), sigma, batch.ids, batch.caption, batch.context
+                    shown, add_noise(made, sigma), sigma, batch.ids, batch.caption[kept], context
                 ).float()
-        return made
+        return rows, made
 
     def draw_stories(self, stories: Stories) -> tuple[StoryBatch, Tensor]:
         """A batch, and what contexts show of its chunks [M, 3, C, h, w]: mostly the truth with a little noise.
@@ -115,7 +133,8 @@ class Learner:
         batch = stories.batch(self.rng, self.options.stories, again.rows if again else None)
         shown = again.shown.clone() if again else batch.clean.clone()
         if own:
-            shown[batch.target] = self.own_chunks(batch, shown)
+            rows, made = self.own_chunks(batch, shown)
+            shown[rows] = made
             self._own_film = OwnFilm(batch.rows, shown.clone(), 1 + (again.depth if again else 0))
         for row, frames in batch.spoilt.items():
             shown[row] = frames
@@ -123,7 +142,7 @@ class Learner:
         return batch, add_noise(shown, torch.from_numpy(sigma).float())
 
     def story_loss(self, batch: StoryBatch, shown: Tensor, sigma: Tensor) -> Tensor:
-        clean, mask = batch.clean[batch.target], batch.mask[batch.target]
+        clean, mask = batch.clean[batch.target], where_puppets_may_be(batch)
         noisy = add_noise(clean, sigma)
         with torch.autocast("cpu", torch.bfloat16):
             predicted = self.model.stories(shown, noisy, sigma, batch.ids, batch.caption, batch.context)

@@ -90,6 +90,7 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with"
     )
+    parser.add_argument("--seed", type=int, default=1, help="of the stories' draws: another for another stage of them")
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -112,9 +113,8 @@ def main() -> None:
         render_rows(*data, "acting", options.acting, options.threads)
         share = 1 if alone else STORIES_SHARE
         before = options.start or work / "pictures.pt"
-        train_stage(
-            work, "stories", Options(share * seconds, pictures=80, stories=3, own_context=options.own_context), before
-        )
+        stage = Options(share * seconds, pictures=80, stories=3, own_context=options.own_context, seed=options.seed)
+        train_stage(work, "stories", stage, before)
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
     if not alone:

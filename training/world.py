@@ -21,6 +21,7 @@ BACKDROPS_PER_SETTING = 3
 MARKS = {"left": 48, "middle": 112, "right": 176}  # where puppets rest, in pixels
 OFFSTAGE = {"left": -48, "right": 272}
 PIXELS_PER_FRAME = 4
+TURN = (1, 0.6, -0.6, -1, -0.6, 0.6)  # facing in the latent frames of a spin: two chunks a turn
 
 HELD_OUT_PERCENT = 8
 OTHER_SIDE = 0.7  # how often a puppet of "comings and goings" returns on the other side
@@ -82,9 +83,9 @@ class Motion:
 
     x: np.ndarray
     lift: np.ndarray  # pixels above the ground
-    facing: np.ndarray  # 1 right, -1 left, between while it spins
+    facing: np.ndarray  # 1 right, -1 left; between, and narrower, while it spins
     step: np.ndarray  # swing of the legs, -1..1
-    wave: np.ndarray  # raised arm, 0 down
+    wave: np.ndarray  # height of the waving arm, 0 down
 
     def visible(self) -> np.ndarray:
         return (self.x > 0) & (self.x < WIDTH)
@@ -328,6 +329,6 @@ def _play(motion: Motion, frames: slice, act: Act, origin: float, target: float)
     elif act.verb == "wave":
         motion.wave[frames] = 1 + 0.35 * np.sin(2 * np.pi * t / 12)
     elif act.verb == "spin":
-        motion.facing[frames] = direction * np.cos(2 * np.pi * t / 36)
+        motion.facing[frames] = direction * np.array(TURN)[t // FRAMES_PER_LATENT % len(TURN)]
     if act.verb == "leave":
         motion.x[frames] = np.where(walking, motion.x[frames], np.nan)
