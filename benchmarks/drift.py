@@ -1,8 +1,8 @@
 """Does a film of a minute end as well as it began? Fidelity and picture statistics at 60 s against 5 s.
 
-Held-out stories of 80 chunks in one scene without a cut; puppets come, act and go, and every prompt says their looks, so that
-fidelity is about the picture, not about memory. Picture statistics are differences from the story as it was drawn at the
-same time, so that who is on stage does not count.
+Held-out stories of 80 chunks in one scene without a cut; puppets come, act and go, and whoever a prompt names is described
+in it, so that fidelity is about the picture, not about memory. Picture statistics are differences from the story as it was
+drawn at the same time, so that who is on stage does not count.
 """
 
 from collections.abc import Sequence
@@ -63,8 +63,7 @@ def watch_minute(studio: Studio, story: Story, policy: str) -> Minute:
     fidelity, statistics = {}, {}
     for name, chunks in TIMES.items():
         rows = slice(chunks.start, chunks.stop)
-        answers = type(film.answers)(*(values[rows] for values in vars(film.answers).values()))
-        right = agreement(answers, film.labels[rows])
+        right = agreement(film.answers[rows], film.labels[rows])
         fidelity[name] = {question: (int(right[question].sum()), len(right[question])) for question in QUESTIONS}
         made = picture_statistics([frame for chunk in chunks for frame in kept[chunk]])
         drawn = picture_statistics(

@@ -35,6 +35,9 @@ class MostRecent:
 
     needs_prompt_queries = False
 
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+
     def features(self, state: FrameState, prompt: PromptProjection) -> Tensor:
         return torch.zeros(1)
 
@@ -49,16 +52,13 @@ class MostRecent:
 
 
 class Chance(MostRecent):
-    """A retrieval score that ignores everything."""
-
-    def __init__(self) -> None:
-        self._generator = torch.Generator().manual_seed(0)
+    """A retrieval score that ignores everything; other draws for another seed."""
 
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return torch.rand(len(matches), generator=self._generator)
 
 
-BASELINES: dict[str, Callable[[], MostRecent]] = {"most recent": MostRecent, "chance": Chance}
+BASELINES: dict[str, Callable[[int], MostRecent]] = {"most recent": MostRecent, "chance": Chance}
 
 
 def change_nam(score: str | None = None, bank: int | None = None) -> None:
@@ -68,10 +68,15 @@ def change_nam(score: str | None = None, bank: int | None = None) -> None:
         POLICIES[name] = replace(options, score=score or options.score, bank=bank or options.bank)
 
 
-def make_memory(policy: str, geometry: Geometry) -> MemoryPolicy:
+def make_memory(policy: str, geometry: Geometry, seed: int) -> MemoryPolicy:
     if policy in BASELINES:
-        return NarrativeMemory(geometry.sink, POLICIES["nam"].bank, BASELINES[policy]())
+        return NarrativeMemory(geometry.sink, POLICIES["nam"].bank, BASELINES[policy](seed))
     return make_policy(POLICIES[policy], geometry)
+
+
+def film_seed(story: Story, seed: int) -> int:
+    """Of a story's film number `seed`: no two stories share their noise, all policies of a story do."""
+    return int(np.random.default_rng([story.seed, seed]).integers(2**31))
 
 
 def to_storyboard(story: Story, memory: MemoryOptions, seed: int, said_again: float = 0.0) -> Storyboard:
@@ -124,9 +129,10 @@ class Studio:
         said_again: float = 0.0,
         keep: Callable[[int, np.ndarray], None] | None = None,
     ) -> Watched:
-        """Make the story's film and judge it; `keep` is given each chunk's number and frames."""
-        memory = make_memory(policy, self.backbone.geometry)
-        storyboard = to_storyboard(story, POLICIES.get(policy, POLICIES["nam"]), seed, said_again)
+        """Make the story's film number `seed` and judge it; `keep` is given each chunk's number and frames."""
+        noise = film_seed(story, seed)
+        memory = make_memory(policy, self.backbone.geometry, noise)
+        storyboard = to_storyboard(story, POLICIES.get(policy, POLICIES["nam"]), noise, said_again)
         records, clips, seconds = [], [], 0.0
         started = time.perf_counter()
         for record, frames in film_frames(self.backbone, storyboard, self.size, memory):

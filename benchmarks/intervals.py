@@ -32,9 +32,11 @@ def clustered_share(counts: Sequence[Sequence[int]]) -> dict[str, float | int | 
     table = np.array([row for row in counts if row[1]], float).reshape(-1, 2)
     if not len(table):
         return {"n": 0, "films": 0, "percent": None, "low": None, "high": None}
+    right, asked = table.sum(0)
+    if right in (0, asked):  # nothing to resample: as if each film were one answer
+        return share([right > 0] * len(table)) | {"n": int(asked), "films": len(table)}
     sums = table[_resampled(len(table))].sum(1)
     low, high = np.percentile(100 * sums[:, 0] / sums[:, 1], (2.5, 97.5))
-    right, asked = table.sum(0)
     return {
         "n": int(asked),
         "films": len(table),
@@ -42,6 +44,29 @@ def clustered_share(counts: Sequence[Sequence[int]]) -> dict[str, float | int | 
         "low": round(float(low), 1),
         "high": round(float(high), 1),
     }
+
+
+def clustered_change(
+    early: Sequence[Sequence[int]], late: Sequence[Sequence[int]], digits: int = 1
+) -> dict[str, float | int | None]:
+    """Points from percent right early to percent right late, each (right, asked) by film; whole films are resampled."""
+    table = np.concatenate([np.reshape(early, (-1, 2)), np.reshape(late, (-1, 2))], axis=1).astype(float)
+    if not len(table) or not table[:, [1, 3]].sum(0).all():
+        return {"n": 0, "mean": None, "low": None, "high": None}
+    sums = table[_resampled(len(table))].sum(1)
+    sums = sums[(sums[:, 1] > 0) & (sums[:, 3] > 0)]
+    low, high = np.percentile(_change(sums), (2.5, 97.5))
+    return {
+        "n": len(table),
+        "mean": round(float(_change(table.sum(0))), digits),
+        "low": round(float(low), digits),
+        "high": round(float(high), digits),
+    }
+
+
+def _change(counts: np.ndarray) -> np.ndarray:
+    """[..., (right, asked, right later, asked later)] -> points."""
+    return 100 * (counts[..., 2] / counts[..., 3] - counts[..., 0] / counts[..., 1])
 
 
 def mean(values: Sequence[float], digits: int = 1) -> dict[str, float | int | None]:

@@ -6,8 +6,7 @@ beside it, so that anybody measures with the same judge.
 """
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,11 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from benchmarks.true_clips import ACCESSORY_CLASSES, IGNORED, LOOKED_AT, MOVES, Labels, half_size
+from benchmarks.true_clips import ACCESSORY_CLASSES, IGNORED, LOOKED_AT, MOVES, Labels
 from memflow_cli.theatre.vocabulary import COLOURS, SETTINGS, SPECIES
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
-QUESTIONS = ("setting", "species", "colour", "accessory", "action")
+QUESTIONS = ("setting", "species", "once", "colour", "accessory", "action")
+APART = 3  # columns between the middles of two puppets, at least
 
 
 @dataclass(frozen=True)
@@ -38,9 +38,13 @@ class Answers:
 
     setting: np.ndarray  # [B, T]
     present: np.ndarray  # bool [B, T, S]
+    twice: np.ndarray  # bool [B, T, S]: in two places at once
     colour: np.ndarray  # [B, T, S]
     accessory: np.ndarray  # [B, T, S]
     move: np.ndarray  # [B, S]
+
+    def __getitem__(self, rows) -> "Answers":
+        return Answers(*(getattr(self, field.name)[rows] for field in fields(self)))
 
     def seen(self, species: str) -> list[Seen | None]:
         """A species, frame by frame; None: not in view."""
@@ -112,15 +116,20 @@ class Judge(nn.Module):
     def answers(self, clips: np.ndarray) -> Answers:
         """What clips uint8 [B, 4, 64, 112, 3] show."""
         logits = self(to_input(clips))
+        where = logits["where"]
         return Answers(
             logits["setting"].argmax(-1).numpy(),
-            (logits["where"].logsumexp(-1) > 0).numpy(),
+            (where.logsumexp(-1) > 0).numpy(),
+            in_two_places(where).numpy(),
             *(logits[name].argmax(-1).numpy() for name in ("colour", "accessory", "move")),
         )
 
-    def watch(self, chunks: Sequence[np.ndarray]) -> Answers:
-        """What chunks of a film show, each uint8 [12, 128, 224, 3]."""
-        return self.answers(np.stack([half_size(frames[list(LOOKED_AT)]) for frames in chunks]))
+
+def in_two_places(where: Tensor) -> Tensor:
+    """Whether a second column, away from the likeliest one, shows the species too: logits [..., 14] -> bool [...]."""
+    place = where.argmax(-1, keepdim=True)
+    far = (torch.arange(where.shape[-1]) - place).abs() >= APART
+    return (where.amax(-1) > 0) & (where.masked_fill(~far, -torch.inf).amax(-1) > 0)
 
 
 def to_input(clips: np.ndarray) -> Tensor:
@@ -131,15 +140,16 @@ def to_input(clips: np.ndarray) -> Tensor:
 def agreement(answers: Answers, labels: Labels) -> dict[str, np.ndarray]:
     """Which answers are right, by question: bool arrays over all that is labelled.
 
-    setting: of each frame. species: of each frame, whether exactly the right ones are in view. colour, accessory: of each
-    puppet in view of each frame. action: of each puppet of each chunk, its direction included. A puppet that is not found
-    is wrong in all.
+    setting: of each frame. species: of each frame, whether exactly the right ones are in view. once: of each puppet in view
+    of each frame, that there are not two of it. colour, accessory: of each puppet in view of each frame. action: of each
+    puppet of each chunk, its direction included. A puppet that is not found is wrong in the last three.
     """
     asked = labels.present != IGNORED
     found = answers.present & (labels.present == 1)
     right = {
         "setting": answers.setting == labels.setting[:, None],
         "species": ((answers.present == (labels.present == 1)) | ~asked).all(-1),
+        "once": ~answers.twice[labels.present == 1],
     }
     for name in ("colour", "accessory"):
         label = getattr(labels, name)

@@ -10,6 +10,7 @@ recall: does a frame in the bank show the puppet when it returns? In these films
     score (`benchmarks.recall`).
 fidelity (`benchmarks.openings`): do a film's first chunks show what the prompt says? Setting, actions and who is there also
     over whole films of every policy.
+cuts (`benchmarks.cuts`): who is there after a cut, with its looks, and once?
 drift (`benchmarks.drift`): fidelity and picture statistics at 60 s against 5 s.
 
 Every film's result is a line of films-MODEL.jsonl, written as it comes: the same command goes on where it was stopped, more
@@ -31,14 +32,21 @@ import torch
 from safetensors import safe_open
 
 import memflow_cli
-from benchmarks import drift, intervals, returns, summary, tables
+from benchmarks import cuts, drift, intervals, returns, summary, tables
+from benchmarks.cuts import watch_cut
 from benchmarks.drift import Minute, watch_minute
 from benchmarks.films import BASELINES, POLICIES, Studio, change_nam, film_frames
 from benchmarks.judge import WEIGHTS, Seen, load_judge
 from benchmarks.openings import COMBINATIONS, watch_opening
 from benchmarks.recall import recall_of_story, summarise_recall
 from benchmarks.returns import KINDS, Return, watch_return
-from benchmarks.summary import paired_differences, summarise_drift, summarise_openings, summarise_returns
+from benchmarks.summary import (
+    paired_differences,
+    summarise_cuts,
+    summarise_drift,
+    summarise_openings,
+    summarise_returns,
+)
 from benchmarks.tables import identity_plot, markdown
 from memflow_cli.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
@@ -95,10 +103,18 @@ class Job:
 
 
 def plan_jobs(
-    openings: int, recall: int, minutes: int, stories: int, seeds: int, policies: list[str], drifting: list[str]
+    openings: int,
+    cuts: int,
+    recall: int,
+    minutes: int,
+    stories: int,
+    seeds: int,
+    policies: list[str],
+    drifting: list[str],
 ) -> Iterator[Job]:
     """In the order in which they are done: all policies of a story together, so that stopping early leaves pairs."""
     yield from (Job("opening", number, name) for number in range(openings) for name in COMBINATIONS)
+    yield from (Job("cut", number) for number in range(cuts))
     yield from (Job("recall", number) for number in range(recall))
     yield from (Job("drift", number, policy) for number in range(minutes) for policy in drifting)
     for seed in range(seeds):
@@ -109,6 +125,10 @@ def plan_jobs(
 
 def _measure_opening(studio: Studio, job: Job) -> dict:
     return {"combinations": job.name, "right": watch_opening(studio, job.number, job.name)}
+
+
+def _measure_cut(studio: Studio, job: Job) -> dict:
+    return watch_cut(studio, cuts.story_of(job.number))
 
 
 def _measure_recall(studio: Studio, job: Job) -> dict:
@@ -126,6 +146,7 @@ def _measure_return(studio: Studio, job: Job) -> dict:
 
 PARTS: dict[str, Callable[[Studio, Job], dict]] = {
     "opening": _measure_opening,
+    "cut": _measure_cut,
     "recall": _measure_recall,
     "drift": _measure_drift,
     "return": _measure_return,
@@ -205,6 +226,7 @@ def summarise(rows: dict[str, dict], judge: Path) -> dict:
         "returns": summarise_returns(watched),
         "differences": paired_differences(watched),
         "openings": summarise_openings(parts["opening"]) if parts["opening"] else {},
+        "cuts": summarise_cuts(parts["cut"]),
         "drift": summarise_drift([Minute(**row) for row in parts["drift"]]),
         "recall": summarise_recall(parts["recall"]),
         "judge": accuracy,
@@ -225,6 +247,7 @@ def main() -> None:
     parser.add_argument("--stories", type=int, default=100, help="held-out stories, half of each kind")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--openings", type=int, default=100, help="prompts for fidelity, for each kind of combination")
+    parser.add_argument("--cuts", type=int, default=60, help="films with a cut")
     parser.add_argument("--recall", type=int, default=60, help="drawn stories for recall by score")
     parser.add_argument("--drift", type=int, default=16, help="films of a minute")
     names = [*POLICIES, *BASELINES]
@@ -241,6 +264,7 @@ def main() -> None:
     path = options.out / f"films-{settings.fingerprint()}.jsonl"
     jobs = plan_jobs(
         options.openings,
+        options.cuts,
         options.recall,
         options.drift,
         options.stories,

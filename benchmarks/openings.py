@@ -19,7 +19,7 @@ def watch_opening(studio: Studio, number: int, combinations: str) -> dict[str, l
     """
     seed = FIRST_HELD_OUT_SEED + number
     story = sample_picture(seed, held_out=combinations == COMBINATIONS[1]).story
-    film = studio.watch(story, POLICY, seed)
+    film = studio.watch(story, POLICY, seed=0)
     answers, labels = film.answers, film.labels
     right: dict[str, list[bool]] = {name: [] for name in QUESTIONS}
     right["setting"].append(_most(answers.setting == labels.setting[:, None]))
@@ -31,6 +31,7 @@ def watch_opening(studio: Studio, number: int, combinations: str) -> dict[str, l
         if not in_view.any():
             continue
         found = answers.present[..., index]
+        right["once"].append(_most(~answers.twice[..., index][in_view]))
         colour = found & (answers.colour[..., index] == COLOURS.index(puppet.colour))
         worn = found & (answers.accessory[..., index] == ACCESSORY_CLASSES.index(worn_by(puppet)))
         right["colour"].append(_most(colour[in_view]))

@@ -39,7 +39,11 @@ def story_of(number: int) -> Story:
 def recalled(backbone: Backbone, latents: torch.Tensor, story: Story, score: str) -> list[list[bool]]:
     """For each of LATER: which bank frames show the puppet. `latents`: the drawn story's, [chunks, 3, C, h, w]."""
     options = replace(POLICIES["nam"], score=score)
-    memory = make_memory(score, backbone.geometry) if score in BASELINES else make_policy(options, backbone.geometry)
+    memory = (
+        make_memory(score, backbone.geometry, story.seed)
+        if score in BASELINES
+        else make_policy(options, backbone.geometry)
+    )
     plan = plan_film(to_storyboard(story, POLICIES["nam"], seed=0), backbone.geometry, (WIDTH, HEIGHT))
     embeds = [backbone.encode_prompts([segment.prompt])[0] for segment in plan.segments]
     shown = visibility(story)[next(iter(story.beats[-1].acts))]

@@ -19,6 +19,7 @@ from training.world import FIRST_HELD_OUT_SEED, Story, sample_story
 KINDS = ("one puppet", "right one of two")
 FAILURES = ("never came", "did not return", "colour", "accessory")
 LATER = (0, 3)  # chunks after the return at which the bank is looked at
+WHOLE_FILM = ("setting", "species", "once", "action")  # what is asked of all of a film's chunks
 WALKING = 2  # chunks from the edge of the stage to the mark
 
 
@@ -34,7 +35,7 @@ class Return:
     after: Seen | None
     told: Seen  # what its prompt once said
     same_side: bool  # it comes back where it left
-    bank: list[list[bool]]  # for each of LATER: which bank frames show it
+    bank: list[list[bool]]  # for each of LATER: which bank frames (of any layer, for `official`) were to show it
     fidelity: dict[str, tuple[int, int]]  # by question, and by move: (right, asked) over the whole film
     frames_per_second: float
 
@@ -93,7 +94,7 @@ def watch_return(studio: Studio, story: Story, policy: str, seed: int) -> Return
 def film_fidelity(film) -> dict[str, tuple[int, int]]:
     """By question, and by move: (right, asked). Looks are left out: most prompts of a film do not say them."""
     right = agreement(film.answers, film.labels)
-    counts = {name: (int(right[name].sum()), len(right[name])) for name in ("setting", "species", "action")}
+    counts = {name: (int(right[name].sum()), len(right[name])) for name in WHOLE_FILM}
     asked = film.labels.move[film.labels.move != IGNORED]
     for place, name in enumerate(MOVES):
         counts[name] = (int(right["action"][asked == place].sum()), int((asked == place).sum()))

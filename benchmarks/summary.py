@@ -3,16 +3,16 @@
 Intervals: Wilson for shares, all films of one story counted as one; over films or stories, paired, by bootstrap.
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from benchmarks.drift import STATISTICS, TIMES, Minute
-from benchmarks.intervals import clustered_share, mean, share
+from benchmarks.intervals import clustered_change, clustered_share, mean, share
 from benchmarks.judge import QUESTIONS
 from benchmarks.openings import COMBINATIONS
-from benchmarks.returns import FAILURES, KINDS, LATER, Return
+from benchmarks.returns import FAILURES, KINDS, LATER, WHOLE_FILM, Return
 from benchmarks.true_clips import MOVES
 
 REFERENCE = "nam"
@@ -31,8 +31,7 @@ def summarise_returns(returns: Sequence[Return]) -> dict[str, dict]:
                 name: _identity([item for item in of_kind if item.same_side == same]) for same, name in SIDES.items()
             }
         row["fidelity"] = {
-            name: clustered_share([item.fidelity[name] for item in own])
-            for name in ("setting", "species", "action", *MOVES)
+            name: clustered_share([item.fidelity[name] for item in own]) for name in (*WHOLE_FILM, *MOVES)
         }
         table[policy] = row
     return table
@@ -84,13 +83,22 @@ def _paired(one: dict[int, list[float]], other: dict[int, list[float]], operatio
     return [float(operation(np.mean(one[story]), np.mean(other[story]))) for story in one if story in other]
 
 
-def summarise_openings(rows: Iterable[dict]) -> dict[str, dict]:
+def summarise_openings(rows: Sequence[dict]) -> dict[str, dict]:
     """Rows {"combinations", "right": question -> answers}."""
     answers: dict[str, dict[str, list[bool]]] = {name: {q: [] for q in QUESTIONS} for name in COMBINATIONS}
+    films = Counter(row["combinations"] for row in rows)
     for row in rows:
         for question, right in row["right"].items():
             answers[row["combinations"]][question] += right
-    return {name: {question: share(right) for question, right in row.items()} for name, row in answers.items()}
+    return {
+        name: {question: share(right, min(len(right), films[name])) for question, right in row.items()}
+        for name, row in answers.items()
+    }
+
+
+def summarise_cuts(rows: Sequence[dict]) -> dict[str, dict]:
+    """Rows {question -> (right, asked)}, of the chunks after a cut."""
+    return {question: clustered_share([row[question] for row in rows]) for question in QUESTIONS} if rows else {}
 
 
 def summarise_drift(minutes: Sequence[Minute]) -> dict[str, dict]:
@@ -104,12 +112,8 @@ def summarise_drift(minutes: Sequence[Minute]) -> dict[str, dict]:
             row["fidelity"][question] = {
                 time: clustered_share([item.fidelity[time][question] for item in own]) for time in TIMES
             }
-            both = [item for item in own if all(item.fidelity[time][question][1] for time in TIMES)]
-            row["change"][question] = mean(
-                [
-                    100 * (_ratio(item.fidelity[late][question]) - _ratio(item.fidelity[early][question]))
-                    for item in both
-                ]
+            row["change"][question] = clustered_change(
+                [item.fidelity[early][question] for item in own], [item.fidelity[late][question] for item in own]
             )
         for name in STATISTICS:
             row["change"][name] = mean(
@@ -117,7 +121,3 @@ def summarise_drift(minutes: Sequence[Minute]) -> dict[str, dict]:
             )
         table[policy] = row
     return table
-
-
-def _ratio(counts: Sequence[int]) -> float:
-    return counts[0] / counts[1]

@@ -3,7 +3,7 @@
 from benchmarks.drift import STATISTICS, TIMES
 from benchmarks.judge import QUESTIONS
 from benchmarks.recall import recall_markdown
-from benchmarks.returns import FAILURES, KINDS
+from benchmarks.returns import FAILURES, KINDS, WHOLE_FILM
 from benchmarks.summary import REFERENCE, SIDES
 from benchmarks.true_clips import MOVES
 
@@ -30,7 +30,7 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 def markdown(content: dict) -> str:
     """All tables, percent with 95% intervals; parts that were not measured are left out."""
-    parts = [_identity, _differences, _sides, _failures, _openings, _films, _drift, _recall, _judge]
+    parts = [_identity, _differences, _sides, _failures, _openings, _cuts, _films, _drift, _recall, _judge]
     return "\n\n".join("\n".join(lines) for part in parts if (lines := part(content))) + "\n"
 
 
@@ -87,8 +87,16 @@ def _openings(content: dict) -> list[str]:
     )
 
 
+def _cuts(content: dict) -> list[str]:
+    row = content["cuts"]
+    if not row:
+        return []
+    head = f"**The first chunks after a cut, whose prompt names species only** ({row['setting']['films']} films)"
+    return [head, "", *table(list(QUESTIONS), [[percent(row[question]) for question in QUESTIONS]])]
+
+
 def _films(content: dict) -> list[str]:
-    names = ("setting", "species", "action", *MOVES)
+    names = (*WHOLE_FILM, *MOVES)
     lines = [
         [policy, *(percent(row["fidelity"][name]) for name in names)] for policy, row in content["returns"].items()
     ]
@@ -118,7 +126,9 @@ def _recall(content: dict) -> list[str]:
 
 def _judge(content: dict) -> list[str]:
     rows = content["judge"]
-    lines = [[name, *(f"{row[q][0]} ({row[q][1]})" for q in QUESTIONS)] for name, row in rows.items()]
+    lines = [
+        [name, *(f"{row[q][0]} ({row[q][1]})" if q in row else "-" for q in QUESTIONS)] for name, row in rows.items()
+    ]
     return ["**The judge on held-out true frames, percent (n)**", "", *table(["", *QUESTIONS], lines)] if lines else []
 
 

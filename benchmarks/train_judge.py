@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks.judge import WEIGHTS, Judge, agreement, load_judge, save_judge, to_input
-from benchmarks.true_clips import IGNORED, Labels, cached_clips, held_out_clips, training_clips
+from benchmarks.true_clips import IGNORED, Labels, cached_clips, doubled_clips, held_out_clips, training_clips
 from memflow_cli.catalog import THEATRE_FOLDER
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from training.world import FIRST_HELD_OUT_SEED
@@ -132,10 +132,17 @@ def test(judge: Judge, work: Path, stories: int) -> dict[str, dict[str, tuple[fl
         "held-out combinations": lambda: held_out_clips(seeds, held_out=True),
         "through the autoencoder": lambda: held_out_clips(seeds[: stories // 8], autoencoder=autoencoder),
     }
-    return {
+    result = {
         name: accuracy(judge, *cached_clips(work / f"test_{name.replace(' ', '_')}_{stories}.npz", make))
         for name, make in kinds.items()
     }
+    return result | {"two of one puppet": {"once": told_apart(judge, *doubled_clips(seeds))}}
+
+
+def told_apart(judge: Judge, clips: np.ndarray, doubled: np.ndarray) -> tuple[float, int]:
+    """Percent of the frames with a doubled puppet in which the judge sees two of it, and of how many."""
+    twice = judge.answers(clips).twice[np.arange(len(clips)), :, doubled]
+    return round(100 * float(twice.mean()), 2), twice.size
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.theatre.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, COLOURS, SETTINGS, SPECIES
 from training.drawing import draw_frame, sprite
-from training.world import FRAMES_PER_CHUNK, Motion, Puppet, Story, sample_story, stage
+from training.world import FRAMES_PER_CHUNK, MARKS, Motion, Puppet, Story, sample_story, stage
 
 ACCESSORY_CLASSES = (None, *((kind, colour) for kind in ACCESSORIES for colour in ACCESSORY_COLOURS))
 MOVES = ("stand", "left", "right", "jump", "wave", "spin")
@@ -26,6 +26,7 @@ IGNORED = -100
 
 IN_VIEW = 0.5  # share of a puppet's area, seen from the front, from which on it must be recognised
 CLEARLY_IN_VIEW = 0.7  # from which on what it wears must be
+NEAR = 48  # pixels between two puppets of which one would hide a part of the other
 FRAMES_TO_MOVE = 2  # of those looked at, in which it must be in view to say how it moves
 
 ROUND_TRIPS = 0.25  # share of the training clips that pass through the autoencoder's patch basis
@@ -195,6 +196,26 @@ def held_out_clips(
                 frames = round_trip(autoencoder, frames)[list(LOOKED_AT)]
             clips.append(half_size(frames))
     return np.stack(clips), Labels.join(labels)
+
+
+def doubled_clips(seeds: Iterable[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Chunks in which somebody stands on two marks at once: uint8 [B, 4, 64, 112, 3], and the species [B]."""
+    clips, doubled = [], []
+    for seed in seeds:
+        rng, story = np.random.default_rng([seed, 6]), sample_story(seed)
+        motions = stage(story)
+        times = int(rng.integers(story.num_chunks)) * FRAMES_PER_CHUNK + np.array(LOOKED_AT)
+        places = np.array([motion.x[times] for motion in motions])
+        free = [mark for mark in MARKS.values() if not (np.abs(places - mark) < NEAR).any()]
+        standing = np.flatnonzero(np.ptp(places, axis=1) == 0)
+        if len(free) and len(standing):
+            chosen = int(rng.choice(standing))
+            puppet, motion = story.puppets[chosen], motions[chosen]
+            twin = replace(motion, x=np.where(np.isnan(motion.x), np.nan, int(rng.choice(free))))
+            both = replace(story, puppets=(*story.puppets, puppet))
+            clips.append(half_size(np.stack([draw_frame(both, [*motions, twin], t)[0] for t in times])))
+            doubled.append(SPECIES.index(puppet.species))
+    return np.stack(clips), np.array(doubled)
 
 
 def cached_clips(path: Path, make) -> tuple[np.ndarray, Labels]:

@@ -9,17 +9,26 @@ import pytest
 import torch
 
 from benchmarks import train_judge
+from benchmarks.cuts import story_of as story_with_cut
 from benchmarks.drift import STATISTICS, TIMES, Minute, picture_statistics
-from benchmarks.films import BASELINES, POLICIES, Studio, make_memory, to_storyboard
-from benchmarks.intervals import clustered_share, mean, share
+from benchmarks.films import BASELINES, POLICIES, Studio, film_seed, make_memory, to_storyboard
+from benchmarks.intervals import clustered_change, clustered_share, mean, share
 from benchmarks.judge import QUESTIONS, Answers, Judge, Seen, agreement, load_judge, save_judge, to_input
 from benchmarks.memory import plan_jobs, read_rows, summarise, to_return
 from benchmarks.openings import watch_opening
 from benchmarks.recall import ALL_SCORES, recalled, summarise_recall
-from benchmarks.returns import Return, majority, watch_return
+from benchmarks.returns import WHOLE_FILM, Return, majority, watch_return
 from benchmarks.summary import paired_differences, summarise_returns
 from benchmarks.tables import identity_plot, markdown
-from benchmarks.true_clips import IGNORED, MOVES, Labels, label_chunks, shares_in_view, training_clips
+from benchmarks.true_clips import (
+    IGNORED,
+    MOVES,
+    Labels,
+    doubled_clips,
+    label_chunks,
+    shares_in_view,
+    training_clips,
+)
 from memflow_cli.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
@@ -33,7 +42,7 @@ TWO = (Puppet("fox", "red", "hat", "blue"), Puppet("bear", "green"))
 
 
 def a_return(before: Seen | None, after: Seen | None, policy: str = "nam", story: int = 0, fps: float = 30.0) -> Return:
-    counts = dict.fromkeys(("setting", "species", "action", *MOVES), (8, 10))
+    counts = dict.fromkeys((*WHOLE_FILM, *MOVES), (8, 10))
     return Return(policy, "one puppet", story, 0, before, after, FOX, False, [[True], [False]], counts, fps)
 
 
@@ -43,7 +52,8 @@ def a_story(*beats: dict[int, Act], puppets: tuple[Puppet, ...] = TWO) -> Story:
 
 def perfect(labels: Labels) -> Answers:
     setting = np.repeat(labels.setting[:, None], labels.present.shape[1], 1)
-    return Answers(setting, labels.present == 1, labels.colour, labels.accessory, labels.move)
+    present = labels.present == 1
+    return Answers(setting, present, np.zeros_like(present), labels.colour, labels.accessory, labels.move)
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +90,15 @@ def test_majority_of_frames_decides():
 
 def test_baselines_recall_without_reading_the_prompt():
     matches = torch.zeros(5, 1)
-    assert BASELINES["most recent"]().rank(matches, torch.ones(1)).argmax() == 4
-    ranks = BASELINES["chance"]()
-    assert not torch.equal(ranks.rank(matches, torch.ones(1)), ranks.rank(matches, torch.ones(1)))
-    assert isinstance(make_memory("most recent", load_geometry()), NarrativeMemory)
+    assert BASELINES["most recent"](0).rank(matches, torch.ones(1)).argmax() == 4
+    draws = [BASELINES["chance"](seed).rank(matches, torch.ones(1)) for seed in (0, 0, 1)]
+    assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
+    assert isinstance(make_memory("most recent", load_geometry(), 0), NarrativeMemory)
+
+
+def test_no_two_stories_share_their_noise():
+    stories = [sample_story(FIRST_HELD_OUT_SEED + number, "one puppet") for number in range(20)]
+    assert len({film_seed(story, seed) for story in stories for seed in range(3)}) == 60
 
 
 def load_geometry():
@@ -91,9 +106,9 @@ def load_geometry():
 
 
 def test_all_policies_of_a_story_come_together():
-    jobs = list(plan_jobs(1, 1, 1, 2, 1, ["window", "nam", "chance"], ["nam"]))
-    assert [job.part for job in jobs[:4]] == ["opening", "opening", "recall", "drift"]
-    assert [(job.number, job.name) for job in jobs[4:]] == [
+    jobs = list(plan_jobs(1, 1, 1, 1, 2, 1, ["window", "nam", "chance"], ["nam"]))
+    assert [job.part for job in jobs[:5]] == ["opening", "opening", "cut", "recall", "drift"]
+    assert [(job.number, job.name) for job in jobs[5:]] == [
         (0, "window"), (0, "nam"), (1, "window"), (1, "nam"), (1, "chance"),
     ]  # fmt: skip
     assert len({job.key for job in jobs}) == len(jobs)
@@ -145,6 +160,24 @@ def test_training_clips_are_drawn_from_their_seeds():
     assert np.array_equal(clips, again)
 
 
+def test_doubled_clips_show_two_of_the_species():
+    clips, doubled = doubled_clips(range(FIRST_HELD_OUT_SEED, FIRST_HELD_OUT_SEED + 12))
+    assert clips.shape[1:] == (4, 64, 112, 3) and len(clips) == len(doubled) > 2
+    twice = load_judge().answers(clips).twice
+    told = twice[np.arange(len(clips)), :, doubled]
+    assert told.mean() > 0.9
+    others = np.ones_like(twice)
+    others[np.arange(len(clips)), :, doubled] = False
+    assert not twice[others.astype(bool)].any()
+
+
+def test_a_cut_brings_somebody_known_to_a_second_setting():
+    for number in range(10):
+        story = story_with_cut(number)
+        assert story.beats[-1].cut and story.beats[-1].acts
+        assert story.beats[-1].setting != story.beats[0].setting
+
+
 # -- the judge
 
 
@@ -186,7 +219,17 @@ def test_share_gives_the_wilson_interval():
 def test_frames_of_one_film_do_not_count_as_many_films():
     alike = clustered_share([(10, 10), (0, 10)])
     assert (alike["percent"], alike["low"], alike["high"]) == (50.0, 0.0, 100.0)
+    assert clustered_share([(10, 10), (10, 10)])["low"] == share([True, True])["low"]
     assert mean([1.0, 1.0]) == {"n": 2, "mean": 1.0, "low": 1.0, "high": 1.0}
+
+
+def test_change_is_that_of_the_shares_beside_it():
+    early, late = [(9, 10), (1, 2), (0, 0)], [(5, 10), (2, 2), (3, 4)]
+    change = clustered_change(early, late)
+    shares = [clustered_share(counts)["percent"] for counts in (early, late)]
+    assert change["mean"] == pytest.approx(shares[1] - shares[0], abs=0.1)
+    assert change["low"] <= change["mean"] <= change["high"] and change["n"] == 3
+    assert clustered_change([(0, 0)], [(1, 1)])["mean"] is None
 
 
 def test_differences_are_taken_on_the_same_stories():

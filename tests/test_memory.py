@@ -52,6 +52,25 @@ def show(cache, memory, chunk, seed=None):
     return remembered
 
 
+@pytest.mark.parametrize("positions", ["absolute", "relative"])
+def test_frames_kept_in_the_bank_are_rotated_to_where_they_are_now(positions):
+    def turn(key, places):
+        return key + torch.tensor(places, dtype=key.dtype).view(-1, 1, 1, 1)
+
+    shape = CacheShape(LAYERS, HEADS, SIZE, TOKENS, 3, 9, 3, memory_places=6)
+    kept, filled = (KVCache(shape, turn, positions) for _ in range(2))
+    states = [random_state(frame) for frame in (4, 7, 10)]
+    for index, state in enumerate(states):
+        kept.write_bank(1, index, state)
+    kept.keep_in_bank(1, [2, 0])
+    for index, state in enumerate((states[2], states[0])):
+        filled.write_bank(1, index, state)
+    assert kept.bank_frames[1] == [10, 4]
+    assert torch.equal(kept.bank_keys(1), filled.bank_keys(1))
+    kept.keep_in_bank(1, [])
+    assert kept.bank_frames[1] == []
+
+
 # Scores
 
 

@@ -76,7 +76,7 @@ def _write_json(path: Path, values: dict) -> None:
 
 def load_average(checkpoint: Path, vocabulary_size: int) -> Trainee:
     """The averaged weights of a checkpoint, in a model of the checkpoint's own sizes."""
-    state = torch.load(checkpoint, weights_only=True, mmap=True)
+    state = torch.load(checkpoint, "cpu", weights_only=True, mmap=True)
     model = Trainee(WanConfig.from_dict(state["config"]), build_encoder(vocabulary_size))
     model.load_state_dict(state["average"]["weights"])
     return model.eval().requires_grad_(False)

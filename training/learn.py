@@ -3,7 +3,7 @@
 import csv
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -81,25 +81,51 @@ class OwnFilm:
     depth: int  # how many generations of made chunks it holds
 
 
+def to_device(batch, device: torch.device):
+    """A batch with all its tensors on a device."""
+
+    def move(value):
+        if isinstance(value, Tensor):
+            return value.to(device)
+        if isinstance(value, dict):
+            return {key: move(item) for key, item in value.items()}
+        return to_device(value, device) if is_dataclass(value) else value
+
+    return replace(batch, **{field.name: move(getattr(batch, field.name)) for field in fields(batch)})
+
+
 class Learner:
     """Model, optimizer and average, with the steps that move them."""
 
-    def __init__(self, config: WanConfig, vocabulary_size: int, channel_scale: Tensor, options: Options) -> None:
+    def __init__(
+        self,
+        config: WanConfig,
+        vocabulary_size: int,
+        channel_scale: Tensor,
+        options: Options,
+        device: torch.device | str = "cpu",
+    ) -> None:
         torch.manual_seed(options.seed)
-        self.options = options
-        self.model = Trainee(config, build_encoder(vocabulary_size))
+        self.options, self.device = options, torch.device(device)
+        self.model = Trainee(config, build_encoder(vocabulary_size)).to(self.device)
         matrices = [p for n, p in self.model.transformer.blocks.named_parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
         others = [p for p in self.model.parameters() if id(p) not in chosen and p.requires_grad]
         self.optimizer = MuonAdamW(matrices, others, options.muon_rate, options.adam_rate)
         self.average = WeightAverage(self.model)
-        self.channel_weight = channel_scale.square() / channel_scale.square().mean()
+        self.channel_weight = (channel_scale.square() / channel_scale.square().mean()).to(self.device)
         self.rng = np.random.default_rng(options.seed)
         self.step_count, self.elapsed = 0, 0.0
         self._own_film: OwnFilm | None = None
 
+    def in_16_bits(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+    def sample_sigma(self, size: int) -> Tensor:
+        return sample_sigma(self.rng, size).to(self.device)
+
     def picture_loss(self, batch: PictureBatch, sigma: Tensor) -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
+        with self.in_16_bits():
             predicted = self.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
         loss = clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight)
         return (loss * batch.emphasis).mean()
@@ -111,12 +137,15 @@ class Learner:
         Returns their rows of `shown` [S] and the chunks [S, 3, C, h, w].
         """
         chosen = batch.streaming.nonzero().flatten()
-        rows, kept = batch.target[chosen], torch.cat([torch.arange(len(shown)), len(shown) + chosen])
+        rows, kept = (
+            batch.target[chosen],
+            torch.cat([torch.arange(len(shown), device=chosen.device), len(shown) + chosen]),
+        )
         context = Context(batch.context.index[kept], batch.context.present[kept])
         made = torch.zeros_like(batch.clean[rows])
         for level in OWN_LEVELS:
-            sigma = torch.full((len(made),), level)
-            with torch.autocast("cpu", torch.bfloat16):
+            sigma = made.new_full((len(made),), level)
+            with self.in_16_bits():
                 made = self.model.stories(
                     shown, add_noise(made, sigma), sigma, batch.ids, batch.caption[kept], context
                 ).float()
@@ -130,7 +159,7 @@ class Learner:
         """
         own, film = self.rng.random() < self.options.own_context, self._own_film
         again = film if own and film and film.depth < OWN_DEPTH else None
-        batch = stories.batch(self.rng, self.options.stories, again.rows if again else None)
+        batch = to_device(stories.batch(self.rng, self.options.stories, again.rows if again else None), self.device)
         shown = again.shown.clone() if again else batch.clean.clone()
         if own:
             rows, made = self.own_chunks(batch, shown)
@@ -139,12 +168,12 @@ class Learner:
         for row, frames in batch.spoilt.items():
             shown[row] = frames
         sigma = self.rng.uniform(0, CONTEXT_NOISE, len(shown)) * (self.rng.random(len(shown)) < CONTEXT_NOISED)
-        return batch, add_noise(shown, torch.from_numpy(sigma).float())
+        return batch, add_noise(shown, torch.from_numpy(sigma).float().to(self.device))
 
     def story_loss(self, batch: StoryBatch, shown: Tensor, sigma: Tensor) -> Tensor:
         clean, mask = batch.clean[batch.target], where_puppets_may_be(batch)
         noisy = add_noise(clean, sigma)
-        with torch.autocast("cpu", torch.bfloat16):
+        with self.in_16_bits():
             predicted = self.model.stories(shown, noisy, sigma, batch.ids, batch.caption, batch.context)
         loss = clean_loss(predicted.float(), clean, mask, sigma, self.channel_weight)
         return (loss * batch.emphasis).mean()
@@ -153,12 +182,12 @@ class Learner:
         """One update; returns (picture loss, story loss)."""
         losses = []
         if self.options.pictures:
-            batch = pictures.batch(self.rng, self.options.pictures)
-            losses.append(self.picture_loss(batch, sample_sigma(self.rng, len(batch.clean))))
+            batch = to_device(pictures.batch(self.rng, self.options.pictures), self.device)
+            losses.append(self.picture_loss(batch, self.sample_sigma(len(batch.clean))))
             losses[-1].backward()
         if self.options.stories and stories is not None:
             story_batch, shown = self.draw_stories(stories)
-            losses.append(self.story_loss(story_batch, shown, sample_sigma(self.rng, len(story_batch.target))))
+            losses.append(self.story_loss(story_batch, shown, self.sample_sigma(len(story_batch.target))))
             losses[-1].backward()
         self.optimizer.step(self._rate_factor())
         self.optimizer.zero_grad()
@@ -194,7 +223,7 @@ class Learner:
 
     def load(self, path: Path, weights_only: bool = False) -> None:
         """Go on from a checkpoint. `weights_only`: a new stage, with a clock and an average of its own."""
-        state = torch.load(path, weights_only=True)
+        state = torch.load(path, self.device, weights_only=True)
         self.model.load_state_dict(state["average"]["weights"] if weights_only else state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         if weights_only:
@@ -203,21 +232,22 @@ class Learner:
             self.average.load_state_dict(state["average"])
             self.step_count, self.elapsed = state["step"], state["elapsed"]
             if "noise" in state:
-                torch.set_rng_state(state["noise"])
+                torch.set_rng_state(state["noise"].cpu())
                 self.rng.bit_generator.state = json.loads(state["draws"])
 
 
 @torch.no_grad()
 def picture_errors(learner: Learner, pictures: Pictures, levels=(0.9, 0.75, 0.5), size: int = 128) -> list[float]:
     """Squared error of the clean prediction inside the puppets of held-out pictures, at each noise level."""
-    batch = pictures.batch(np.random.default_rng(5), size, held_out=True)
+    batch = to_device(pictures.batch(np.random.default_rng(5), size, held_out=True), learner.device)
     errors = []
+    devices = [learner.device] if learner.device.type == "cuda" else []
     for level in levels:
-        sigma = torch.full((size,), level)
-        with torch.random.fork_rng(devices=()):  # the same noise every time, and training's own goes on as it was
+        sigma = batch.clean.new_full((size,), level)
+        with torch.random.fork_rng(devices=devices):  # the same noise every time, and training's own goes on as it was
             torch.manual_seed(5)
             noisy = add_noise(batch.clean, sigma)
-        with torch.autocast("cpu", torch.bfloat16):
+        with learner.in_16_bits():
             predicted = learner.model.pictures(noisy, sigma, batch.ids, batch.place)
         error = ((predicted.float() - batch.clean).square() * learner.channel_weight[:, None, None]).mean(2)
         errors.append(float((error * batch.mask).sum() / batch.mask.sum()))

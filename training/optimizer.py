@@ -27,7 +27,7 @@ class MuonAdamW:
         self._shapes: dict[tuple[int, ...], list[nn.Parameter]] = {}
         for parameter in matrices:
             self._shapes.setdefault(tuple(parameter.shape), []).append(parameter)
-        self._momenta = {shape: torch.zeros(len(group), *shape) for shape, group in self._shapes.items()}
+        self._momenta = {shape: group[0].new_zeros(len(group), *shape) for shape, group in self._shapes.items()}
         self._others = list(others)
         self._adam = torch.optim.AdamW(self._others, lr=adam_rate, betas=(0.9, 0.97), weight_decay=0)
         self._muon_rate, self._adam_rate, self._momentum, self._decay = muon_rate, adam_rate, momentum, decay

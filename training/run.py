@@ -1,7 +1,7 @@
-"""Trains theatre from nothing to weights: `python -m training.run --hours 2 --work DIR`.
+"""Trains theatre from nothing to weights: `python -m training.run --hours 2`.
 
 Stage by stage - autoencoder basis, tokenizer, rendered data, pictures, stories, refiner, export - and each stage is
-skipped when its result is in DIR, so that the same command goes on after an interruption.
+skipped when its result is in the folder `--work`, so that the same command goes on after an interruption.
 """
 
 import argparse
@@ -40,10 +40,10 @@ def make_tokenizer(work: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
 
 
-def train_stage(work: Path, name: str, options: Options, before: Path | None = None) -> None:
+def train_stage(work: Path, name: str, options: Options, device: str, before: Path | None = None) -> None:
     """One stage of the transformer's training; starts from the checkpoint `before`, or goes on from its own."""
     autoencoder, tokenizer = make_autoencoder(work), make_tokenizer(work)
-    learner = Learner(theatre_config(), len(tokenizer), autoencoder.scale, options)
+    learner = Learner(theatre_config(), len(tokenizer), autoencoder.scale, options, device)
     checkpoint = work / f"{name}.pt"
     if checkpoint.exists():
         learner.load(checkpoint)
@@ -78,7 +78,8 @@ def make_refiner(work: Path, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, required=True, help="folder for data and checkpoints, about 8 GB")
+    parser.add_argument("--work", type=Path, default=Path("theatre-work"), help="for data and checkpoints, about 11 GB")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--hours", type=float, default=2.0, help="time for training, rendering not counted")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--pictures", type=int, default=48_000, help="how many to render")
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with"
     )
-    parser.add_argument("--seed", type=int, default=1, help="of the stories' draws: another for another stage of them")
+    parser.add_argument("--seed", type=int, default=1, help="of what is drawn: another for another stage")
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -106,7 +107,8 @@ def main() -> None:
     if options.stage in (None, "pictures"):
         render_rows(*data, "pictures", options.pictures, options.threads)
         share = 1 if alone else PICTURES_SHARE
-        train_stage(work, "pictures", Options(share * seconds, pictures=144, hold=0.6, final_factor=0.2), options.start)
+        stage = Options(share * seconds, pictures=144, hold=0.6, final_factor=0.2, seed=options.seed)
+        train_stage(work, "pictures", stage, options.device, options.start)
     if options.stage in (None, "stories"):
         render_rows(*data, "stories", options.stories, options.threads)
         render_rows(*data, "returns", options.returns, options.threads)
@@ -114,7 +116,7 @@ def main() -> None:
         share = 1 if alone else STORIES_SHARE
         before = options.start or work / "pictures.pt"
         stage = Options(share * seconds, pictures=80, stories=3, own_context=options.own_context, seed=options.seed)
-        train_stage(work, "stories", stage, before)
+        train_stage(work, "stories", stage, options.device, before)
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
     if not alone:

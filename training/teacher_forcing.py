@@ -24,7 +24,7 @@ Table = tuple[Tensor, Tensor]
 
 def softmax_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
     """[M, L, H, D] over [M, S, H, D] -> [M, L, H, D]. `bias` [M, 1, 1, S]: 0 or -inf. Spelled out: faster backwards."""
-    with torch.autocast("cpu", enabled=False):
+    with torch.autocast(query.device.type, enabled=False):
         query, key, value = (x.transpose(1, 2) for x in (query, key.to(query.dtype), value.to(query.dtype)))
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
         scores = scores if bias is None else scores + bias.to(scores.dtype)
@@ -131,7 +131,7 @@ class Trainee(nn.Module):
         own_table = rotary_table(range(CONTEXT, CONTEXT + CHUNK), grid, head_dim, noisy.device)
         context_table = rotary_table(range(CONTEXT), grid, head_dim, noisy.device)
         tokens = grid[0] * grid[1]
-        hidden = torch.zeros(context.present.shape).masked_fill(~context.present, -torch.inf)
+        hidden = sigma.new_zeros(context.present.shape).masked_fill(~context.present, -torch.inf)
         bias = F.pad(hidden.repeat_interleave(tokens, dim=1), (0, CHUNK * tokens))[:, None, None]
         keys, values = self.project_prompts(ids)
         embedded, time = model.embed_timestep(1000 * torch.cat([sigma.new_zeros(chunks), sigma])[:, None])

@@ -244,8 +244,8 @@ class KVCache:
         slot = self._first_bank_slot + index
         self._keys[layers, :, slot].copy_(state.keys[layers], non_blocking=True)  # nobody waits for pinned memory
         self._values[layers, :, slot].copy_(state.values[layers], non_blocking=True)
-        position = self.shape.sink + index if self._position_mode == "relative" else state.frame
         keys = self._keys[layers, :, slot : slot + 1]
+        position = self._bank_position(index, state.frame)
         self._rotated[layers, :, slot] = self._rotate(keys.flatten(0, 1), [position]).view(keys.shape)[:, :, 0]
         for held in self.bank_frames[layers]:
             held[index : index + 1] = [state.frame]
@@ -254,9 +254,12 @@ class KVCache:
         """Keep the bank's slots `indices` of one layer, in this order; the others are dropped."""
         order = torch.tensor(indices, dtype=torch.long, device=self._keys.device) + self._first_bank_slot
         kept = slice(self._first_bank_slot, self._first_bank_slot + len(indices))
-        for stored in (self._keys, self._rotated, self._values):
+        for stored in (self._keys, self._values):
             stored[layer, :, kept] = stored[layer].index_select(1, order)
-        self.bank_frames[layer] = [self.bank_frames[layer][index] for index in indices]
+        frames = self.bank_frames[layer] = [self.bank_frames[layer][index] for index in indices]
+        positions = [self._bank_position(index, frame) for index, frame in enumerate(frames)]
+        if positions:
+            self._rotated[layer, :, kept] = self._rotate(self._keys[layer, :, kept], positions)
 
     def bank_keys(self, layer: int) -> Tensor:
         """One layer's bank, rotated: [B, frames, N, H, D]."""
@@ -288,6 +291,9 @@ class KVCache:
         if frame < self.shape.sink and frame not in self._at_hand:
             return frame
         return self.shape.memory_places + self.shape.window - (self._at_hand.stop - frame)
+
+    def _bank_position(self, index: int, frame: int) -> int:
+        return frame if self._position_mode == "absolute" else self.shape.sink + index
 
     def _rotate_to_positions(self, frames: dict[int, int]) -> None:
         """Rotate the slots (slot -> frame) whose position is not the one they were rotated for."""
