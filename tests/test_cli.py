@@ -90,9 +90,13 @@ def test_the_plan_of_a_model_that_is_not_downloaded(memflow, tmp_path):
 
 def test_several_plans_and_one_that_is_wrong(memflow, story, tmp_path):
     code, out, err = memflow("plan", story, tmp_path / "nope.yaml", story, "--json")
-    assert code == 2
-    assert len(out.splitlines()) == 2
+    first, failed, second = map(json.loads, out.splitlines())
+    assert code == 1
+    assert first == second
+    assert (failed["status"], failed["storyboard"], failed["exit_code"]) == ("failed", str(tmp_path / "nope.yaml"), 2)
     assert "nope.yaml: no such file" in err
+    assert "films are there" not in err
+    assert memflow("plan", tmp_path / "nope.yaml")[0] == 2, "alone, with its own code"
 
 
 def test_plan_and_help_never_import_torch(story):
@@ -193,3 +197,16 @@ def test_the_result_goes_to_stdout_while_the_live_view_holds_the_terminal(story,
     assert out.decode() == f"{tmp_path / 'film.mp4'}\n"
     assert b"recalls" in seen
     assert b"film.mp4" not in seen
+
+
+def test_a_storyboard_whose_name_is_no_utf8(story, tmp_path):
+    """Its name is the film's title and path: the record could not be written, after all the work was done."""
+    named = tmp_path / os.fsdecode(b"fox-\xff.yaml")
+    named.write_text(story.read_text().replace("title: Fox\n", "").replace("duration: 4s", "duration: 0.75"))
+    for command in (["plan", "--json"], ["generate", "--json", "--inspect"], ["generate"]):
+        done = subprocess.run([*MEMFLOW, *command, named.name], cwd=tmp_path, capture_output=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        if "--json" in command:
+            assert json.loads(done.stdout)["storyboard"] == named.name
+    assert done.stdout == b"fox-\xff.mp4\n"
+    assert json.loads(named.with_suffix(".json").read_text(encoding="utf-8"))["title"] == named.stem

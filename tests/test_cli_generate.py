@@ -1,12 +1,20 @@
 """`memflow generate`, through the command line, with a whole model at tiny size."""
 
+import gc
 import json
 import re
+import weakref
 from pathlib import Path
 
 import pytest
 
 from memflow_cli.cli.app import run
+from memflow_cli.cli.progress import Pace, PlainProgress
+from memflow_cli.errors import MemflowError
+from memflow_cli.film import ChunkDone, ChunkReplayed, FilmStarted, StageStarted
+from memflow_cli.kv_cache import KVCache
+from memflow_cli.trace import ChunkRecord
+from tiny_model import tiny_entry, tiny_plan
 
 STORY = """\
 title: Fox
@@ -121,6 +129,36 @@ def test_several_storyboards_and_one_that_fails(generate, story, tmp_path):
     assert err.count("loading tiny") == 1, "one model for all"
 
 
+@pytest.mark.parametrize("error", [MemflowError, ZeroDivisionError])
+def test_a_film_that_fails_stops_no_other_and_is_let_go(generate, story, tmp_path, monkeypatch, error):
+    """An error that nobody foresaw ended the batch; any error held, by its traceback, its film's caches to the end."""
+    other, caches, alive = tmp_path / "other.yaml", [], []
+    other.write_text(STORY)
+    commit, make_cache = KVCache.commit, KVCache.__init__
+
+    def first_film_fails(cache):
+        if len(caches) == 1:
+            raise error("no luck")
+        commit(cache)
+
+    def watched(cache, *arguments, **options):
+        alive.append([known() for known in caches if known() is not None])
+        caches.append(weakref.ref(cache))
+        make_cache(cache, *arguments, **options)
+
+    monkeypatch.setattr(KVCache, "commit", first_film_fails)
+    monkeypatch.setattr(KVCache, "__init__", watched)
+    gc.disable()
+    try:
+        code, out, err = generate(story, other, "-o", f"{tmp_path}/", "--json")
+    finally:
+        gc.enable()
+    failed, made = map(json.loads, out.splitlines())
+    assert (code, failed["status"], failed["exit_code"], made["status"]) == (1, "failed", 1, "made")
+    assert "no luck" in failed["error"] and "no luck" in err
+    assert alive == [[], []], "a cache of the film before"
+
+
 def test_json_tells_of_failures_too(generate, story, tmp_path):
     code, out, _ = generate(story, tmp_path / "nope.yaml", "-o", f"{tmp_path}/", "--json")
     failed, made = map(json.loads, out.splitlines())
@@ -140,6 +178,66 @@ def test_dry_run_makes_nothing(generate, story, tmp_path):
     assert code == 0
     assert json.loads(out)["frames"] == 48
     assert names(tmp_path) == ["story.yaml"]
+
+
+def test_dry_run_finds_what_would_keep_the_film_from_being_made(generate, story, tmp_path, monkeypatch):
+    film = tmp_path / "film.mp4"
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "no-hub"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "no-hub"))
+    dry = [story, "-o", film, "--dry-run"]
+    code, out, err = generate(*dry, "--model", "memflow-1.3b")
+    assert (code, out) == (3, "") and "is not downloaded" in err
+    code, out, err = generate(*dry, "--set", "segments.1.image=nope.png")
+    assert (code, out) == (2, "") and "cannot read the picture" in err
+    assert generate(*dry, "--vram", "plenty")[0] == 2
+    film.write_bytes(b"a film")
+    code, out, err = generate(*dry)
+    assert (code, out) == (2, "") and "-y replaces it" in err
+    (tmp_path / "film.json").write_text("{}")
+    code, out, err = generate(*dry, "-y")
+    assert (code, out) == (2, "") and "is no film's record" in err
+    (tmp_path / "film.json").unlink()
+    assert generate(*dry, "-y")[0] == 0
+    assert names(tmp_path) == ["film.mp4", "story.yaml"]
+
+
+def test_a_report_that_cannot_be_written_is_no_second_document(generate, story, tmp_path):
+    """The film was told as made, and then, since its report had failed, as failed."""
+    (tmp_path / "film.inspect").write_text("in the way")
+    code, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json", "--inspect")
+    assert (code, json.loads(out)["status"]) == (1, "made")
+    assert "cannot write into" in err
+    (tmp_path / "film.inspect").unlink()
+    code, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json", "--inspect")
+    assert (code, json.loads(out)["status"]) == (0, "kept")
+    assert (tmp_path / "film.inspect" / "index.html").is_file(), "a film that was there already has its report too"
+    (tmp_path / "film.memory.jsonl").unlink()
+    code, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json", "--inspect")
+    assert (code, json.loads(out)["status"]) == (2, "kept")
+    assert "has no memory trace" in err
+
+
+def test_speed_is_that_of_new_chunks(monkeypatch):
+    """Reading the prompts and going over the earlier run again counted as if they had made frames, ever so slowly."""
+    now = 100.0
+    monkeypatch.setattr("memflow_cli.cli.progress.time.perf_counter", lambda: now)
+    plan = tiny_plan(tiny_entry().geometry, (6, 6))
+    told = PlainProgress()
+    told(FilmStarted(plan, resumed_chunks=4))
+    for stage, spent in (("prompts", 50), ("replay", 1)):
+        told(StageStarted(stage))
+        now += spent
+    for chunk in range(4):
+        told(ChunkReplayed(chunk))
+        now += 10
+    for chunk in range(4, 8):
+        now += 2
+        record = ChunkRecord(chunk, 0, "a fox", 0.0, 0.75)
+        told(ChunkDone(chunk, plan.segments[0], record, {"denoise": 1.5, "decode": 0.5}))
+    pace = told._pace
+    assert isinstance(pace, Pace)
+    assert pace.frames_per_second == pytest.approx(4 * 12 / 8)
+    assert pace.seconds_left == pytest.approx(8)
 
 
 def test_a_time_limit_keeps_the_run_and_the_same_command_goes_on(generate, story, tmp_path):

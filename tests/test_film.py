@@ -65,6 +65,13 @@ def test_the_record_makes_the_film_again(tmp_path):
     assert record["num_bytes"] == first.path.stat().st_size and recorded_seed(first.path) == 0
 
 
+def test_the_record_names_the_preview_decoder(tmp_path):
+    (tmp_path / "tiny.pth").write_bytes(b"weights")
+    record = json.loads(make(tmp_path, preview_decoder=tmp_path / "tiny.pth").record_path.read_text())
+    assert record["model"]["preview_decoder"] == str(tmp_path / "tiny.pth")
+    assert record["model"]["path"] is None and record["model"]["loras"] == []
+
+
 def test_the_trace_tells_what_was_recalled(tmp_path):
     result = make(tmp_path, story(seconds=3))
     trace = read_trace(result.trace_path)

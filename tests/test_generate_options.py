@@ -1,12 +1,15 @@
 """generate's options about the model: a LoRA of one's own, memory of the card, no network."""
 
+import gc
 import json
+import weakref
 
 import pytest
 import torch
 
 from memflow_cli.cli.app import run
 from tiny_files import save_model
+from tiny_model import tiny_backbone, tiny_entry
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,51 @@ def test_a_lora_makes_another_film_and_is_recorded(generate, lora):
     assert code == 0 and "is there already" in err and again == half
 
 
+def test_the_record_names_the_files_that_make_the_film_again(generate, lora, folder):
+    """Digests alone tell that a file is another, not which one it was."""
+    _, err, record = generate("--lora", f"{lora}:0.5")
+    assert record["model"]["path"] == str(folder), err
+    assert record["model"]["loras"] == [{"path": str(lora), "strength": 0.5}]
+    assert record["model"]["preview_decoder"] is None
+    options = [f"{used['path']}:{used['strength']}" for used in record["model"]["loras"]]
+    _, err, again = generate("--model", record["model"]["path"], "--lora", *options, "-y")
+    assert again["sha256"] == record["sha256"]
+
+
+def test_the_old_model_goes_before_another_one_comes(folder, tmp_path, monkeypatch, capfd):
+    """A model referred to itself, so that two of them lay in memory when films of two sizes were placed one by one."""
+    from memflow_cli.wan import checkpoints
+
+    load, models, alive = checkpoints.load_model, [], []
+
+    def watched(*arguments):
+        alive.append([known() for known in models if known() is not None])
+        model = load(*arguments)
+        models.append(weakref.ref(model))
+        return model
+
+    monkeypatch.setattr(checkpoints, "load_model", watched)
+    stories = [tmp_path / f"{size}.yaml" for size in ("64x32", "32x64")]
+    for path in stories:
+        path.write_text(f"model: {folder}\nsize: {path.stem}\nseed: 3\nsegments: [{{prompt: a fox, duration: 1s}}]\n")
+    gc.disable()
+    try:
+        code = run(["generate", *map(str, stories), "-o", f"{tmp_path}/", "--vram", "1GiB"])
+    finally:
+        gc.enable()
+    assert code == 0, capfd.readouterr().err
+    assert alive == [[], []]
+
+
+def test_nothing_in_a_model_holds_the_model():
+    gc.disable()
+    try:
+        model = weakref.ref(tiny_backbone(tiny_entry()))
+        assert model() is None
+    finally:
+        gc.enable()
+
+
 def test_a_lora_that_does_not_fit_or_is_missing_is_exit_3(generate, lora):
     torch.save({"blocks.9.self_attn.q.lora_A.weight": torch.zeros(4, 24)}, lora)
     code, err, record = generate("--lora", str(lora))
@@ -70,6 +118,11 @@ def test_vram_bounds_the_card_or_says_what_would_do(generate):
     assert code == 4 and "--size" in err and "--bank" in err
     code, err, _ = generate("--vram", "plenty", "-y")
     assert code == 2 and "--vram" in err
+
+
+def test_a_time_limit_may_be_longer_than_a_segment(generate):
+    """--max-time 30h was refused with a sentence about segments."""
+    assert generate("--max-time", "30h")[0] == 0
 
 
 def test_offline_needs_nothing_from_the_network(generate):

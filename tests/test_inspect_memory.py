@@ -164,6 +164,8 @@ def test_a_film_of_another_length_is_shown_by_time(film, tmp_path, capsys):
 def test_what_is_neither_film_nor_trace(tmp_path, capsys):
     assert run(["inspect-memory", str(tmp_path / "none.mp4")]) == 2
     assert "no such film" in capsys.readouterr().err
+    assert run(["inspect-memory", "."]) == 2
+    assert "a folder, not a film" in capsys.readouterr().err
     (tmp_path / "x.memory.jsonl").write_text("{}\n")
     assert run(["inspect-memory", str(tmp_path / "x.memory.jsonl")]) == 2
     assert "is no memory trace" in capsys.readouterr().err

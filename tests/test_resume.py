@@ -225,6 +225,29 @@ def test_a_signal_finishes_the_chunk_and_says_how_to_go_on(theatre, tmp_path, nu
     assert make(tmp_path, STORY).path.read_bytes() == theatre[0]
 
 
+def test_a_signal_is_heard_while_the_earlier_run_is_gone_over_again(theatre, tmp_path):
+    """It was heard only once the whole replay was done and a new chunk made."""
+    interrupted(tmp_path, 8)
+    replayed: list[int] = []
+
+    def send(event: object) -> None:
+        if isinstance(event, ChunkReplayed):
+            replayed.append(event.chunk)
+            if event.chunk == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    with StopRequests() as stop, pytest.raises(Terminated, match="8 of 12 chunks are kept"):
+        make(tmp_path, STORY, events=send, stop=stop)
+    assert replayed == [0, 1, 2]
+    assert make(tmp_path, STORY).path.read_bytes() == theatre[0]
+
+
+def test_the_time_limit_leaves_a_resumed_run_one_new_chunk(tmp_path):
+    interrupted(tmp_path, 4)
+    with StopRequests(max_seconds=0) as stop, pytest.raises(TimeLimitReached, match="5 of 12 chunks are kept"):
+        make(tmp_path, STORY, stop=stop)
+
+
 def test_a_second_signal_stops_at_once(theatre, tmp_path):
     def send(event: object) -> None:
         if isinstance(event, ChunkDone) and event.chunk == 4:

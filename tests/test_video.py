@@ -7,6 +7,7 @@ import av
 import numpy as np
 import pytest
 
+from memflow_cli import video
 from memflow_cli.errors import MemflowError
 from memflow_cli.video import PartWriter, exact_fps, probe, read_frame, read_frames, stitch
 
@@ -159,6 +160,31 @@ def test_parts_that_lack_frames_are_not_joined(tmp_path):
     with pytest.raises(MemflowError, match="hold 8 frames, but the film has 9"):
         stitch([tmp_path / "a.mp4"], tmp_path / "film.mp4", 16, 9, {})
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
+def test_an_orphaned_ffmpeg_does_not_write_into_the_film(tmp_path):
+    """One whose memflow was killed while it stitched still has the unfinished file open."""
+    with PartWriter(tmp_path / "a.mp4", WIDTH, HEIGHT, 16) as part:
+        part.write(numbered_frames(range(8)))
+    with (tmp_path / "film.mp4.unfinished").open("wb") as orphan:
+        stitch([tmp_path / "a.mp4"], tmp_path / "film.mp4", 16, 8, {})
+        orphan.write(bytes(1000))
+    assert number_of(read_frame(tmp_path / "film.mp4", 5)) == 5
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_an_ffmpeg_that_cannot_be_run_is_a_sentence(tmp_path, monkeypatch, there):
+    command = tmp_path / "ffmpeg"
+    if there:
+        command.write_text("not executable")
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(command))
+    video._ffmpeg.cache_clear()
+    try:
+        with pytest.raises(MemflowError, match=f"cannot run the ffmpeg {command}") as refused:
+            PartWriter(tmp_path / "a.mp4", WIDTH, HEIGHT, 16)
+    finally:
+        video._ffmpeg.cache_clear()
+    assert "IMAGEIO_FFMPEG_EXE" in str(refused.value.hint)
 
 
 def test_what_is_no_video_is_a_sentence(tmp_path):

@@ -1,6 +1,7 @@
 """Prompts become embeddings, with a real UMT5 encoder at tiny size."""
 
 import json
+import resource
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,17 @@ def test_cache_tells_models_apart_and_survives_a_broken_file(files, tmp_path):
         path.write_bytes(b"half a file")
     assert cache.load("a red fox") is None
     assert encoder(files, cache=cache).encode(["a red fox"]).abs().sum() > 0
+
+
+def test_a_cache_that_cannot_be_written_is_no_error_and_leaves_nothing(tmp_path):
+    """As on a full disk: what writes the file has an error class of its own."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        EmbeddingCache(tmp_path, "tiny").save("a red fox", torch.zeros(100, 100))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_encoder_leaves_when_prompts_are_done_unless_it_stays(files):

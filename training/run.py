@@ -92,6 +92,7 @@ def main() -> None:
         "--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with"
     )
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn: another for another stage")
+    parser.add_argument("--out", type=Path, default=THEATRE_FOLDER, help="where a whole run writes the weights")
     parser.add_argument("--no-compile", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -120,8 +121,9 @@ def main() -> None:
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
     if not alone:
-        export(work, work / "stories.pt", THEATRE_FOLDER)
-        shutil.copytree(work / "logs", LOGS, dirs_exist_ok=True)
+        export(work, work / "stories.pt", options.out)
+        if options.out == THEATRE_FOLDER:
+            shutil.copytree(work / "logs", LOGS, dirs_exist_ok=True)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from memflow_cli import __version__
 from memflow_cli.catalog import ModelEntry
-from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.errors import Interrupted, MemflowError, UsageError
 from memflow_cli.film_events import (
     ChunkDone,
     ChunkReplayed,
@@ -41,9 +41,10 @@ from memflow_cli.picture import load_picture
 from memflow_cli.pipeline import Backbone, Chunk, generate_chunks
 from memflow_cli.prompt_embeds import PromptEmbeds, encode_each
 from memflow_cli.recipe import (
+    check_record,
     make_recipe,
     model_identity,
-    read_record,
+    model_source,
     record_path,
     recorded_seed,
     resolve,
@@ -98,11 +99,7 @@ def make_film(
     `accelerations`: what `wan.acceleration.accelerate` did to the backbone; recorded. Raises MemflowError and its kin;
     what was finished stays in the run folder, and the same call goes on from there.
     """
-    if record_path(out).exists() and read_record(out) is None:
-        raise UsageError(
-            f"{record_path(out)} is no film's record, and would be overwritten by one",
-            "Give the film another name with -o.",
-        )
+    check_record(out)
     resolved = resolve(storyboard, entry, recorded_seed(out) or 0)
     plan, recipe = make_recipe(
         resolved,
@@ -124,7 +121,8 @@ def make_film(
             ahead = AHEAD if (overlap_pays(backbone.device) if overlap is None else overlap) else 0
             film = _Film(resolved, backbone, plan, run, events, stop, picture, ahead)
             film.render()
-            details = {"recipe": recipe.to_json(), "model": model_identity(entry)}
+            model = model_identity(entry) | model_source(entry, preview_decoder)
+            details = {"recipe": recipe.to_json(), "model": model}
             result = film.finish(out, entry.name, details)
     except BaseException:
         run.close(remove=run.num_chunks == 0)
@@ -189,6 +187,7 @@ class _Film:
             frames = len(self.plan.geometry.chunk_frame_range(index))
             work = self.frames.show if index >= shown else partial(self.frames.skip, num_frames=frames)
             self._hand_over(None, work, latents[0].to(self.backbone.device))
+            self._heed_interrupts()
         self._tell(everything=True)
 
     def _generate(self) -> None:
@@ -209,6 +208,7 @@ class _Film:
             if chunk.index < self.resumed:
                 self._add("replay", time.perf_counter() - before)
                 self.events(ChunkReplayed(chunk.index))
+                self._heed_interrupts()
                 continue
             seconds = dict(chunk.seconds)
             for stage, spent in seconds.items():
@@ -219,8 +219,16 @@ class _Film:
             give_back_freed_memory()
             if chunk.index + 1 < self.plan.num_chunks and (error := self.stop()) is not None:
                 self._tell(everything=True)
-                done = f"{chunk.index + 1} of {self.plan.num_chunks} chunks are kept in {self.run.path}"
-                raise type(error)(f"{error.message}; {done}", "The same command goes on from there.")
+                raise self._stopped(error)
+
+    def _heed_interrupts(self) -> None:
+        """While an earlier run is gone over again. A time limit waits until there is a new chunk: every run gets on."""
+        if isinstance(error := self.stop(), Interrupted):
+            raise self._stopped(error)
+
+    def _stopped(self, error: MemflowError) -> MemflowError:
+        done = f"{self.run.num_chunks} of {self.plan.num_chunks} chunks are kept in {self.run.path}"
+        return type(error)(f"{error.message}; {done}", "The same command goes on from there.")
 
     def _encode_prompts(self) -> PromptEmbeds:
         texts = [segment.prompt for segment in self.plan.segments]
@@ -307,7 +315,9 @@ class _Film:
             },
         }
         rename_through(trace_copy, trace_path(out))
-        write_through(record_path(out), json.dumps(content, indent=2, ensure_ascii=False).encode())
+        text = json.dumps(content, indent=2, ensure_ascii=False)
+        # The bytes of a file's name that are no UTF-8 become JSON's own escapes.
+        write_through(record_path(out), text.encode(errors="backslashreplace"))
         rename_through(whole, out)
         new_frames = plan.num_frames - plan.geometry.num_frames(self.resumed)
         assert new_frames >= 0, "no more can be kept than the film has"

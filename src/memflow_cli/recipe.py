@@ -137,6 +137,24 @@ def model_identity(entry: ModelEntry) -> dict[str, Any]:
     return {"name": entry.name, "files": digest.hexdigest()[:16] if local else None, "repositories": remote}
 
 
+def model_source(entry: ModelEntry, preview_decoder: Path | None = None) -> dict[str, Any]:
+    """Where a model's files were: with its name, what to give on a command line to make the film again."""
+    return {
+        "path": str(Path(entry.given_as).expanduser().absolute()) if entry.given_as else None,
+        "loras": [{"path": str(lora.path.absolute()), "strength": lora.strength} for lora in entry.loras],
+        "preview_decoder": preview_decoder and str(preview_decoder.absolute()),
+    }
+
+
+def check_record(film: Path) -> None:
+    """Raises UsageError if a film's record would take the place of a file that is none."""
+    if record_path(film).exists() and read_record(film) is None:
+        raise UsageError(
+            f"{record_path(film)} is no film's record, and would be overwritten by one",
+            "Give the film another name with -o.",
+        )
+
+
 def read_record(film: Path) -> dict[str, Any] | None:
     """film.json beside a film, or None if there is none that can be read."""
     try:

@@ -76,9 +76,6 @@ class Storyboard:
     def with_seed(self, seed: int) -> "Storyboard":
         return dataclasses.replace(self, seed=seed)
 
-    def with_size(self, width: int, height: int) -> "Storyboard":
-        return dataclasses.replace(self, width=width, height=height)
-
     def to_json(self) -> dict[str, Any]:
         """The resolved storyboard as JSON values, for the record beside a film. `from_json` reads it back."""
         return dataclasses.asdict(self)

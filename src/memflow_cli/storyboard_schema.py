@@ -40,6 +40,12 @@ def parse_seconds(value: Any) -> float:
         raise ValueError(f"{_shown(value)} is no duration; {allowed}")
     if seconds <= 0:
         raise ValueError(f"{_shown(value)} is not longer than nothing; {allowed}")
+    return seconds
+
+
+def parse_segment_seconds(value: Any) -> float:
+    """As `parse_seconds`, no longer than a segment may be."""
+    seconds = parse_seconds(value)
     if seconds > MAX_SEGMENT_SECONDS:
         raise ValueError(f"{_shown(value)} is longer than 24h; a segment is at most that")
     return seconds
@@ -87,7 +93,7 @@ def _sentence(parse: Any) -> BeforeValidator:
 
 
 def _text(limit: int) -> BeforeValidator:
-    """Texts: numbers are taken as they are written, control characters and mappings are not texts."""
+    """Texts of at most `limit` characters, without control characters. A number or truth value becomes its value's text."""
 
     def check(value: Any) -> str:
         if isinstance(value, dict):
@@ -118,7 +124,7 @@ class SegmentEntry(_Entry):
     prompt: Annotated[str, _text(MAX_PROMPT_LENGTH)] = Field(
         description="What is to be seen. `{name}` is replaced by that character's description; `{{` is a brace."
     )
-    duration: Annotated[float, _sentence(parse_seconds)] = Field(
+    duration: Annotated[float, _sentence(parse_segment_seconds)] = Field(
         description='Seconds: `4`, `3.5`, `4s`, `"1m10s"`, `1h`. Rounded to whole chunks; `memflow plan` shows to what.'
     )
     seed: Seed | None = Field(None, description="This segment's own noise. Default: drawn from the film's seed.")

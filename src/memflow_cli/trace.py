@@ -90,10 +90,6 @@ class TraceWriter:
         except OSError as error:
             raise MemflowError(f"cannot write the memory trace {self.path}: {error.strerror}") from error
 
-    def tell(self) -> int:
-        """Bytes written so far: where the next record will begin."""
-        return self._file.tell()
-
     def sync(self) -> None:
         """Writes through to the disk what was written so far."""
         os.fsync(self._file.fileno())

@@ -163,6 +163,7 @@ def stitch(parts: Sequence[Path], out: Path, fps: float, num_frames: int, metada
     try:
         listing.write_text(f"ffconcat version 1.0\n{names}", "utf-8")
         tags.write_text(f";FFMETADATA1\n{about}", "utf-8")
+        unfinished.unlink(missing_ok=True)  # as in PartWriter
         with tempfile.TemporaryFile() as stderr:
             # From within the folder: the demuxer takes what surrounds a part's name for an address, # and ? included.
             process = _start(command, stderr, folder=folder)
@@ -322,7 +323,15 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     # A session of its own: Ctrl-C reaches memflow, which finishes the chunk and then ends the encoder properly.
     command = [_ffmpeg(), *arguments]
-    return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=folder, start_new_session=True)
+    try:
+        return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=folder, start_new_session=True)
+    except OSError as error:
+        if error.filename != command[0]:
+            raise
+        raise MemflowError(
+            f"cannot run the ffmpeg {command[0]}: {error.strerror}",
+            "Unset IMAGEIO_FFMPEG_EXE, or let it name an ffmpeg that runs; memflow doctor tells whether it does.",
+        ) from error
 
 
 def _last_words(stderr: IO[bytes]) -> str:

@@ -1,6 +1,7 @@
 """The command `memflow`: finds the command's module, runs it, turns every ending into a sentence and an exit code."""
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -9,8 +10,8 @@ from typing import Annotated, Any
 import typer
 
 from memflow_cli import __version__
-from memflow_cli.cli.talk import report_error, report_unexpected
-from memflow_cli.errors import Interrupted, MemflowError, OutOfMemoryError, UsageError
+from memflow_cli.cli.talk import in_words, report_error
+from memflow_cli.errors import Interrupted, UsageError
 
 # A command is one line: its name, and the module whose `register(app)` adds it. Order is that of the help screen.
 COMMANDS = {
@@ -35,6 +36,8 @@ Exit codes: 0 done, 1 failed, 2 usage or storyboard, 3 model or device missing, 
 
 def main() -> None:
     """The entry point that pip installs as `memflow`."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # a path is printed in the very bytes that it is made of
     sys.exit(run(sys.argv[1:]))
 
 
@@ -44,9 +47,6 @@ def run(arguments: Sequence[str]) -> int:
         code = make_app(arguments)(args=list(arguments), prog_name="memflow", standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
-    except MemflowError as error:
-        report_error(error)
-        return error.exit_code
     except (typer.Abort, KeyboardInterrupt):
         report_error(Interrupted("interrupted"))
         return Interrupted.exit_code
@@ -56,18 +56,14 @@ def run(arguments: Sequence[str]) -> int:
         # Whoever read stdout (head, less) has left; a second error while Python closes it is not worth a word.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except MemoryError:
-        report_error(
-            OutOfMemoryError("this machine's memory does not suffice", "a smaller --size or --bank needs less")
-        )
-        return OutOfMemoryError.exit_code
     except Exception as error:
         if hasattr(error, "format_message"):  # typer's own usage errors: an unknown option, a missing argument
             path = getattr(getattr(error, "ctx", None), "command_path", "memflow")
             report_error(UsageError(error.format_message().rstrip("."), hint=f"{path} --help"))
             return UsageError.exit_code
-        report_unexpected(error)
-        return 1
+        told = in_words(error)
+        report_error(told)
+        return told.exit_code
 
 
 def make_app(arguments: Sequence[str] = ()) -> typer.Typer:

@@ -1,6 +1,7 @@
 """What came of the films of one command line: told as it happens, summed up at the end."""
 
-import json
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from memflow_cli.cli.stories import Story
-from memflow_cli.cli.talk import note, report_error
+from memflow_cli.cli.talk import in_words, json_text, note, report_error
 from memflow_cli.errors import Interrupted, MemflowError, TimeLimitReached
 
 if TYPE_CHECKING:
@@ -17,14 +18,39 @@ if TYPE_CHECKING:
 
 @dataclass
 class Batch:
-    """What came of each film, told as it happens and summed up at the end."""
+    """What came of each film, told as it happens and summed up at the end.
+
+    `stopped`: the last film was interrupted, or out of time, and no other is to follow it.
+    """
 
     as_json: bool
     num_films: int = 0
+    stopped: bool = False
 
     def __post_init__(self) -> None:
-        self.failures: list[MemflowError] = []
+        # Exit codes, not errors: through its traceback an error holds its film's caches.
+        self.failures: list[int] = []
         self._rows: list[tuple[str, str, str]] = []  # status, film, what there is to say
+
+    @contextlib.contextmanager
+    def attempt(self, storyboard: Path, film: Path | None = None) -> Iterator[None]:
+        """Whatever goes wrong within is told as this film's failure, and stops no other."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise  # whoever read stdout has left
+        except Exception as error:
+            self._failed(storyboard, film, error)
+
+    @contextlib.contextmanager
+    def afterwards(self) -> Iterator[None]:
+        """Whatever goes wrong within is told, and the exit code tells it; the film itself is there."""
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            self._count(error)
 
     def made(self, story: Story, film: Path, result: "FilmResult") -> None:
         plan = result.plan
@@ -59,25 +85,30 @@ class Batch:
         note(f"{film} is there already and stays; -y makes it again")
         self._print(film, {"film": str(film), "status": "kept", "storyboard": str(story.path)})
 
-    def failed(self, storyboard: Path, film: Path | None, error: MemflowError) -> None:
-        self.failures.append(error)
-        self._rows.append(("failed", str(film or storyboard), error.message.splitlines()[0]))
-        report_error(error)
+    def _failed(self, storyboard: Path, film: Path | None, error: Exception) -> None:
+        told = self._count(error)
+        self._rows.append(("failed", str(film or storyboard), told.message.splitlines()[0]))
         if self.as_json:
             content = {"film": film and str(film), "status": "failed", "storyboard": str(storyboard)}
-            self._print(None, {**content, "error": error.message, "hint": error.hint, "exit_code": error.exit_code})
+            self._print(None, {**content, "error": told.message, "hint": told.hint, "exit_code": told.exit_code})
+
+    def _count(self, error: Exception) -> MemflowError:
+        """Tells of an error on stderr, and keeps what the command's exit code depends on."""
+        told = in_words(error)
+        report_error(told)
+        self.failures.append(told.exit_code)
+        self.stopped = isinstance(error, Interrupted | TimeLimitReached)
+        return told
 
     def finish(self) -> None:
-        """Sums up several films and ends the command unless all went well: one film's own code, 1 for several."""
-        if self.num_films > 1 and self._rows:
-            self._sum_up()
-        if not self.failures:
-            return
-        stopped = isinstance(self.failures[-1], Interrupted | TimeLimitReached)
-        raise typer.Exit(self.failures[-1].exit_code if stopped or self.num_films == 1 else 1)
+        """Ends the command unless all went well: with one film's own code, with 1 for several."""
+        if self.failures:
+            raise typer.Exit(self.failures[-1] if self.stopped or self.num_films == 1 else 1)
 
-    def _sum_up(self) -> None:
-        """A line a film, failures last, and how many are there."""
+    def sum_up(self) -> None:
+        """Of several films a line each, failures last, and how many are there."""
+        if self.num_films < 2:
+            return
         order = {"made": 0, "kept": 0, "failed": 1}
         width = min(60, max(len(name) for _, name, _ in self._rows))
         for status, name, about in sorted(self._rows, key=lambda row: order[row[0]]):
@@ -85,4 +116,4 @@ class Batch:
         note(f"{sum(row[0] != 'failed' for row in self._rows)} of {self.num_films} films are there")
 
     def _print(self, film: Path | None, content: dict[str, Any]) -> None:
-        print(json.dumps(content, ensure_ascii=False) if self.as_json else film, flush=True)
+        print(json_text(content) if self.as_json else film, flush=True)

@@ -40,25 +40,33 @@ def choose_device(name: str) -> "torch.device":
     return device
 
 
-def choose_placement(vram: str, story: "Story", device: "torch.device", dtype: "torch.dtype") -> "Placement | None":
-    """What of a model stays on the card; None: all of it, unasked. `auto`: what fits into the memory that is free now.
+def parse_vram(text: str) -> int | None:
+    """ "8GiB" -> bytes, "auto" -> None. Raises UsageError for an amount that is none."""
+    from memflow_cli.storyboard_schema import parse_bytes
 
-    Raises UsageError for an amount that is none, OutOfMemoryError if the film does not fit whatever gives way.
+    try:
+        return None if text == "auto" else parse_bytes(text)
+    except ValueError as error:
+        raise UsageError(f"--vram: {error}", hint="for example --vram 8GiB, or --vram auto") from None
+
+
+def choose_placement(
+    budget: int | None, story: "Story", device: "torch.device", dtype: "torch.dtype"
+) -> "Placement | None":
+    """What of a model stays on the card; None: all of it, unasked.
+
+    `budget`: bytes of the card that may be used; None: those that are free now. Raises OutOfMemoryError if the film does
+    not fit whatever gives way.
     """
     import torch
 
-    from memflow_cli.storyboard_schema import parse_bytes
     from memflow_cli.vram import place
 
-    if vram == "auto":
+    if budget is None:
         if device.type != "cuda" or story.entry.backbone is not None:
             return None
+        torch.cuda.empty_cache()  # what torch keeps of a model before is free too
         budget = torch.cuda.mem_get_info(device)[0]
-    else:
-        try:
-            budget = parse_bytes(vram)
-        except ValueError as error:
-            raise UsageError(f"--vram: {error}", hint="for example --vram 8GiB, or --vram auto") from None
     memory = story.storyboard.memory
     policy = memory.policy or story.entry.policy
     bank = memory.bank if policy in ("nam", "official") else 0

@@ -1,5 +1,6 @@
 """`memflow generate`: storyboards -> films."""
 
+import gc
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,13 @@ import typer
 from memflow_cli.cli import options
 from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_up
 from memflow_cli.cli.batch import Batch
-from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement
+from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement, parse_vram
 from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.progress import KINDS, Progress, make_progress
 from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
 from memflow_cli.cli.talk import note, warn
-from memflow_cli.errors import Interrupted, MemflowError, ModelError, TimeLimitReached, UsageError
+from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.catalog import Lora, ModelEntry
@@ -82,7 +83,12 @@ def generate(
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Write what the film remembered beside it (see inspect-memory).")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, print the plan, make nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run", help="Check storyboards, pictures, model files, outputs; print the plan; make nothing."
+        ),
+    ] = False,
     progress: Annotated[
         str, typer.Option(metavar="|".join(KINDS), help="What is told on stderr while films are made.")
     ] = "auto",
@@ -104,26 +110,27 @@ def generate(
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     max_seconds = _max_seconds(max_time)
+    vram_bytes = parse_vram(vram)
     loras = tuple(_parse_lora(text) for text in lora or [])
     overrides = story_options.overrides()
 
     batch = Batch(as_json)
     stories: list[Story] = []
     for path in storyboards:
-        try:
+        with batch.attempt(path):
             found = read_stories(path, story_options.segment_seconds, overrides)
             for story in found:
                 _check_preview_decoder(story.entry, preview_decoder)
             stories.extend(replace(story, entry=replace(story.entry, loras=loras)) for story in found)
-        except MemflowError as error:
-            batch.failed(path, None, error)
     batch.num_films = len(stories) + len(batch.failures)
     if not stories:
         batch.finish()
     outputs = choose_outputs([story.name for story in stories], out)
     if dry_run:
-        for story in stories:
-            print_plan(story, as_json)
+        for story, film in zip(stories, outputs, strict=True):
+            with batch.attempt(story.path, film):
+                _check(story, film, preview_decoder, overwrite, no_overwrite)
+                print_plan(story, as_json)
         batch.finish()
         return
 
@@ -132,10 +139,10 @@ def generate(
     from memflow_cli.run_folder import remove_leftover
 
     with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
-        place = device, dtype, vram
+        place = device, dtype, vram_bytes
         maker = _Maker(*place, preview_decoder, accelerations, tell, stop, resume=not no_resume, keep_run=keep_run)
         for story, film in zip(stories, outputs, strict=True):
-            try:
+            with batch.attempt(story.path, film):
                 if (stopped := stop()) is not None:
                     raise stopped
                 job = _prepare(story, film, preview_decoder, overwrite, no_overwrite)
@@ -144,13 +151,13 @@ def generate(
                     batch.skipped(story, film)
                 else:
                     batch.made(job, film, maker.make(job, film))
-                    if inspect:
+                if inspect:
+                    with batch.afterwards():
                         tell.stage("writing what it remembered")
                         _write_report(film)
-            except MemflowError as error:
-                batch.failed(story.path, film, error)
-                if isinstance(error, Interrupted | TimeLimitReached):
-                    break
+            if batch.stopped:
+                break
+    batch.sum_up()
     batch.finish()
 
 
@@ -189,11 +196,29 @@ def _prepare(
     )
 
 
+def _check(story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool) -> None:
+    """Raises MemflowError for what would keep this film from being made, as far as can be told without a device."""
+    from memflow_cli.downloads import locate
+    from memflow_cli.picture import load_picture
+    from memflow_cli.recipe import check_record
+
+    if _prepare(story, film, preview_decoder, overwrite, no_overwrite) is None:
+        return
+    check_record(film)
+    if story.entry.backbone is None:
+        locate(story.entry)
+    if (picture := story.storyboard.segments[0].image) is not None:
+        load_picture(Path(picture), story.plan.width, story.plan.height)
+
+
 def _write_report(film: Path) -> None:
     from memflow_cli import report
 
     folder = film.with_name(f"{film.stem}.inspect")
-    report.write_report(report.inspect(film), folder)
+    found = report.inspect(film)
+    if found.memory is None:
+        raise UsageError(str(found.problem), found.hint)
+    report.write_report(found, folder)
     note(f"open {folder / 'index.html'} to see what it remembered")
 
 
@@ -204,7 +229,7 @@ class _Maker:
         self,
         device: str,
         dtype: str,
-        vram: str,
+        vram: int | None,
         preview_decoder: Path | None,
         accelerations: tuple[str, ...],
         tell: Progress,
@@ -250,7 +275,8 @@ class _Maker:
         wanted = (entry, story.plan.width, story.plan.height, memory.policy, memory.bank, memory.activate)
         if self._loaded and (self._loaded[0] == wanted or (self._loaded[0][0] == entry and not self._places)):
             return self._loaded[1]
-        self._loaded = None  # the old model goes before the new one comes
+        self._loaded = None  # the old model goes before the new one comes,
+        gc.collect()  # and with it what refers to itself, as a recorded or compiled pass does
         if entry.backbone is None:
             from memflow_cli.downloads import locate
 

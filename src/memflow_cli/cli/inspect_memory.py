@@ -1,6 +1,5 @@
 """`memflow inspect-memory`: what a film remembered, as pictures, a page, a table or JSON."""
 
-import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memflow_cli.cli.talk import note, printable
+from memflow_cli.cli.talk import json_text, note, printable
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def inspect_memory(
     if found.memory and wanted & {Format.png, Format.html}:
         write_report(found, folder, Format.png in wanted, Format.html in wanted, top, only)
     if Format.json in wanted:
-        print(json.dumps(to_json(found, folder, top, only), ensure_ascii=False, indent=1))
+        print(json_text(to_json(found, folder, top, only), indent=1))
     if Format.table in wanted:
         _print_table(found, top, only)
     if Format.html in wanted and found.memory:

@@ -68,8 +68,6 @@ class LiveProgress:
                 self._begin(event)
             case film.StageStarted():
                 self._status.plain = _STAGES.get(event.stage, event.stage)
-                if event.stage == "prompts" and self._pace:
-                    self._pace.begin()
             case film.ChunkReplayed():
                 self._status.plain = f"replaying chunk {event.chunk + 1}"
             case film.ChunkDone():
@@ -96,7 +94,7 @@ class LiveProgress:
     def _show_chunk(self, event: "ChunkDone") -> None:
         assert self._pace is not None and self._film is not None and self._segment is not None, "the film has begun"
         pace, segment = self._pace, event.segment
-        pace.chunk_done(event.chunk)
+        pace.chunk_done(event)
         left = pace.seconds_left
         speed = f"{pace.frames_per_second:.1f} frames/s" + (f", {_short(left)} left" if left else "")
         self._bars.update(self._film, completed=event.chunk + 1, note=speed)

@@ -1,6 +1,5 @@
 """`memflow plan`: what a storyboard will become, without loading a model."""
 
-import json
 import sys
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -8,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from memflow_cli.cli import options
+from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, read_stories
-from memflow_cli.cli.talk import printable, report_error
-from memflow_cli.errors import MemflowError
+from memflow_cli.cli.talk import json_text, printable
 from memflow_cli.storyboard import RECALLING
 from memflow_cli.vram import QUERY_PLACES, card_use, least_bytes, place
 
@@ -35,24 +34,18 @@ def plan(storyboards: options.Storyboards, story_options: options.StoryOptions, 
     No model is loaded and nothing is written.
     """
     overrides = story_options.overrides()
-    failure: MemflowError | None = None
+    batch = Batch(as_json, len(storyboards))
     for path in storyboards:
-        try:
+        with batch.attempt(path):
             for story in read_stories(path, story_options.segment_seconds, overrides):
                 print_plan(story, as_json)
-        except MemflowError as error:
-            if len(storyboards) == 1:
-                raise
-            report_error(error)
-            failure = error
-    if failure:
-        raise typer.Exit(failure.exit_code)
+    batch.finish()
 
 
 def print_plan(story: Story, as_json: bool) -> None:
     lost = lost_tokens(story)
     if as_json:
-        print(json.dumps(plan_to_json(story, lost), ensure_ascii=False))
+        print(json_text(plan_to_json(story, lost)))
     else:
         print(printable(plan_to_text(story)))
     warn_of_lost_tokens(story, lost)

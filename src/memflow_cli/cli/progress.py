@@ -14,6 +14,7 @@ from memflow_cli.cli.plan import clock
 from memflow_cli.cli.talk import note, printable
 
 if TYPE_CHECKING:
+    from memflow_cli.film import ChunkDone
     from memflow_cli.geometry import FilmPlan
     from memflow_cli.trace import ChunkRecord
 
@@ -48,23 +49,24 @@ def make_progress(kind: str) -> Progress:
 
 
 class Pace:
-    """How fast a film comes into being, and how long it will take."""
+    """How fast a film comes into being, and how long it will take.
+
+    The clock begins with the first new chunk: reading prompts and going over an earlier run again tell nothing of that.
+    """
 
     def __init__(self, plan: "FilmPlan", resumed_chunks: int) -> None:
         self.plan = plan
         self.num_frames = self._first_frame = plan.geometry.num_frames(resumed_chunks)
         self._started: float | None = None
 
-    def begin(self) -> None:
-        """The first new chunk is about to be made."""
-        self._started = self._started or time.perf_counter()
-
-    def chunk_done(self, chunk: int) -> None:
-        self.num_frames = self.plan.geometry.num_frames(chunk + 1)
+    def chunk_done(self, event: "ChunkDone") -> None:
+        if self._started is None:
+            self._started = time.perf_counter() - sum(event.seconds.values())
+        self.num_frames = self.plan.geometry.num_frames(event.chunk + 1)
 
     @property
     def frames_per_second(self) -> float:
-        spent = time.perf_counter() - self._started if self._started else 0.0
+        spent = 0.0 if self._started is None else time.perf_counter() - self._started
         return (self.num_frames - self._first_frame) / spent if spent else 0.0
 
     @property
@@ -135,10 +137,8 @@ class PlainProgress(NoProgress):
         elif isinstance(event, StageStarted):
             if event.stage in ("replay", "stitch"):
                 note(_STAGES[event.stage])
-            elif self._pace:
-                self._pace.begin()
         elif isinstance(event, ChunkDone) and self._pace:
-            self._pace.chunk_done(event.chunk)
+            self._pace.chunk_done(event)
             self._recalled |= dict.fromkeys(recalled_times(self._pace.plan, event.record))
         elif isinstance(event, SegmentDone) and self._pace:
             plan, segment = self._pace.plan, event.segment

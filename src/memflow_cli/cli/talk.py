@@ -1,11 +1,13 @@
 """The talk on stderr: errors, warnings, notes. stdout belongs to results."""
 
 import contextlib
+import json
 import os
 import sys
 import traceback
+from typing import Any
 
-from memflow_cli.errors import MemflowError
+from memflow_cli.errors import MemflowError, OutOfMemoryError
 
 TRACEBACK_VARIABLE = "MEMFLOW_TRACEBACK"
 
@@ -34,14 +36,23 @@ def report_error(error: MemflowError) -> None:
         traceback.print_exception(error, file=sys.stderr)
 
 
-def report_unexpected(error: BaseException) -> None:
-    """One sentence for what nobody foresaw; the traceback for whoever asks."""
-    if os.environ.get(TRACEBACK_VARIABLE):
-        traceback.print_exception(error, file=sys.stderr)
+def in_words(error: Exception) -> MemflowError:
+    """Any exception as a sentence, that which nobody foresaw included; the exception itself is its cause."""
+    if isinstance(error, MemflowError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError("this machine's memory does not suffice", "a smaller --size or --bank needs less")
     what = " ".join(str(error).split())[:300]
-    _say(_paint("error: ", _RED), f"unexpected {type(error).__name__}{': ' + what if what else ''}")
+    told = MemflowError(f"unexpected {type(error).__name__}{': ' + what if what else ''}")
     if not os.environ.get(TRACEBACK_VARIABLE):
-        _say(_paint("hint: ", _DIM), f"this is a bug in memflow; run with {TRACEBACK_VARIABLE}=1 to see where it is")
+        told.hint = f"this is a bug in memflow; run with {TRACEBACK_VARIABLE}=1 to see where it is"
+    told.__cause__ = error
+    return told
+
+
+def json_text(content: Any, indent: int | None = None) -> str:
+    """JSON that any UTF-8 stream takes: the bytes of a path that are no UTF-8 become \\u escapes."""
+    return json.dumps(content, ensure_ascii=False, indent=indent).encode(errors="backslashreplace").decode()
 
 
 def printable(text: str) -> str:

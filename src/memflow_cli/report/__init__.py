@@ -48,6 +48,8 @@ def inspect(path: Path) -> Inspection:
 
     Raises UsageError if there is nothing to show at all.
     """
+    if path.is_dir():
+        raise UsageError(f"{path}: a folder, not a film")
     is_trace = path.suffix == ".jsonl"
     film = path.with_name(path.name.removesuffix(".jsonl").removesuffix(".memory") + ".mp4") if is_trace else path
     trace = path if is_trace else trace_path(path)

@@ -96,7 +96,7 @@ def make_page(
 def relative_url(film: Path, folder: Path) -> str:
     """The film as the page in `folder` links to it."""
     try:
-        return quote(os.path.relpath(film.resolve(), folder.resolve()).replace(os.sep, "/"))
+        return quote(os.fsencode(os.path.relpath(film.resolve(), folder.resolve()).replace(os.sep, "/")))
     except ValueError:  # another drive
         return film.resolve().as_uri()
 

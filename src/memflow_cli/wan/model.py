@@ -1,6 +1,7 @@
 """A Wan model as the pipeline sees it: text encoder, causal transformer and autoencoder behind the `Backbone` protocol."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class WanModel:
         self.dtype = weight.dtype
         self.encode_prompts = encode_prompts
         self.decoder = make_decoder
-        self.whole_pass: WholePass = self._whole_pass
+        self.whole_pass: WholePass = partial(_whole_pass, self.transformer)  # no cycle: a model goes when it is let go
         """What `predict` runs; wan/acceleration.py may put a recorded pass in its place."""
         self._release_text = release_text
         if encode_frames is not None:
@@ -55,13 +56,6 @@ class WanModel:
 
     def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
         return self.whole_pass(latents, timestep, prompt, context)
-
-    def _whole_pass(
-        self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext
-    ) -> Tensor:
-        timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=self.device)
-        prediction: Tensor = self.transformer(latents, timesteps, prompt, context)
-        return prediction
 
     def stage(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> None:
         timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=self.device)
@@ -85,3 +79,15 @@ class WanModel:
         weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
         read = 2 * config.num_layers * keys * config.dim * torch.finfo(self.dtype).bits // 8
         return float(tokens * a_token), float(weights + read)
+
+
+def _whole_pass(
+    transformer: CausalWanTransformer,
+    latents: Tensor,
+    timestep: float,
+    prompt: PromptProjection,
+    context: AttentionContext,
+) -> Tensor:
+    timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=latents.device)
+    prediction: Tensor = transformer(latents, timesteps, prompt, context)
+    return prediction

@@ -4,6 +4,7 @@ The encoder of the 1.3B family is four times the size of the transformer it serv
 not in the cache on disk, and leaves when prompts are done (`release`); theatre's is small and stays.
 """
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -37,14 +38,15 @@ class EmbeddingCache:
 
     def save(self, text: str, embeds: Tensor) -> None:
         """Failing to write is no error: the next film encodes again."""
-        try:
+        with contextlib.suppress(OSError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
             os.close(handle)
-            save_file({"embeds": embeds.contiguous().cpu()}, name)
-            os.replace(name, self._path(text))
-        except OSError:
-            return
+            try:
+                save_file({"embeds": embeds.contiguous().cpu()}, name)
+                os.replace(name, self._path(text))
+            finally:
+                Path(name).unlink(missing_ok=True)
 
     def _path(self, text: str) -> Path:
         digest = hashlib.sha256(f"{self.model}\n{text}".encode()).hexdigest()

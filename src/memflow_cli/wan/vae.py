@@ -45,8 +45,6 @@ class WanDecoder:
     together: the result is the same, larger is faster and takes more memory.
     """
 
-    past = None  # a frame depends, ever more faintly, on all latent frames before it
-
     def __init__(self, vae: AutoencoderKLWan, tiling: Tiling | None = None, frames_at_once: int = 1) -> None:
         if vae.device.type == "cuda":
             channels_last(vae)
