@@ -22,10 +22,8 @@ WINDOW_DROPPED = 0.2  # in recall, where the window shows the puppets already
 ELSEWHERE = 24  # pixels from where a puppet was to where it is, to count as another place
 SAME_PLACE_WEIGHT = 0.15
 REACH = 29  # pixels from a puppet's middle to its foremost part
-ENTRY_WEIGHT = (
-    6.0  # how much a chunk in which a puppet comes into view, or the next, is preferred when targets are drawn
-)
-CUT_WEIGHT, NEW_BEAT_WEIGHT = 10.0, 2.0  # the same for the first chunk after a cut, and of any other beat
+# How much targets prefer chunks: a puppet comes into view, there or one before; the first after a cut; the first of a beat.
+ENTRY_WEIGHT, CUT_WEIGHT, NEW_BEAT_WEIGHT = 6.0, 10.0, 2.0
 SPOILT_STORIES, SPOILT_CHUNKS = 0.4, 0.2
 
 
@@ -76,10 +74,10 @@ class StoryContexts:
         return slots
 
     def recall(self, chunk: int, streaming: np.ndarray, rng: np.random.Generator) -> np.ndarray | None:
-        """int [CONTEXT], made from the chunk's `streaming` slots; None if its puppets were never seen before.
+        """int [CONTEXT], made from the chunk's `streaming` slots; None if a puppet that is wanted was never seen before.
 
-        Wanted are the puppets that the window does not show, or all if it shows them all. Then, and at a cut, the window
-        may go.
+        Wanted are the puppets that the window does not show; all of them if it shows them all, and then the window may go.
+        At a cut it always goes.
         """
         slots = np.where(np.arange(CONTEXT) < SINK, streaming, -1)
         window = streaming[SINK + BANK :]

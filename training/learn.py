@@ -137,10 +137,8 @@ class Learner:
         Returns their rows of `shown` [S] and the chunks [S, 3, C, h, w].
         """
         chosen = batch.streaming.nonzero().flatten()
-        rows, kept = (
-            batch.target[chosen],
-            torch.cat([torch.arange(len(shown), device=chosen.device), len(shown) + chosen]),
-        )
+        rows = batch.target[chosen]
+        kept = torch.cat([torch.arange(len(shown), device=chosen.device), len(shown) + chosen])
         context = Context(batch.context.index[kept], batch.context.present[kept])
         made = torch.zeros_like(batch.clean[rows])
         for level in OWN_LEVELS:
