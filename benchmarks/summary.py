@@ -16,6 +16,7 @@ from benchmarks.returns import FAILURES, KINDS, LATER, WHOLE_FILM, Return
 from benchmarks.true_clips import MOVES
 
 REFERENCE = "nam"
+BASES = ("window", "sink")  # whose speed the others' is held against
 SIDES = {True: "same side", False: "other side"}
 
 
@@ -55,8 +56,8 @@ def _identity(items: Sequence[Return]) -> dict:
 
 
 def paired_differences(returns: Sequence[Return]) -> dict[str, dict]:
-    """nam minus every other policy (nam + SMA minus nam) in points of identity, on the same stories; and speed as a ratio
-    to window.
+    """nam minus every other policy (nam + SMA minus nam) in points of identity, on the same stories; and speed as ratios
+    to window and to sink.
     """
     results: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     speeds: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -71,12 +72,15 @@ def paired_differences(returns: Sequence[Return]) -> dict[str, dict]:
         table[f"{ahead} - {behind}"] = {
             kind: mean(_paired(results[ahead, kind], results[behind, kind], np.subtract)) for kind in KINDS
         }
-    slower = {
-        policy: mean(_paired(speed, speeds["window"], np.divide), digits=3)
-        for policy, speed in speeds.items()
-        if policy != "window" and "window" in speeds
+    ratios = {
+        f"speed / {other}": {
+            policy: mean(_paired(speed, speeds[other], np.divide), digits=3)
+            for policy, speed in speeds.items()
+            if policy != other and other in speeds
+        }
+        for other in BASES
     }
-    return {"identity": table, "speed / window": slower}
+    return {"identity": table} | ratios
 
 
 def _paired(one: dict[int, list[float]], other: dict[int, list[float]], operation) -> list[float]:

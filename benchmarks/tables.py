@@ -4,7 +4,7 @@ from benchmarks.drift import STATISTICS, TIMES
 from benchmarks.judge import QUESTIONS
 from benchmarks.recall import recall_markdown
 from benchmarks.returns import FAILURES, KINDS, WHOLE_FILM
-from benchmarks.summary import REFERENCE, SIDES
+from benchmarks.summary import BASES, REFERENCE, SIDES
 from benchmarks.true_clips import MOVES
 
 COLOURS = {"one puppet": "#3b6ea5", "right one of two": "#d9822b"}
@@ -24,6 +24,13 @@ def points(value: dict, digits: int = 0) -> str:
     return f"{value['mean']:+.{digits}f} ({value['low']:+.{digits}f} to {value['high']:+.{digits}f})"
 
 
+def _number(value: dict, digits: int) -> str:
+    """'0.97 (0.96-0.98)'."""
+    if value["mean"] is None:
+        return "-"
+    return f"{value['mean']:.{digits}f} ({value['low']:.{digits}f}-{value['high']:.{digits}f})"
+
+
 def table(head: list[str], rows: list[list[str]]) -> list[str]:
     return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
@@ -38,7 +45,7 @@ def _identity(content: dict) -> list[str]:
     rows = content["returns"]
     if not rows:
         return []
-    slower = content["differences"]["speed / window"]
+    ratios = [content["differences"][f"speed / {other}"] for other in BASES]
     head = ["policy", *(f"{kind}: {name}" for kind in KINDS for name in ("identity", "colour", "recall", "n"))]
     lines = []
     for policy, row in rows.items():
@@ -46,11 +53,9 @@ def _identity(content: dict) -> list[str]:
         for kind in KINDS:
             cells += [percent(row[kind][name]) for name in ("identity", "colour", "recall")]
             cells.append(str(row[kind]["identity"]["n"]))
-        ratio = slower.get(policy, {"mean": None})
-        speed = f"{row['frames_per_second']['mean']:.1f}" if row["frames_per_second"]["n"] else "-"
-        against = "-" if ratio["mean"] is None else f"{ratio['mean']:.2f} ({ratio['low']:.2f}-{ratio['high']:.2f})"
-        lines.append([policy, *cells, speed, against])
-    return ["**Memory**", "", *table([*head, "frames/s", "speed / window"], lines)]
+        speeds = [(row["frames_per_second"], 1), *((ratio.get(policy, {"mean": None}), 2) for ratio in ratios)]
+        lines.append([policy, *cells, *(_number(*speed) for speed in speeds)])
+    return ["**Memory**", "", *table([*head, "frames/s", *(f"speed / {other}" for other in BASES)], lines)]
 
 
 def _differences(content: dict) -> list[str]:

@@ -111,6 +111,43 @@ def test_plan_and_help_never_import_torch(story):
         assert after.ru_utime - before.ru_utime < 1.5, f"{arguments}: seconds of computing before a word is said"
 
 
+@pytest.mark.parametrize("options", [[], ["--model", "theatr"]])
+def test_an_unknown_model_is_told_with_its_place(memflow, tmp_path, options):
+    """With many storyboards on a command line, the sentence named none of them."""
+    story = tmp_path / "story.yaml"
+    story.write_text("title: Fox\nmodel: theatr\nsegments: [{prompt: a fox, duration: 3}]")
+    code, out, err = memflow("plan", story, *options)
+    assert (code, out) == (3, "")
+    place = "story.yaml: --model: " if options else "story.yaml, line 2: "
+    assert f"{place}there is no model named 'theatr'; did you mean 'theatre'?" in err
+
+
+def test_theatre_tells_the_words_that_it_knows(memflow):
+    from memflow_cli.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
+
+    code, out, _ = memflow("models", "show", "theatre")
+    _, heading, words = out.partition("It understands these words")
+    assert code == 0 and heading
+    assert all(word in words for word in (*SPECIES, *COLOURS, *ACCESSORIES))
+    code, out, _ = memflow("models", "show", "theatre", "--json")
+    assert json.loads(out)["vocabulary"]["puppets"] == list(SPECIES)
+
+
+def test_words_that_theatre_has_never_seen_are_named_once_and_the_film_is_made(memflow, tmp_path):
+    story = tmp_path / "story.yaml"
+    segments = "".join(f"- {{prompt: a red fox {verb} in a meadow, duration: 0.7s}}\n" for verb in ("sings", "dances"))
+    story.write_text(
+        f"model: theatre\nseed: 1\nsize: 64x64\nsegments:\n{segments}- {{prompt: the fox sings, duration: 1}}\n"
+    )
+    code, out, err = memflow("generate", story, "-o", tmp_path / "film.mp4")
+    assert (code, out) == (0, f"{tmp_path / 'film.mp4'}\n"), err
+    warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
+    assert len(warnings) == 1
+    assert warnings[0].endswith("may ignore them: dances, sings") or warnings[0].endswith(
+        "may ignore them: sings, dances"
+    )
+
+
 def test_ten_thousand_segments_are_planned_at_once(memflow, tmp_path, tiny_model_folder):
     story = tmp_path / "long.yaml"
     segments = "- {prompt: a red fox walks in the snow, duration: 4s}\n" * 10_000

@@ -66,10 +66,36 @@ def test_json_is_one_document(generate, story, tmp_path):
 
 def test_progress_as_json_lines(generate, story, tmp_path):
     code, _, err = generate(story, "-o", tmp_path / "film.mp4", "--progress", "jsonl")
-    events = [json.loads(line) for line in err.splitlines() if line.startswith("{")]
+    events = [json.loads(line) for line in err.splitlines()]
     assert code == 0
     assert [event["chunk"] for event in events if event["event"] == "chunk"] == [0, 1, 2, 3]
-    assert events[-1]["event"] == "done"
+    assert [event["event"] for event in events[-2:]] == ["done", "note"]
+
+
+def test_json_lines_are_all_that_is_told(generate, story, tmp_path):
+    """Notes, warnings and errors stood among them as plain text."""
+    long, wrong = tmp_path / "long.yaml", tmp_path / "wrong.yaml"
+    long.write_text(f"seed: 1\nsegments: [{{prompt: {'fox ' * 20}, duration: 0.7s}}]")
+    wrong.write_text("segments: []")
+    code, _, err = generate(long, wrong, "-o", f"{tmp_path}/", "--progress", "jsonl")
+    events = [json.loads(line) for line in err.splitlines()]
+    told = {kind: [event for event in events if event["event"] == kind] for kind in ("note", "warning", "error")}
+    assert code == 1
+    assert [set(event) for event in told["error"]] == [{"event", "text", "hint", "exit_code"}]
+    assert "at least one segment" in told["error"][0]["text"] and told["error"][0]["exit_code"] == 2
+    assert ["lost at the end" in event["text"] for event in told["warning"]] == [True]
+    assert "1 of 2 films are there" in told["note"][-1]["text"]
+    code, _, err = generate(wrong, "-o", "no/such/", "--progress", "jsonl", "--max-time", "soon")
+    assert code == 2 and "soon" in json.loads(err)["text"], "what ends the command, too"
+    assert generate("nope.yaml")[2].startswith("error: "), "the next command line talks as it is asked to"
+
+
+def test_without_progress_only_errors_are_told(generate, story, tmp_path):
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("segments: []")
+    code, _, err = generate(story, wrong, "-o", f"{tmp_path}/", "--progress", "none")
+    assert code == 1
+    assert len(err.splitlines()) == 1 and err.startswith("error: ")
 
 
 def test_the_live_view_draws_without_a_terminal_too(generate, story, tmp_path, monkeypatch):
@@ -114,6 +140,28 @@ def test_a_finished_film_is_left_alone_and_another_is_not_overwritten(generate, 
     assert film.stat().st_mtime_ns == before
     assert generate(story, "-o", film, "--seed", "8", "-y")[0] == 0
     assert film.stat().st_mtime_ns != before
+
+
+def test_a_new_title_makes_another_film(generate, story, tmp_path):
+    """It was kept, with the old title in its metadata and its record."""
+    film = tmp_path / "film.mp4"
+    generate(story, "-o", film)
+    story.write_text(STORY.replace("title: Fox", "title: Wolf"))
+    code, _, err = generate(story, "-o", film)
+    assert code == 2 and "-y replaces it" in err
+    assert generate(story, "-o", film, "-y")[0] == 0
+    assert json.loads((tmp_path / "film.json").read_text())["title"] == "Wolf"
+    assert generate(story, "-o", film)[0] == 0
+
+
+def test_two_storyboards_do_not_fit_into_one_file_even_if_one_is_wrong(generate, story, tmp_path):
+    """The one that was right became the film that both were to become."""
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text("segments: []")
+    code, out, err = generate(story, wrong, "-o", tmp_path / "film.mp4")
+    assert (code, out) == (2, "")
+    assert "2 films do not fit into one file" in err
+    assert names(tmp_path) == ["story.yaml", "wrong.yaml"]
 
 
 def test_several_storyboards_and_one_that_fails(generate, story, tmp_path):
@@ -357,7 +405,11 @@ def test_wrong_input_is_a_sentence_and_leaves_nothing(generate, story, tmp_path,
         ("segments: [{prompt: a, duration: soon}]", "line 1: segments.1.duration: 'soon' is no duration"),
         ("segments: []", "at least one segment"),
         (f"segments: [{{prompt: {'fox ' * 260_000}, duration: 3}}]", "at most 4,000 are allowed"),
-        ("size: 100x32\nsegments: [{prompt: a, duration: 3}]", "story.yaml: size 100x32: the width for model"),
+        (
+            "memory:\n  policy: sink\n  activate: 2\nsegments: [{prompt: a, duration: 3}]",
+            "story.yaml, line 3: memory.activate: the policy sink recalls no frames",
+        ),
+        ("size: 100x32\nsegments: [{prompt: a, duration: 3}]", "story.yaml, line 1: size 100x32: the width for model"),
     ],
 )
 def test_a_wrong_storyboard_is_a_sentence_and_leaves_nothing(generate, story, tmp_path, text, says):

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from importlib.metadata import PathDistribution
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,34 @@ def test_a_missing_library_fails(monkeypatch):
     monkeypatch.setitem(sys.modules, "diffusers", None)
     [finding] = findings("libraries")
     assert finding.status == "failed" and "diffusers" in finding.text and "pip install" in str(finding.repair)
+
+
+@pytest.mark.parametrize(
+    ("recorded", "source"),
+    [
+        ({"url": "file:///my%20work/memflow", "dir_info": {"editable": True}}, "--editable '/my work/memflow'"),
+        ({"url": "file:///work/memflow", "dir_info": {}}, "/work/memflow"),
+        (
+            {"url": "https://a.host/memflow", "vcs_info": {"vcs": "git", "commit_id": "abc123"}},
+            "git+https://a.host/memflow@abc123",
+        ),
+        ({"url": "https://a.host/memflow.whl", "archive_info": {}}, "https://a.host/memflow.whl"),
+        (None, "pydantic imageio-ffmpeg"),
+        ({"nothing": "known"}, "pydantic imageio-ffmpeg"),
+    ],
+)
+def test_what_is_missing_comes_from_where_memflow_was_installed(monkeypatch, tmp_path, recorded, source):
+    """It named the package as if an index had it."""
+    about = tmp_path / "memflow_cli-1.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: memflow-cli\nVersion: 1\n")
+    if recorded is not None:
+        (about / "direct_url.json").write_text(json.dumps(recorded))
+    monkeypatch.setattr(doctor.metadata, "distribution", lambda name: PathDistribution(about))
+    for library in ("pydantic", "imageio_ffmpeg"):
+        monkeypatch.setitem(sys.modules, library, None)
+    [finding] = findings("libraries")
+    assert str(finding.repair).endswith(f"pip install --force-reinstall {source}")
 
 
 def test_a_check_that_breaks_is_a_finding_not_a_crash(monkeypatch):

@@ -90,6 +90,25 @@ def test_the_old_model_goes_before_another_one_comes(folder, tmp_path, monkeypat
     assert alive == [[], []]
 
 
+def test_a_large_text_encoder_is_loaded_once_for_all_stories(folder, tmp_path, monkeypatch, capfd):
+    """It left after each film's prompts, and was loaded again for the next film's: 22 GB from disk for every story."""
+    from memflow_cli.wan import checkpoints, text_encoder
+
+    load, loaded = text_encoder._load_encoder, []
+    monkeypatch.setattr(text_encoder, "_load_encoder", lambda *arguments: loaded.append(1) or load(*arguments))
+    monkeypatch.setattr(checkpoints, "SMALL_ENCODER", 0)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    stories = [tmp_path / f"{name}.yaml" for name in ("fox", "snow")]
+    for path in stories:
+        prompts = "".join(f"- {{prompt: the {path.stem}{end}, duration: 0.7s}}\n" for end in ("", " again"))
+        path.write_text(f"model: {folder}\nseed: 3\nsegments:\n{prompts}")
+    assert run(["generate", *map(str, stories), "-o", f"{tmp_path}/"]) == 0, capfd.readouterr().err
+    assert len(loaded) == 1
+    assert len(list((tmp_path / "cache" / "memflow" / "embeddings").iterdir())) == 4
+    assert run(["generate", *map(str, stories), "-o", f"{tmp_path}/", "-y"]) == 0
+    assert len(loaded) == 1, "what is kept on disk needs no encoder"
+
+
 def test_nothing_in_a_model_holds_the_model():
     gc.disable()
     try:

@@ -146,6 +146,10 @@ def test_an_installed_plugin_makes_a_film_beside_a_broken_one(memflow, tmp_path)
     film = json.loads(out)
     assert (film["model"], film["width"], film["height"], film["status"]) == ("toy", 64, 48, "made")
     assert any(record.bank for record in read_trace(tmp_path / "story.memory.jsonl").records())
+    (tmp_path / "mine.safetensors").write_bytes(b"")
+    for option in (["--lora", "mine.safetensors"], ["--vram", "8GiB"]):
+        code, out, err = memflow("generate", "story.yaml", "-y", *option)
+        assert (code, out) == (2, "") and f"{option[0]}: toy comes from a plug-in" in err
     code, out, err = memflow("models", "list")
     assert code == 0 and "toy" in out
     assert "warning: plug-in 'broken' (broken_backbone:model of broken-backbone)" in err

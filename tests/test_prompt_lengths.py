@@ -19,7 +19,7 @@ def story(tmp_path, tiny_model_folder):
     return path
 
 
-@pytest.mark.parametrize("command", [["generate", "--progress", "none"], ["plan"]])
+@pytest.mark.parametrize("command", [["generate", "--progress", "plain"], ["plan"]])
 def test_each_command_warns_once_and_names_segments_and_tokens(command, story, tmp_path, capfd):
     out = ["-o", str(tmp_path / "film.mp4")] if command[0] == "generate" else []
     assert run([*command, str(story), *out]) == 0

@@ -181,13 +181,15 @@ def test_a_finished_film_is_known_by_what_it_was_made_from(tmp_path):
     entry = tiny_entry()
     result = make(tmp_path, STORY)
     recipe = make_recipe(resolve(STORY, entry, 0), entry)[1]
-    assert is_finished(result.path, recipe)
-    assert not is_finished(result.path, make_recipe(resolve(replace(STORY, seed=8), entry, 0), entry)[1])
+    title = STORY.title
+    assert is_finished(result.path, recipe, title)
+    assert not is_finished(result.path, make_recipe(resolve(replace(STORY, seed=8), entry, 0), entry)[1], title)
+    assert not is_finished(result.path, recipe, "Wolf"), "it stands in the film's metadata and in its record"
     with result.path.open("ab") as film:
         film.write(b"x")
-    assert not is_finished(result.path, recipe)
+    assert not is_finished(result.path, recipe, title)
     result.path.unlink()
-    assert not is_finished(result.path, recipe)
+    assert not is_finished(result.path, recipe, title)
 
 
 def test_two_processes_do_not_share_an_output(tmp_path):

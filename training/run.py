@@ -87,7 +87,9 @@ def main() -> None:
     parser.add_argument("--stage", choices=("pictures", "stories", "refiner"), help="this one only")
     parser.add_argument("--returns", type=int, default=1_000, help="stories of comings and goings to render")
     parser.add_argument("--acting", type=int, default=800, help="stories full of action to render")
-    parser.add_argument("--own-context", type=float, default=0.3, help="share of story steps on the model's own chunks")
+    parser.add_argument(
+        "--own-context", type=float, default=0.35, help="share of story steps on the model's own chunks"
+    )
     parser.add_argument(
         "--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with"
     )

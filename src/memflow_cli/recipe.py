@@ -175,17 +175,21 @@ def recorded_seed(film: Path) -> int | None:
     return seed if type(seed) is int and 0 <= seed <= MAX_SEED else None
 
 
-def is_finished(film: Path, recipe: Recipe) -> bool:
-    """Whether `film` is there, whole, and came from this recipe; machine, precision and versions may have been others."""
-    record = read_record(film)
+def is_finished(film: Path, recipe: Recipe, title: str) -> bool:
+    """Whether `film` is there, whole, of this title, and came from this recipe.
+
+    Machine, precision and versions may have been others.
+    """
+    record = read_record(film) or {}
     try:
-        old = Recipe.from_json((record or {}).get("recipe"))
+        old = Recipe.from_json(record.get("recipe"))
         num_bytes = film.stat().st_size
     except (OSError, ValueError):
         return False
     irrelevant = {"device", "dtype", "torch", "memflow", "accelerate"}
     same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
-    return same and old.segments == recipe.segments and (record or {}).get("num_bytes") == num_bytes
+    same = same and old.segments == recipe.segments
+    return same and record.get("title") == title and record.get("num_bytes") == num_bytes
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -26,6 +26,7 @@ from memflow_cli.yaml_lines import KeyPath, YamlProblem, read_scalar, read_yaml
 
 MAX_FILE_BYTES = 32 << 20
 MAX_FILMS = 10_000  # of one prompt file
+PROMPT_FILES = (".jsonl", ".txt")
 RECALLING = ("nam", "official")  # memory policies that recall frames
 _FIRST_PICTURE: KeyPath = ("segments", 0, "image")
 _OUTSIDE = (
@@ -165,9 +166,22 @@ def load_prompts(path: Path, segment_seconds: float, overrides: Sequence[Overrid
 
 def load_stories(path: Path, segment_seconds: float, overrides: Sequence[Override] = ()) -> list[Storyboard]:
     """A YAML storyboard (one film) or a .jsonl or .txt prompt file (a film a line)."""
-    if path.suffix.lower() in (".jsonl", ".txt"):
+    if path.suffix.lower() in PROMPT_FILES:
         return load_prompts(path, segment_seconds, overrides)
     return [load_storyboard(path, overrides)]
+
+
+def place_of(path: Path, field: KeyPath, overrides: Sequence[Override]) -> str:
+    """What a sentence begins with about a field that only its model finds wrong: the file, and the option or line.
+
+    The file is read once more, for a storyboard does not keep its lines.
+    """
+    for override in reversed(overrides):
+        if override.path == field:
+            return f"{path}: {override.where}: "
+    if path.suffix.lower() in PROMPT_FILES:
+        return _at(path, None)
+    return _at(path, read_yaml(_read_text(path)).lines.get(field))
 
 
 def _build(

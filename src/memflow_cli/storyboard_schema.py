@@ -134,7 +134,8 @@ class SegmentEntry(_Entry):
     )
     image: ShortText | None = Field(
         None,
-        description="First segment only: a PNG, JPEG or WebP that the film starts from, in the storyboard's folder or below.",
+        description="First segment only: a PNG, JPEG or WebP that the film starts from, in the storyboard's folder or below. "
+        "It is held for the first chunk (0.75 s with theatre, 9 frames with Wan); then the film moves.",
     )
 
 

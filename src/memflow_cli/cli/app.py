@@ -1,5 +1,6 @@
 """The command `memflow`: finds the command's module, runs it, turns every ending into a sentence and an exit code."""
 
+import contextvars
 import importlib
 import io
 import os
@@ -43,6 +44,10 @@ def main() -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line. Returns the exit code; never raises."""
+    return contextvars.copy_context().run(_run, arguments)
+
+
+def _run(arguments: Sequence[str]) -> int:
     try:
         code = make_app(arguments)(args=list(arguments), prog_name="memflow", standalone_mode=False)
         sys.stdout.flush()

@@ -4,14 +4,18 @@ import importlib
 import json
 import os
 import platform
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import typer
 
@@ -25,7 +29,15 @@ MIN_DISK = 1 << 30  # bytes; parts, latents and the film of some minutes of thea
 MIN_MEMORY = 2 << 30  # bytes; theatre with its libraries takes about one
 HUB_TIMEOUT = 4.0  # seconds
 PACKAGE = "memflow-cli"
-LIBRARIES = ("diffusers", "safetensors", "tokenizers", "pydantic", "yaml", "PIL", "imageio_ffmpeg")
+LIBRARIES = {  # by the name that is imported, that of the distribution
+    "diffusers": "diffusers",
+    "safetensors": "safetensors",
+    "tokenizers": "tokenizers",
+    "pydantic": "pydantic",
+    "yaml": "PyYAML",
+    "PIL": "pillow",
+    "imageio_ffmpeg": "imageio-ffmpeg",
+}
 
 _MARKS = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
 _COLOURS = {"ok": "\x1b[32m", "note": "\x1b[33m", "failed": "\x1b[1;31m"}
@@ -92,7 +104,10 @@ def _python() -> Iterator[Finding]:
     if sys.version_info < MIN_PYTHON:
         needed = ".".join(map(str, MIN_PYTHON))
         yield Finding(
-            "python", "failed", f"{text}; {needed} or newer is needed", f"python{needed} -m pip install {PACKAGE}"
+            "python",
+            "failed",
+            f"{text}; {needed} or newer is needed",
+            f"python{needed} -m pip install {_source() or PACKAGE}",
         )
     else:
         yield Finding("python", "ok", text)
@@ -126,14 +141,15 @@ def _torch() -> Iterator[Finding]:
 
 
 def _libraries() -> Iterator[Finding]:
-    missing = []
-    for name in LIBRARIES:
+    missing: dict[str, str] = {}
+    for name, distribution in LIBRARIES.items():
         try:
             importlib.import_module(name)
         except (ImportError, OSError, RuntimeError) as error:
-            missing.append(f"{name} ({error})")
+            missing[distribution] = f"{name} ({error})"
     if missing:
-        yield Finding("libraries", "failed", f"cannot be imported: {'; '.join(missing)}", _reinstall())
+        text = f"cannot be imported: {'; '.join(missing.values())}"
+        yield Finding("libraries", "failed", text, _reinstall(*missing))
     else:
         yield Finding("libraries", "ok", f"{len(LIBRARIES)} libraries can be imported")
 
@@ -248,12 +264,28 @@ def _hub() -> Iterator[Finding]:
         yield Finding("hub", "note", text, repair)
 
 
-def _pip(package: str) -> str:
-    return f"{sys.executable} -m pip install --force-reinstall {package}"
+def _pip(what: str) -> str:
+    return f"{sys.executable} -m pip install --force-reinstall {what}"
 
 
-def _reinstall() -> str:
-    return _pip(PACKAGE)
+def _reinstall(*missing: str) -> str:
+    """Memflow itself from where it was installed, which brings what it needs; else the distributions that are missing."""
+    return _pip(_source() or " ".join(missing or [PACKAGE]))
+
+
+def _source() -> str | None:
+    """Where memflow was installed from, as pip takes it. None: from an index, or nobody knows (PEP 610)."""
+    try:
+        about = json.loads(metadata.distribution(PACKAGE).read_text("direct_url.json") or "")
+        url = str(about["url"])
+        if "vcs_info" in about:
+            return shlex.quote(f"{about['vcs_info']['vcs']}+{url}@{about['vcs_info']['commit_id']}")
+        if not url.startswith("file://"):
+            return shlex.quote(url)
+        path = shlex.quote(url2pathname(urlsplit(url).path))
+        return f"--editable {path}" if about.get("dir_info", {}).get("editable") else path
+    except (metadata.PackageNotFoundError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _print(finding: Finding) -> None:

@@ -2,6 +2,7 @@
 
 import gc
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,7 +17,7 @@ from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.progress import KINDS, Progress, make_progress
 from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
-from memflow_cli.cli.talk import note, warn
+from memflow_cli.cli.talk import note, talk_as, warn
 from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -103,6 +104,7 @@ def generate(
     """
     if progress not in KINDS:
         raise UsageError(f"--progress {progress[:40]}: no such kind", hint=f"allowed: {', '.join(KINDS)}")
+    talk_as(progress)
     if overwrite and no_overwrite:
         raise UsageError("--overwrite and --no-overwrite contradict each other")
     check_names(device, dtype)
@@ -121,11 +123,12 @@ def generate(
             found = read_stories(path, story_options.segment_seconds, overrides)
             for story in found:
                 _check_preview_decoder(story.entry, preview_decoder)
+                _check_plugin(story.entry, loras, vram)
             stories.extend(replace(story, entry=replace(story.entry, loras=loras)) for story in found)
     batch.num_films = len(stories) + len(batch.failures)
     if not stories:
         batch.finish()
-    outputs = choose_outputs([story.name for story in stories], out)
+    outputs = choose_outputs([story.name for story in stories], out, batch.num_films)
     if dry_run:
         for story, film in zip(stories, outputs, strict=True):
             with batch.attempt(story.path, film):
@@ -140,7 +143,9 @@ def generate(
 
     with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
         place = device, dtype, vram_bytes
-        maker = _Maker(*place, preview_decoder, accelerations, tell, stop, resume=not no_resume, keep_run=keep_run)
+        maker = _Maker(
+            stories, *place, preview_decoder, accelerations, tell, stop, resume=not no_resume, keep_run=keep_run
+        )
         for story, film in zip(stories, outputs, strict=True):
             with batch.attempt(story.path, film):
                 if (stopped := stop()) is not None:
@@ -177,6 +182,16 @@ def _check_preview_decoder(entry: "ModelEntry", path: Path | None) -> None:
         raise ModelError(f"--preview-decoder {path}: there is no such file")
 
 
+def _check_plugin(entry: "ModelEntry", loras: tuple["Lora", ...], vram: str) -> None:
+    """Raises UsageError for options that a plug-in's own loader does not get to see."""
+    unused = [name for name, given in (("--lora", loras), ("--vram", vram != "auto")) if given]
+    if entry.backbone is not None and unused:
+        raise UsageError(
+            f"{' and '.join(unused)}: {entry.name} comes from a plug-in, which loads it in its own way",
+            "leave the option out, or choose another model with --model",
+        )
+
+
 def _prepare(
     story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool
 ) -> Story | None:
@@ -189,7 +204,8 @@ def _prepare(
         story = story.with_seed(draw_seed() if recorded is None else recorded)
     if not film.exists() or overwrite:
         return story
-    if no_overwrite or is_finished(film, make_recipe(story.storyboard, story.entry, preview_decoder)[1]):
+    plan, recipe = make_recipe(story.storyboard, story.entry, preview_decoder)
+    if no_overwrite or is_finished(film, recipe, plan.title):
         return None
     raise UsageError(
         f"{film} exists and is another film than this would be", hint="-y replaces it, -n leaves it as it is"
@@ -223,10 +239,11 @@ def _write_report(film: Path) -> None:
 
 
 class _Maker:
-    """Makes films with one loaded model; loads another only when a story asks for it."""
+    """Makes films with one loaded model; loads another only when a story asks for it. `stories`: all that may come."""
 
     def __init__(
         self,
+        stories: Sequence[Story],
         device: str,
         dtype: str,
         vram: int | None,
@@ -237,6 +254,7 @@ class _Maker:
         resume: bool,
         keep_run: bool,
     ) -> None:
+        self._stories = stories
         self._device = device
         self._dtype = dtype
         self._vram = vram
@@ -291,8 +309,9 @@ class _Maker:
         precision = choose_dtype(self._dtype, device)
         placement = choose_placement(self._vram, story, device, precision)
         self._places = placement is not None
+        prompts = [part.prompt for other in self._stories if other.entry == entry for part in other.plan.segments]
         with memory_errors(f"for {entry.name}", f"{HINT}; so does --dtype bf16"):
-            backbone = load_model(entry, device, precision, _embeddings_folder(), placement)
+            backbone = load_model(entry, device, precision, _embeddings_folder(), placement, prompts)
             if self._preview_decoder is not None:
                 from memflow_cli.wan.tiny_decoder import use_tiny_decoder
 

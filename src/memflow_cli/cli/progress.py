@@ -1,7 +1,6 @@
 """What is told on stderr while a film is made: a live view, a line a segment, JSON lines, or nothing."""
 
 import contextlib
-import json
 import os
 import sys
 import time
@@ -11,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from memflow_cli.cli.plan import clock
-from memflow_cli.cli.talk import note, printable
+from memflow_cli.cli.talk import note, printable, tell_event
 
 if TYPE_CHECKING:
     from memflow_cli.film import ChunkDone
@@ -152,17 +151,20 @@ class PlainProgress(NoProgress):
 
 
 class JsonProgress(NoProgress):
-    """Every event as a JSON object a line. The keys `event`, `chunk`, `segment` and `seconds` are stable."""
+    """Every event as a JSON object a line. The keys `event`, `chunk`, `segment` and `seconds` are stable.
+
+    talk.py tells notes, warnings and errors among them.
+    """
 
     def stage(self, text: str) -> None:
-        self._write({"event": "stage", "text": text})
+        tell_event({"event": "stage", "text": text})
 
     def __call__(self, event: object) -> None:
         from memflow_cli import film
 
         if isinstance(event, film.FilmStarted):
             plan = event.plan
-            self._write(
+            tell_event(
                 {
                     "event": "film",
                     "title": plan.title,
@@ -175,23 +177,20 @@ class JsonProgress(NoProgress):
                 }
             )
         elif isinstance(event, film.StageStarted):
-            self._write({"event": "stage", "text": _STAGES.get(event.stage, event.stage), "total": event.total})
+            tell_event({"event": "stage", "text": _STAGES.get(event.stage, event.stage), "total": event.total})
         elif isinstance(event, film.ChunkReplayed):
-            self._write({"event": "replayed", "chunk": event.chunk})
+            tell_event({"event": "replayed", "chunk": event.chunk})
         elif isinstance(event, film.ChunkDone):
             seconds = {stage: round(spent, 4) for stage, spent in event.seconds.items()}
             recalled = [asdict(item) for item in event.record.bank]
             segment = event.segment.index + 1
-            self._write(
+            tell_event(
                 {"event": "chunk", "chunk": event.chunk, "segment": segment, "seconds": seconds, "recalled": recalled}
             )
         elif isinstance(event, film.SegmentDone):
-            self._write({"event": "segment", "segment": event.segment.index + 1, "part": str(event.path)})
+            tell_event({"event": "segment", "segment": event.segment.index + 1, "part": str(event.path)})
         elif isinstance(event, film.FilmDone):
-            self._write({"event": "done", "film": str(event.result.path), "seconds": round(event.result.seconds, 3)})
-
-    def _write(self, content: dict[str, Any]) -> None:
-        print(json.dumps(content, ensure_ascii=False), file=sys.stderr, flush=True)
+            tell_event({"event": "done", "film": str(event.result.path), "seconds": round(event.result.seconds, 3)})
 
 
 def describe_start(event: Any) -> str:

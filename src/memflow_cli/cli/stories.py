@@ -1,16 +1,17 @@
 """From the command line's arguments to films that can be made: storyboard, model, plan and output of each."""
 
+import contextlib
 import dataclasses
 import os
 import secrets
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from memflow_cli.errors import UsageError
+from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.catalog import ModelEntry
@@ -51,27 +52,41 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
     stories = []
     storyboards = load_stories(path, segment_seconds, overrides)
     for number, raw in enumerate(storyboards, start=1):
-        entry = find_model(raw.model)
-        storyboard = dataclasses.replace(resolve(raw, entry, seed=0), seed=raw.seed)
-        try:
+        with _placed(path, overrides, "model"):
+            entry = find_model(raw.model)
+        with _placed(path, overrides, "memory", "activate"):
+            storyboard = dataclasses.replace(resolve(raw, entry, seed=0), seed=raw.seed)
+        with _placed(path, overrides, "size"):
             plan = plan_film(storyboard, entry.geometry)
-        except UsageError as error:
-            raise UsageError(f"{path}: {error.message}", error.hint) from None
         name = path.stem if len(storyboards) == 1 else f"{path.stem}-{number:0{len(str(len(storyboards)))}}"
         stories.append(Story(path, name, storyboard, entry, plan))
     return stories
 
 
-def choose_outputs(names: Sequence[str], out: str | None) -> list[Path]:
-    """Where each film goes: `-o film.mp4`, `-o folder/`, or the current folder. Raises UsageError."""
+@contextlib.contextmanager
+def _placed(path: Path, overrides: Sequence["Override"], *field: str) -> Iterator[None]:
+    """What a model finds wrong with a field is told with the field's place."""
+    from memflow_cli.storyboard import place_of
+
+    try:
+        yield
+    except (UsageError, ModelError) as error:
+        raise type(error)(place_of(path, field, overrides) + error.message, error.hint) from error
+
+
+def choose_outputs(names: Sequence[str], out: str | None, num_films: int) -> list[Path]:
+    """Where each film goes: `-o film.mp4`, `-o folder/`, or the current folder. Raises UsageError.
+
+    `num_films`: how many were asked for, those whose storyboard is wrong included.
+    """
     if out is None or Path(out).is_dir() or out.endswith(("/", os.sep)):
         folder = Path(out or "")
         outputs = [folder / f"{name}.mp4" for name in names]
         twice = next((path for path, count in Counter(outputs).items() if count > 1), None)
         if twice:
             raise UsageError(f"two of the storyboards would become {twice}", hint="rename one of them")
-    elif len(names) > 1:
-        raise UsageError(f"-o {out}: {len(names)} films do not fit into one file", hint="name a folder: -o films/")
+    elif num_films > 1:
+        raise UsageError(f"-o {out}: {num_films} films do not fit into one file", hint="name a folder: -o films/")
     else:
         folder, outputs = Path(out).parent, [Path(out)]
     if outputs and outputs[0].suffix.lower() != ".mp4":

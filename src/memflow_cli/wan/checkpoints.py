@@ -45,11 +45,13 @@ def load_model(
     dtype: torch.dtype = torch.float32,
     embeddings: Path | None = None,
     placement: Placement | None = None,
+    prompts: Sequence[str] = (),
 ) -> Backbone:
     """A model ready to make films.
 
     `embeddings`: folder to keep the embeddings of a large text encoder in. `placement`: what stays on the device, all
-    of it unless given. Raises ModelError: files missing (with the command that downloads them), broken, or not fitting.
+    of it unless given. `prompts`: of all films to come, so that a large text encoder is loaded once for them.
+    Raises ModelError: files missing (with the command that downloads them), broken, or not fitting.
     """
     device = torch.device(device)
     if entry.backbone is not None:
@@ -64,7 +66,7 @@ def load_model(
     if placement is not None and placement.resident_blocks is not None:
         move_streamed(transformer, placement.resident_blocks, device)
     text_device = device if placement is None or placement.text_encoder_on_card else torch.device("cpu")
-    text_encoder = make_text_encoder(files, config.text_len, text_device, embeddings)
+    text_encoder = make_text_encoder(files, config.text_len, text_device, embeddings, prompts)
     tiled = placement is not None and placement.tile_decoder
     autoencoder = load_autoencoder(files.vae, device, dtype, tiled)
     return WanModel(
@@ -128,7 +130,9 @@ def transformer_config(entry: ModelEntry, files: ModelFiles) -> WanConfig:
     )
 
 
-def make_text_encoder(files: ModelFiles, text_len: int, device: torch.device, embeddings: Path | None) -> TextEncoder:
+def make_text_encoder(
+    files: ModelFiles, text_len: int, device: torch.device, embeddings: Path | None, ahead: Sequence[str] = ()
+) -> TextEncoder:
     """The text encoder: a small one computes in fp32 and stays, a large one in bf16, and leaves when it is done."""
     weights = sorted(files.text_encoder.glob("*.safetensors"))
     small = sum(path.stat().st_size for path in weights) < SMALL_ENCODER
@@ -137,7 +141,7 @@ def make_text_encoder(files: ModelFiles, text_len: int, device: torch.device, em
     if embeddings is not None and not small:
         identity = [_file_identity(path) for path in (*weights, files.tokenizer / "tokenizer.json")]
         cache = EmbeddingCache(embeddings, "\n".join([*identity, str(dtype), str(text_len)]))
-    return TextEncoder(files.text_encoder, files.tokenizer, text_len, device, dtype, stays=small, cache=cache)
+    return TextEncoder(files.text_encoder, files.tokenizer, text_len, device, dtype, small, cache, ahead)
 
 
 def _file_identity(path: Path) -> str:

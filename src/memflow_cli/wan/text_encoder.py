@@ -56,7 +56,8 @@ class EmbeddingCache:
 class TextEncoder:
     """Prompts -> embeddings. The model is loaded at the first prompt that needs it.
 
-    `text_len`: rows of an embedding; longer prompts are cut. `stays`: do not leave at `release`.
+    `text_len`: rows of an embedding; longer prompts are cut. `stays`: do not leave at `release`. `ahead`: prompts of the
+    films to come; with a cache they are encoded when the model is loaded, which then need not come back for them.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class TextEncoder:
         dtype: torch.dtype,
         stays: bool = False,
         cache: EmbeddingCache | None = None,
+        ahead: Sequence[str] = (),
     ) -> None:
         self.text_len = text_len
         self._folder = folder
@@ -76,6 +78,7 @@ class TextEncoder:
         self._dtype = dtype
         self._stays = stays
         self._cache = cache
+        self._ahead = ahead
         self._model: UMT5Encoder | None = None
         self._tokenizer: PromptTokenizer | None = None
 
@@ -86,14 +89,11 @@ class TextEncoder:
         Raises ModelError if the encoder or its tokenizer is missing or broken.
         """
         texts = [clean_prompt(prompt) for prompt in prompts]
-        rows: dict[str, Tensor] = {}
-        for text in dict.fromkeys(texts):
-            known = self._cache.load(text) if self._cache else None
-            if known is None:
-                known = self._encode_one(text)
-                if self._cache:
-                    self._cache.save(text, known)
-            rows[text] = known.to(self._dtype)
+        rows = {text: self._rows(text).to(self._dtype) for text in dict.fromkeys(texts)}
+        if self._cache and self._model is not None:
+            ahead, self._ahead = self._ahead, ()
+            for text in dict.fromkeys(map(clean_prompt, ahead)):
+                self._rows(text)
         size = (len(texts), self.text_len, next(iter(rows.values())).shape[-1])
         embeds = torch.zeros(size, dtype=self._dtype)
         for index, text in enumerate(texts):
@@ -109,6 +109,15 @@ class TextEncoder:
             torch.cuda.empty_cache()
         elif self._device.type == "mps":
             torch.mps.empty_cache()
+
+    def _rows(self, text: str) -> Tensor:
+        """A cleaned prompt -> its real rows [T, C], on the CPU: from the cache, or into it."""
+        known = self._cache.load(text) if self._cache else None
+        if known is None:
+            known = self._encode_one(text)
+            if self._cache:
+                self._cache.save(text, known)
+        return known
 
     def _encode_one(self, text: str) -> Tensor:
         """A cleaned prompt -> its real rows [T, C], on the CPU."""
