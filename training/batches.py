@@ -19,7 +19,7 @@ LEVELS = tuple(SHIFT * u / (1 + (SHIFT - 1) * u) for u in np.linspace(1, 1 / 8, 
 LEVEL_SHARES = np.linspace(1.0, 0.4, 8) / np.linspace(1.0, 0.4, 8).sum()  # what a chunk shows is decided early
 CAPTION_DROPPED = 0.04
 STREAMING_TARGETS, RECALL_TARGETS = 12, 12  # chunks of a story that are predicted, by kind of context
-HARD_ACTIONS, EMPHASIS = {"wave", "spin"}, 2.5  # what is small in the picture, or passes fast, weighs more
+HARD_ACTIONS, EMPHASIS = {"wave", "spin"}, 3.5  # what is small in the picture, or passes fast, weighs more
 RECACHED = 0.85  # how often the window is run again under a new prompt, as a film does at every smooth switch
 LOOKS_UNSAID = 0.85  # how often the prompt of a recall target names its puppets by species only
 

@@ -24,6 +24,7 @@ SMALLEST_SIGMA = 0.2  # below it, the loss of the clean prediction is not weight
 CONTEXT_NOISE, CONTEXT_NOISED = 0.25, 0.65  # largest sigma on a clean chunk, and how often there is any
 OWN_LEVELS = (1.0, 0.6)  # noise levels in which the model makes its own contexts: fewer than a film's, for speed
 OWN_DEPTH = 3  # how often chunks are made again from contexts that hold made ones
+MUON_RATE, ADAM_RATE = 3e-3, 1e-3
 WARM_UP_STEPS = 50
 
 
@@ -43,8 +44,7 @@ class Options:
     pictures: int  # in a batch
     stories: int = 0  # in a batch
     own_context: float = 0.0
-    muon_rate: float = 3e-3
-    adam_rate: float = 1e-3
+    rate: float = 1.0  # factor of both learning rates
     hold: float = 0.5
     final_factor: float = 0.05
     seed: int = 1
@@ -111,7 +111,7 @@ class Learner:
         matrices = [p for n, p in self.model.transformer.blocks.named_parameters() if p.ndim == 2]
         chosen = {id(p) for p in matrices}
         others = [p for p in self.model.parameters() if id(p) not in chosen and p.requires_grad]
-        self.optimizer = MuonAdamW(matrices, others, options.muon_rate, options.adam_rate)
+        self.optimizer = MuonAdamW(matrices, others, options.rate * MUON_RATE, options.rate * ADAM_RATE)
         self.average = WeightAverage(self.model)
         self.channel_weight = (channel_scale.square() / channel_scale.square().mean()).to(self.device)
         self.rng = np.random.default_rng(options.seed)

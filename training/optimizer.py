@@ -23,7 +23,7 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 class MuonAdamW:
     """`matrices` by Muon, `others` by AdamW; `step(factor)` scales both learning rates by the schedule's factor."""
 
-    def __init__(self, matrices, others, muon_rate=3e-3, adam_rate=1e-3, momentum=0.95, decay=0.01) -> None:
+    def __init__(self, matrices, others, muon_rate, adam_rate, momentum=0.95, decay=0.01) -> None:
         self._shapes: dict[tuple[int, ...], list[nn.Parameter]] = {}
         for parameter in matrices:
             self._shapes.setdefault(tuple(parameter.shape), []).append(parameter)

@@ -93,6 +93,7 @@ def main() -> None:
     parser.add_argument(
         "--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with"
     )
+    parser.add_argument("--rate", type=float, default=1.0, help="factor of the learning rates")
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn: another for another stage")
     parser.add_argument("--out", type=Path, default=THEATRE_FOLDER, help="where a whole run writes the weights")
     parser.add_argument("--no-compile", action="store_true")
@@ -118,7 +119,14 @@ def main() -> None:
         render_rows(*data, "acting", options.acting, options.threads)
         share = 1 if alone else STORIES_SHARE
         before = options.start or work / "pictures.pt"
-        stage = Options(share * seconds, pictures=80, stories=3, own_context=options.own_context, seed=options.seed)
+        stage = Options(
+            share * seconds,
+            pictures=48,
+            stories=3,
+            own_context=options.own_context,
+            rate=options.rate,
+            seed=options.seed,
+        )
         train_stage(work, "stories", stage, options.device, before)
     if options.stage in (None, "refiner"):
         make_refiner(work, (1 if alone else REFINER_SHARE) * seconds)
