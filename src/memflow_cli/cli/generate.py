@@ -18,7 +18,7 @@ from memflow_cli.cli.progress import KINDS, Progress, make_progress
 from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
 from memflow_cli.cli.talk import note, talk_as, warn
-from memflow_cli.errors import ModelError, UsageError
+from memflow_cli.errors import Interrupted, ModelError, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.catalog import Lora, ModelEntry
@@ -146,9 +146,10 @@ def generate(
         maker = _Maker(
             stories, *place, preview_decoder, accelerations, tell, stop, resume=not no_resume, keep_run=keep_run
         )
-        for story, film in zip(stories, outputs, strict=True):
+        for number, (story, film) in enumerate(zip(stories, outputs, strict=True)):
             with batch.attempt(story.path, film):
-                if (stopped := stop()) is not None:
+                stopped = stop()
+                if isinstance(stopped, Interrupted) or (stopped and number > 0):  # a time limit is asked after a chunk
                     raise stopped
                 job = _prepare(story, film, preview_decoder, overwrite, no_overwrite)
                 if job is None:
