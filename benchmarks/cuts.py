@@ -8,7 +8,7 @@ from dataclasses import replace
 from itertools import count
 
 from benchmarks.films import Studio
-from benchmarks.judge import agreement
+from benchmarks.judge import agreement, tally
 from training.world import FIRST_HELD_OUT_SEED, Story, sample_story
 
 POLICY = "nam"
@@ -30,5 +30,4 @@ def watch_cut(studio: Studio, story: Story) -> dict[str, tuple[int, int]]:
     start = story.beat_starts[-1]
     rows = slice(start, start + CHUNKS_AFTER)
     film = studio.watch(story, POLICY, seed=0)
-    right = agreement(film.answers[rows], film.labels[rows])
-    return {question: (int(values.sum()), len(values)) for question, values in right.items()}
+    return tally(agreement(film.answers[rows], film.labels[rows]))

@@ -12,7 +12,7 @@ from itertools import count
 import numpy as np
 
 from benchmarks.films import Studio
-from benchmarks.judge import QUESTIONS, agreement
+from benchmarks.judge import agreement, tally
 from benchmarks.true_clips import LOOKED_AT
 from training.drawing import draw_frame
 from training.world import FIRST_HELD_OUT_SEED, FRAMES_PER_CHUNK, Story, sample_story, stage
@@ -63,8 +63,7 @@ def watch_minute(studio: Studio, story: Story, policy: str) -> Minute:
     fidelity, statistics = {}, {}
     for name, chunks in TIMES.items():
         rows = slice(chunks.start, chunks.stop)
-        right = agreement(film.answers[rows], film.labels[rows])
-        fidelity[name] = {question: (int(right[question].sum()), len(right[question])) for question in QUESTIONS}
+        fidelity[name] = tally(agreement(film.answers[rows], film.labels[rows]))
         made = picture_statistics([frame for chunk in chunks for frame in kept[chunk]])
         drawn = picture_statistics(
             [

@@ -159,6 +159,11 @@ def agreement(answers: Answers, labels: Labels) -> dict[str, np.ndarray]:
     return {name: values.flatten() for name, values in right.items()}
 
 
+def tally(right: dict[str, np.ndarray]) -> dict[str, tuple[int, int]]:
+    """What `agreement` gave, as (right, asked) by question."""
+    return {question: (int(values.sum()), len(values)) for question, values in right.items()}
+
+
 def save_judge(judge: Judge, path: Path, accuracy: dict | None = None) -> None:
     """As fp16; what was measured of it travels with it."""
     weights = {name: value.half().contiguous() for name, value in judge.state_dict().items()}

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from benchmarks.films import Studio
-from benchmarks.judge import Seen, agreement
+from benchmarks.judge import Seen, agreement, tally
 from benchmarks.true_clips import IGNORED, MOVES, worn_by
 from training.data import visibility
 from training.world import FIRST_HELD_OUT_SEED, Story, sample_story
@@ -94,7 +94,8 @@ def watch_return(studio: Studio, story: Story, policy: str, seed: int) -> Return
 def film_fidelity(film) -> dict[str, tuple[int, int]]:
     """By question, and by move: (right, asked). Looks are left out: most prompts of a film do not say them."""
     right = agreement(film.answers, film.labels)
-    counts = {name: (int(right[name].sum()), len(right[name])) for name in WHOLE_FILM}
+    whole = tally(right)
+    counts = {name: whole[name] for name in WHOLE_FILM}
     asked = film.labels.move[film.labels.move != IGNORED]
     for place, name in enumerate(MOVES):
         counts[name] = (int(right["action"][asked == place].sum()), int((asked == place).sum()))
