@@ -21,6 +21,7 @@ CAPTION_DROPPED = 0.04
 STREAMING_TARGETS, RECALL_TARGETS = 12, 12  # chunks of a story that are predicted, by kind of context
 HARD_ACTIONS, EMPHASIS = {"wave", "spin"}, 3.5  # what is small in the picture, or passes fast, weighs more
 RECACHED = 0.85  # how often the window is run again under a new prompt, as a film does at every smooth switch
+SAID_AGAIN, SAID_AGAIN_SHARES = (0.0, 0.4, 1.0), (0.4, 0.3, 0.3)  # how often a story's known puppets are described
 LOOKS_UNSAID = 0.85  # how often the prompt of a recall target names its puppets by species only
 
 
@@ -120,7 +121,7 @@ class Stories:
             masks.append(_chunks(data.masks[row]))
             story, beats = contexts.story, contexts.story.beat_of_chunks()
             first_line, first_chunk = len(lines), place * contexts.story.num_chunks
-            said = captions(story, rng, said_again=0.0 if rng.random() < 0.5 else 0.4)
+            said = captions(story, rng, said_again=float(rng.choice(SAID_AGAIN, p=SAID_AGAIN_SHARES)))
             unsaid = captions(story, rng, said_again=0.0, known=range(len(story.puppets)))
             lines += [line if rng.random() > CAPTION_DROPPED else "" for line in said + unsaid]
             for chunk, other in contexts.spoilt(rng):

@@ -18,7 +18,7 @@ from training.world import FRAMES_PER_CHUNK, WIDTH, Story, stage
 SINK_KEPT = 0.88
 BANK_SIZES, BANK_SIZE_SHARES = (3, 2, 1, 0), (0.75, 0.06, 0.06, 0.13)
 WINDOW_SURVIVES_CUT = 0.15
-WINDOW_DROPPED = 0.6  # in recall, where the window shows the puppets already
+WINDOW_DROPPED = 0.3  # in recall, where the window shows the puppets already
 ELSEWHERE = 24  # pixels from where a puppet was to where it is, to count as another place
 SAME_PLACE_WEIGHT = 0.15
 REACH = 29  # pixels from a puppet's middle to its foremost part

@@ -32,7 +32,12 @@ from training.world import (
 CELL = 16
 GRID = HEIGHT // CELL, WIDTH // CELL
 STORY_CHUNKS = 22
-STORY_SOURCES = {"stories": None, "returns": "comings and goings", "acting": "acting"}  # name -> kind; None: any
+STORY_SOURCES = {  # name -> kind; None: any
+    "stories": None,
+    "returns": "comings and goings",
+    "acting": "acting",
+    "company": "company",
+}
 
 
 @dataclass(frozen=True)

@@ -87,6 +87,7 @@ def main() -> None:
     parser.add_argument("--stage", choices=("pictures", "stories", "refiner"), help="this one only")
     parser.add_argument("--returns", type=int, default=1_000, help="stories of comings and goings to render")
     parser.add_argument("--acting", type=int, default=800, help="stories full of action to render")
+    parser.add_argument("--company", type=int, default=1_000, help="stories of two together to render")
     parser.add_argument(
         "--own-context", type=float, default=0.35, help="share of story steps on the model's own chunks"
     )
@@ -117,6 +118,7 @@ def main() -> None:
         render_rows(*data, "stories", options.stories, options.threads)
         render_rows(*data, "returns", options.returns, options.threads)
         render_rows(*data, "acting", options.acting, options.threads)
+        render_rows(*data, "company", options.company, options.threads)
         share = 1 if alone else STORIES_SHARE
         before = options.start or work / "pictures.pt"
         stage = Options(

@@ -26,9 +26,10 @@ TURN = (1, 0.6, -0.6, -1, -0.6, 0.6)  # facing in the latent frames of a spin: t
 HELD_OUT_PERCENT = 8
 OTHER_SIDE = 0.7  # how often a puppet of "comings and goings" returns on the other side
 FIRST_HELD_OUT_SEED = 10_000_000  # story seeds from here on are never trained on
-KINDS = ("free", "one puppet", "right one of two", "comings and goings", "acting")
-DRAWN_UNASKED = (0.4, 0.3, 0.3, 0, 0)  # how often a story is of each kind when none is asked for
+KINDS = ("free", "one puppet", "right one of two", "comings and goings", "acting", "company")
+DRAWN_UNASKED = (0.4, 0.3, 0.3, 0, 0, 0)  # how often a story is of each kind when none is asked for
 LEAVES_REPLACED = 0.6  # of "acting": how often a puppet that would leave does something on the spot instead
+STAYS = 0.5  # of "company": how often who would leave does something on the spot, or nothing
 ACTIONS_ON_THE_SPOT = ("jump", "wave", "spin")
 
 
@@ -118,7 +119,9 @@ def sample_story(seed: int, kind: str | None = None, held_out: bool = False, num
     rng = np.random.default_rng([seed, 1 + KINDS.index(kind) if kind else 0])
     kind = kind or str(rng.choice(KINDS, p=DRAWN_UNASKED))
     while True:
-        count = {"one puppet": 1, "right one of two": 2}.get(kind) or int(rng.choice((1, 2), p=(0.55, 0.45)))
+        count = {"one puppet": 1, "right one of two": 2, "company": 2}.get(kind) or int(
+            rng.choice((1, 2), p=(0.55, 0.45))
+        )
         puppets = sample_puppets(rng, count)
         settings = [str(name) for name in rng.permutation(list(SETTINGS))[: 2 if kind in ("free", "acting") else 1]]
         if shows_held_out(puppets, settings) == held_out:
@@ -132,6 +135,8 @@ def sample_story(seed: int, kind: str | None = None, held_out: bool = False, num
         beats = _comings_and_goings(rng, scenes[0], count, num_chunks)
     elif kind == "acting":
         beats = _acting(rng, scenes, count, num_chunks)
+    elif kind == "company":
+        beats = _company(rng, scenes[0], num_chunks)
     else:
         beats = _free(rng, scenes, count, num_chunks)
     return Story(seed, kind, puppets, tuple(beats))
@@ -207,6 +212,28 @@ def _acting(rng, scenes, count: int, num_chunks: int) -> list[Beat]:
         length = min(remaining, 3 if rng.random() < 0.8 else 2)
         length = remaining if remaining - length < 2 else length
         beats.append(Beat(length, *scene, acts, cut))
+        remaining -= length
+    return beats
+
+
+def _company(rng, scene, num_chunks: int) -> list[Beat]:
+    """Two puppets in one scene: most of the time one of them comes, goes or acts while the other stands by."""
+    beats: list[Beat] = []
+    places: dict[int, str] = {}
+    remaining = num_chunks
+    while remaining > 0:
+        if beats:
+            acts = _next_acts(rng, places, 2)
+            acts |= {
+                who: Act(_lively(rng)) for who, act in acts.items() if act.verb == "leave" and rng.random() < STAYS
+            }
+        else:
+            acts = {puppet: Act("stand") for puppet in range(int(rng.integers(3)))}
+        for puppet, act in acts.items():
+            _move(places, puppet, act, acts)
+        length = min(remaining, 3 if rng.random() < 0.7 else 4)
+        length = remaining if remaining - length < 2 else length
+        beats.append(Beat(length, *scene, acts))
         remaining -= length
     return beats
 
