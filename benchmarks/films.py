@@ -15,6 +15,7 @@ from memflow_cli.geometry import Geometry, plan_film
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.policy import MemoryPolicy
+from memflow_cli.memory.scores import Score
 from memflow_cli.pipeline import Backbone, generate_chunks
 from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
 from memflow_cli.trace import ChunkRecord
@@ -30,13 +31,10 @@ POLICIES = {
 }
 
 
-class MostRecent:
-    """A retrieval score that ignores the prompt: what left the window last is recalled."""
+class Blind:
+    """What retrieval scores have in common that ignore the prompt."""
 
     needs_prompt_queries = False
-
-    def __init__(self, seed: int) -> None:
-        self._generator = torch.Generator().manual_seed(seed)
 
     def features(self, state: FrameState, prompt: PromptProjection) -> Tensor:
         return torch.zeros(1)
@@ -47,18 +45,27 @@ class MostRecent:
     def weigh(self, matches: Tensor) -> Tensor:
         return torch.ones(1)
 
+
+class MostRecent(Blind):
+    """What left the window last is recalled, whatever the seed."""
+
+    def __init__(self, seed: int) -> None: ...
+
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return torch.arange(len(matches), dtype=torch.float32)
 
 
-class Chance(MostRecent):
-    """A retrieval score that ignores everything; other draws for another seed."""
+class Chance(Blind):
+    """Any frames are recalled; others for another seed."""
+
+    def __init__(self, seed: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
 
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return torch.rand(len(matches), generator=self._generator)
 
 
-BASELINES: dict[str, Callable[[int], MostRecent]] = {"most recent": MostRecent, "chance": Chance}
+BASELINES: dict[str, Callable[[int], Score]] = {"most recent": MostRecent, "chance": Chance}
 
 
 def change_nam(score: str | None = None, bank: int | None = None) -> None:

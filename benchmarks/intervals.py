@@ -55,13 +55,7 @@ def clustered_change(
         return {"n": 0, "mean": None, "low": None, "high": None}
     sums = table[_resampled(len(table))].sum(1)
     sums = sums[(sums[:, 1] > 0) & (sums[:, 3] > 0)]
-    low, high = np.percentile(_change(sums), (2.5, 97.5))
-    return {
-        "n": len(table),
-        "mean": round(float(_change(table.sum(0))), digits),
-        "low": round(float(low), digits),
-        "high": round(float(high), digits),
-    }
+    return _with_interval(len(table), _change(table.sum(0)), _change(sums), digits)
 
 
 def _change(counts: np.ndarray) -> np.ndarray:
@@ -74,13 +68,15 @@ def mean(values: Sequence[float], digits: int = 1) -> dict[str, float | int | No
     array = np.asarray(values, float)
     if not len(array):
         return {"n": 0, "mean": None, "low": None, "high": None}
-    low, high = np.percentile(array[_resampled(len(array))].mean(1), (2.5, 97.5))
-    return {
-        "n": len(array),
-        "mean": round(float(array.mean()), digits),
-        "low": round(float(low), digits),
-        "high": round(float(high), digits),
-    }
+    return _with_interval(len(array), array.mean(), array[_resampled(len(array))].mean(1), digits)
+
+
+def _with_interval(
+    n: int, value: float | np.ndarray, resampled: np.ndarray, digits: int
+) -> dict[str, float | int | None]:
+    low, high = np.percentile(resampled, (2.5, 97.5))
+    numbers = {"mean": value, "low": low, "high": high}
+    return {"n": n} | {name: round(float(number), digits) for name, number in numbers.items()}
 
 
 def _resampled(n: int) -> np.ndarray:

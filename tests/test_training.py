@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
 from memflow_cli.catalog import THEATRE_FOLDER
+from memflow_cli.wan.checkpoints import load_transformer
 from training.batches import EMPHASIS, Stories, StoryBatch, emphasis_of
 from training.contexts import StoryContexts, spoil
-from training.data import GRID, STORY_CHUNKS, Latents
+from training.data import GRID, STORY_CHUNKS, Latents, visibility
+from training.export import pack
 from training.learn import OWN_DEPTH, Learner, Options, theatre_config
 from training.text import TokenIds
 from training.world import ACTIONS_ON_THE_SPOT, Act, Beat, sample_story
@@ -27,6 +30,31 @@ def test_acting_stories_are_full_of_actions_and_mostly_have_a_cut():
     assert sum(act.verb in ACTIONS_ON_THE_SPOT for act in acts) > 0.4 * len(acts)
     assert sum(any(beat.cut for beat in story.beats) for story in stories) > 30
     assert {story.num_chunks for story in stories} == {22}
+
+
+def test_in_company_two_are_together_and_one_moves():
+    together, moving = [], []
+    for seed in range(60):
+        story = sample_story(seed, "company")
+        shown = visibility(story)
+        together.append(shown.all(0).mean())
+        moving.append(sum(act.verb in ("enter", "leave", "walk") for beat in story.beats for act in beat.acts.values()))
+        assert story.num_chunks == 22 and len(story.puppets) == 2 and not any(beat.cut for beat in story.beats)
+    assert np.mean(together) > 0.35 and np.mean(moving) > 2
+
+
+def test_exported_weights_load_as_nearly_the_same(learner, tmp_path: Path):
+    transformer = learner.model.transformer
+    packed = pack(transformer.state_dict())
+    assert all(
+        packed[name].abs().max() == 31
+        for name in packed
+        if name.startswith("blocks.") and packed[name].dtype == torch.int8
+    )
+    save_file(packed, tmp_path / "model.safetensors")
+    loaded = load_transformer(tmp_path, transformer.config).state_dict()
+    for name, true in transformer.state_dict().items():
+        assert (loaded[name] - true).norm() <= 0.05 * true.norm(), name
 
 
 def test_a_spoilt_chunk_shows_the_puppets_of_another():

@@ -19,6 +19,7 @@ from training.teacher_forcing import CHUNK, SINK, WINDOW, Trainee
 from training.text import build_encoder
 from training.world import HEIGHT, WIDTH
 
+BLOCK_BITS = 6  # 1 to 2% more error in held-out pictures than with eight, a quarter less once compressed
 STEPS = tuple(range(1000, 0, -1000 // len(LEVELS)))
 
 
@@ -83,22 +84,18 @@ def load_average(checkpoint: Path, vocabulary_size: int) -> Trainee:
 
 
 def pack(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A transformer's weights as they are shipped."""
+    """A transformer's weights as they are shipped: matrices in eight bits, of which the blocks' use six; the rest in fp32."""
     packed = {}
     for name, tensor in weights.items():
-        if tensor.ndim == 2 and name.startswith("blocks."):
-            packed[name], packed[name + SCALE] = quantise_rows(tensor)
-        elif tensor.ndim >= 2 and "modulation" not in name:
-            packed[name] = tensor.bfloat16().contiguous()
+        if tensor.ndim >= 2 and "modulation" not in name:
+            packed[name], packed[name + SCALE] = quantise_rows(tensor, BLOCK_BITS if name.startswith("blocks.") else 8)
         else:
             packed[name] = tensor.float().contiguous()
     return packed
 
 
 def export(work: Path, checkpoint: Path, target: Path, steps: tuple[int, ...] = STEPS) -> None:
-    """A diffusers Wan folder: the blocks' matrices in eight bits, the transformer's other matrices in bf16, its small
-    tensors in fp32, text encoder and autoencoder in fp16.
-    """
+    """A diffusers Wan folder: the transformer as `pack` says, text encoder and autoencoder in fp16."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
     model = load_average(checkpoint, len(tokenizer))
     (target / "transformer").mkdir(parents=True, exist_ok=True)

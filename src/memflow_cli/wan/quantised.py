@@ -12,14 +12,19 @@ from torch import Tensor
 from memflow_cli.errors import ModelError
 
 SCALE = "_scale"
-LARGEST = 127
 EIGHT_BITS = (torch.int8, torch.float8_e4m3fn, torch.float8_e5m2)
 
 
-def quantise_rows(weight: Tensor) -> tuple[Tensor, Tensor]:
-    """A matrix [rows, columns] -> int8 of the same shape and scales fp32 [rows, 1]; a row's largest number becomes 127."""
-    scale = weight.float().abs().amax(dim=1, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny) / LARGEST
-    return (weight.float() / scale).round().to(torch.int8), scale
+def quantise_rows(weight: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
+    """[rows, ...] -> int8 of the same shape, and scales fp32 of one number a row, [rows, 1, ...].
+
+    A row's largest number becomes the largest of so many `bits` (2 to 8): 127 of eight. Fewer take as much room as eight,
+    but compress better.
+    """
+    rows = weight.float()
+    largest = rows.abs().amax(dim=tuple(range(1, rows.ndim)), keepdim=True)
+    scale = largest.clamp_min(torch.finfo(torch.float32).tiny) / (2 ** (bits - 1) - 1)
+    return (rows / scale).round().to(torch.int8), scale
 
 
 def dequantise(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
