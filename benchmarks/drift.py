@@ -1,8 +1,8 @@
 """Does a film of a minute end as well as it began? Fidelity and picture statistics at 60 s against 5 s.
 
-Held-out stories of 80 chunks in one scene without a cut; puppets come, act and go, and whoever a prompt names is described
-in it, so that fidelity is about the picture, not about memory. Picture statistics are differences from the story as it was
-drawn at the same time, so that who is on stage does not count.
+Held-out stories of 80 chunks in one scene without a cut; puppets come, act and go. Whoever a prompt names is described in it,
+so that memory need not supply looks; who only stands by may go unmentioned. Picture statistics are differences from the
+story as it was drawn at the same time, so that who is on stage does not count.
 """
 
 from collections.abc import Sequence

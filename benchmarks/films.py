@@ -47,9 +47,7 @@ class Blind:
 
 
 class MostRecent(Blind):
-    """What left the window last is recalled, whatever the seed."""
-
-    def __init__(self, seed: int) -> None: ...
+    """What left the window last is recalled."""
 
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return torch.arange(len(matches), dtype=torch.float32)
@@ -65,7 +63,7 @@ class Chance(Blind):
         return torch.rand(len(matches), generator=self._generator)
 
 
-BASELINES: dict[str, Callable[[int], Score]] = {"most recent": MostRecent, "chance": Chance}
+BASELINES: dict[str, Callable[[int], Score]] = {"most recent": lambda seed: MostRecent(), "chance": Chance}
 
 
 def change_nam(score: str | None = None, bank: int | None = None) -> None:
@@ -82,7 +80,7 @@ def make_memory(policy: str, geometry: Geometry, seed: int) -> MemoryPolicy:
 
 
 def film_seed(story: Story, seed: int) -> int:
-    """Of a story's film number `seed`: no two stories share their noise, all policies of a story do."""
+    """Of a story's film number `seed`: no two stories of a part share their noise, all policies of a story do."""
     return int(np.random.default_rng([story.seed, seed]).integers(2**31))
 
 

@@ -16,46 +16,54 @@ def share(values: Sequence[bool], independent: int | None = None) -> dict[str, f
     """
     if not values:
         return {"n": 0, "percent": None, "low": None, "high": None}
-    p, n = sum(map(bool, values)) / len(values), independent or len(values)
+    p = sum(map(bool, values)) / len(values)
+    low, high = _wilson(p, independent or len(values))
+    return {"n": len(values), "percent": round(100 * p, 1), "low": round(low, 1), "high": round(high, 1)}
+
+
+def _wilson(p: float, n: int) -> tuple[float, float]:
+    """In percent, of a share 0..1 of n."""
     middle, spread = p + Z * Z / (2 * n), Z * math.sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
     low, high = ((middle + sign * spread) / (1 + Z * Z / n) for sign in (-1, 1))
-    return {
-        "n": len(values),
-        "percent": round(100 * p, 1),
-        "low": round(100 * max(low, 0), 1),
-        "high": round(100 * min(high, 1), 1),
-    }
+    return 100 * max(low, 0.0), 100 * min(high, 1.0)
 
 
 def clustered_share(counts: Sequence[Sequence[int]]) -> dict[str, float | int | None]:
-    """Percent right over films, each (right, asked); the interval resamples whole films, whose frames are alike."""
+    """Percent right over films, each (right, asked); the interval resamples whole films, whose frames are alike.
+
+    Where few films err, resampling finds too little spread: the interval is never narrower than with each film as one answer.
+    """
     table = np.array([row for row in counts if row[1]], float).reshape(-1, 2)
     if not len(table):
         return {"n": 0, "films": 0, "percent": None, "low": None, "high": None}
     right, asked = table.sum(0)
-    if right in (0, asked):  # nothing to resample: as if each film were one answer
-        return share([right > 0] * len(table)) | {"n": int(asked), "films": len(table)}
     sums = table[_resampled(len(table))].sum(1)
-    low, high = np.percentile(100 * sums[:, 0] / sums[:, 1], (2.5, 97.5))
+    resampled = np.percentile(100 * sums[:, 0] / sums[:, 1], (2.5, 97.5))
+    wilson = _wilson(right / asked, len(table))
     return {
         "n": int(asked),
         "films": len(table),
         "percent": round(100 * right / asked, 1),
-        "low": round(float(low), 1),
-        "high": round(float(high), 1),
+        "low": round(float(min(resampled[0], wilson[0])), 1),
+        "high": round(float(max(resampled[1], wilson[1])), 1),
     }
 
 
 def clustered_change(
     early: Sequence[Sequence[int]], late: Sequence[Sequence[int]], digits: int = 1
 ) -> dict[str, float | int | None]:
-    """Points from percent right early to percent right late, each (right, asked) by film; whole films are resampled."""
+    """Points from percent right early to percent right late, each (right, asked) by film; whole films are resampled.
+
+    n: the films that were asked at both times. No interval (None) where no film changed: nothing says how rare a change is.
+    """
     table = np.concatenate([np.reshape(early, (-1, 2)), np.reshape(late, (-1, 2))], axis=1).astype(float)
     if not len(table) or not table[:, [1, 3]].sum(0).all():
         return {"n": 0, "mean": None, "low": None, "high": None}
     sums = table[_resampled(len(table))].sum(1)
     sums = sums[(sums[:, 1] > 0) & (sums[:, 3] > 0)]
-    return _with_interval(len(table), _change(table.sum(0)), _change(sums), digits)
+    asked_twice = int((table[:, [1, 3]] > 0).all(1).sum())
+    change = _with_interval(asked_twice, _change(table.sum(0)), _change(sums), digits)
+    return change | {"low": None, "high": None} if change["low"] == change["high"] else change
 
 
 def _change(counts: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 Held-out stories of theatre, as they were drawn: their latents are committed chunk by chunk, nothing is generated, so only
 retrieval is measured. A puppet that was away for longer than the window is called back by its species. For its return and
 three chunks later: how often a bank frame shows it, with 95% intervals, and in brackets the share of bank frames that do (in
-the stories of two puppets, at most two or three frames of all show the right one). Two scores that ignore the prompt are
+the stories of two puppets, at most two frames of all show the right one). Two scores that ignore the prompt are
 held against them: what was seen last, and chance. `benchmarks.memory` holds the same table.
 """
 

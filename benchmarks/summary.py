@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from benchmarks.drift import STATISTICS, TIMES, Minute
+from benchmarks.films import POLICIES
 from benchmarks.intervals import clustered_change, clustered_share, mean, share
 from benchmarks.judge import QUESTIONS
 from benchmarks.openings import COMBINATIONS
@@ -25,7 +26,8 @@ def summarise_returns(returns: Sequence[Return]) -> dict[str, dict]:
     table: dict[str, dict] = {}
     for policy in dict.fromkeys(item.policy for item in returns):
         own = [item for item in returns if item.policy == policy]
-        row: dict = {"frames_per_second": mean([item.frames_per_second for item in own])}
+        timed = own if policy in POLICIES else []  # the baselines' films may be of another run
+        row: dict = {"frames_per_second": mean([item.frames_per_second for item in timed])}
         for kind in KINDS:
             of_kind = [item for item in own if item.kind == kind]
             row[kind] = _identity(of_kind) | {
@@ -63,7 +65,8 @@ def paired_differences(returns: Sequence[Return]) -> dict[str, dict]:
     speeds: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for item in returns:
         results[item.policy, item.kind][item.story].append(100.0 * (item.failure is None))
-        speeds[item.policy][item.story].append(item.frames_per_second)
+        if item.policy in POLICIES:
+            speeds[item.policy][item.story].append(item.frames_per_second)
     table: dict[str, dict] = {}
     for policy in dict.fromkeys(item.policy for item in returns):
         if policy == REFERENCE:

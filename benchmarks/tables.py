@@ -18,9 +18,11 @@ def percent(value: dict) -> str:
 
 
 def points(value: dict, digits: int = 0) -> str:
-    """'+62 (+50 to +73)'."""
+    """'+62 (+50 to +73)'; '+0' where there is no interval."""
     if value["mean"] is None:
         return "-"
+    if value["low"] is None:
+        return f"{value['mean']:+.{digits}f}"
     return f"{value['mean']:+.{digits}f} ({value['low']:+.{digits}f} to {value['high']:+.{digits}f})"
 
 

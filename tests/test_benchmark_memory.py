@@ -19,7 +19,7 @@ from benchmarks.openings import watch_opening
 from benchmarks.recall import ALL_SCORES, recalled, summarise_recall
 from benchmarks.returns import WHOLE_FILM, Return, majority, watch_return
 from benchmarks.summary import paired_differences, summarise_returns
-from benchmarks.tables import identity_plot, markdown
+from benchmarks.tables import identity_plot, markdown, points
 from benchmarks.true_clips import (
     IGNORED,
     MOVES,
@@ -220,6 +220,8 @@ def test_frames_of_one_film_do_not_count_as_many_films():
     alike = clustered_share([(10, 10), (0, 10)])
     assert (alike["percent"], alike["low"], alike["high"]) == (50.0, 0.0, 100.0)
     assert clustered_share([(10, 10), (10, 10)])["low"] == share([True, True])["low"]
+    few = clustered_share([(100, 100)] * 9 + [(99, 100)])  # no surer than if nobody had erred
+    assert few["low"] <= share([True] * 10)["low"] and few["high"] == 100
     assert mean([1.0, 1.0]) == {"n": 2, "mean": 1.0, "low": 1.0, "high": 1.0}
 
 
@@ -228,7 +230,9 @@ def test_change_is_that_of_the_shares_beside_it():
     change = clustered_change(early, late)
     shares = [clustered_share(counts)["percent"] for counts in (early, late)]
     assert change["mean"] == pytest.approx(shares[1] - shares[0], abs=0.1)
-    assert change["low"] <= change["mean"] <= change["high"] and change["n"] == 3
+    assert change["low"] <= change["mean"] <= change["high"] and change["n"] == 2
+    unchanged = clustered_change([(5, 5)] * 4, [(5, 5)] * 4)
+    assert (unchanged["mean"], unchanged["low"]) == (0.0, None) and points(unchanged) == "+0"
     assert clustered_change([(0, 0)], [(1, 1)])["mean"] is None
 
 

@@ -171,12 +171,15 @@ def test_chunks_that_see_what_no_film_shows_are_avoided():
 def test_cells_where_a_puppet_was_count_as_those_where_it_is():
     mask = torch.zeros(2, 3, 1, 4)
     mask[0, ..., 0], mask[1, ..., 2] = 1, 1
+    pasted = torch.zeros_like(mask)
+    pasted[0, ..., 3] = 1
     slots = torch.full((3, CONTEXT), -1)
     slots[2, :SINK] = torch.arange(SINK)
     batch = StoryBatch(
         rows=[0],
         clean=torch.zeros(2, 3, 1, 1, 4),
         mask=mask,
+        shown_mask=torch.maximum(mask, pasted),
         spoilt={},
         target=torch.tensor([1]),
         streaming=torch.tensor([True]),
@@ -185,4 +188,4 @@ def test_cells_where_a_puppet_was_count_as_those_where_it_is():
         caption=torch.zeros(3, dtype=torch.long),
         context=Context(slots.clamp_min(0), slots >= 0),
     )
-    assert where_puppets_may_be(batch)[0, 0].tolist() == [[1, 0, 1, 0]]
+    assert where_puppets_may_be(batch)[0, 0].tolist() == [[1, 0, 1, 1]]

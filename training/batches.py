@@ -84,7 +84,8 @@ class StoryBatch:
 
     rows: list[int]  # of the stories
     clean: Tensor  # [M, 3, C, h, w]
-    mask: Tensor  # [M, 3, h, w]
+    mask: Tensor  # [M, 3, h, w] in 0..1: puppets
+    shown_mask: Tensor  # as `mask`, with the puppets that `spoilt` chunks show as well
     spoilt: dict[int, Tensor]  # row of `clean` -> what contexts show instead, [3, C, h, w]: a film's mistake
     target: Tensor  # [K], rows of `clean`
     streaming: Tensor  # bool [K]: in the context that a film would have
@@ -114,6 +115,7 @@ class Stories:
         lines, targets, clean_caption, target_caption, clean_slots, target_slots = [], [], [], [], [], []
         clean, masks = [], []
         spoilt: dict[int, Tensor] = {}
+        pasted: dict[int, Tensor] = {}
         emphasis: list[float] = []
         is_streaming: list[bool] = []
         for place, (data, row, contexts) in enumerate(self._rows[row] for row in rows):
@@ -127,6 +129,7 @@ class Stories:
             for chunk, other in contexts.spoilt(rng):
                 frames = spoil(clean[-1].numpy(), masks[-1].numpy(), chunk, other, whole=rng.random() < 0.5)
                 spoilt[first_chunk + chunk] = torch.from_numpy(frames)
+                pasted[first_chunk + chunk] = masks[-1][other]
             streaming = contexts.streaming(rng)
             committed_beats, unlike_film = recached_beats(story, rng)
             wanted = [(c, False) for c in contexts.draw_streaming_chunks(rng, STREAMING_TARGETS, unlike_film)]
@@ -142,10 +145,15 @@ class Stories:
             clean_slots.append(_rows_of(streaming, first_chunk))
             clean_caption += [first_line + beat for beat in committed_beats]
         slots = torch.from_numpy(np.concatenate([*clean_slots, target_slots]))
+        mask = torch.cat(masks)
+        shown_mask = mask.clone()
+        for chunk, puppets in pasted.items():
+            shown_mask[chunk] = torch.maximum(mask[chunk], puppets)
         return StoryBatch(
             rows=rows,
             clean=torch.cat(clean),
-            mask=torch.cat(masks),
+            mask=mask,
+            shown_mask=shown_mask,
             spoilt=spoilt,
             target=torch.tensor(targets),
             streaming=torch.tensor(is_streaming),

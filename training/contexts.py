@@ -2,8 +2,8 @@
 
 Two kinds of context. *Streaming*: what a film would have at this chunk. *Recall*: mostly chunks in which a puppet comes into
 view that neither sink nor window need show, with a bank that shows it, mostly from frames in which it is elsewhere on the
-stage; with streaming contexts alone, looks are learnt as something that stays in its place. The window stays what a film
-would have: without it nothing says where a puppet stands, or how long its beat has been going on.
+stage; with streaming contexts alone, looks are learnt as something that stays in its place. The window mostly stays what a
+film would have: without it nothing says where a puppet stands, or how long its beat has been going on.
 Slots are fixed: sink, bank (by film time), then the two chunks before, newest last; -1 where there is none.
 """
 

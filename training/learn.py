@@ -68,7 +68,7 @@ def where_puppets_may_be(batch: StoryBatch) -> Tensor:
     """
     context = batch.context
     index, present = context.index[len(batch.clean) :], context.present[len(batch.clean) :]
-    seen = batch.mask.flatten(0, 1)[index] * present[..., None, None]
+    seen = batch.shown_mask.flatten(0, 1)[index] * present[..., None, None]
     return torch.maximum(batch.mask[batch.target], seen.amax(1, keepdim=True))
 
 

@@ -40,6 +40,15 @@ def make_tokenizer(work: Path) -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
 
 
+def adopt(exported: Path, work: Path) -> None:
+    """Go on with an exported model's autoencoder and tokenizer, without which its weights mean nothing."""
+    if not work.joinpath("autoencoder").exists():
+        shutil.copytree(exported / "vae", work / "autoencoder")
+        work.joinpath("refiner.done").touch()
+    if not work.joinpath("tokenizer").exists():
+        shutil.copytree(exported / "tokenizer", work / "tokenizer")
+
+
 def train_stage(work: Path, name: str, options: Options, device: str, before: Path | None = None) -> None:
     """One stage of the transformer's training; starts from the checkpoint `before`, or goes on from its own."""
     autoencoder, tokenizer = make_autoencoder(work), make_tokenizer(work)
@@ -78,7 +87,7 @@ def make_refiner(work: Path, seconds: float) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--work", type=Path, default=Path("theatre-work"), help="for data and checkpoints, about 11 GB")
+    parser.add_argument("--work", type=Path, default=Path("theatre-work"), help="for data and checkpoints, about 14 GB")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--hours", type=float, default=2.0, help="time for training, rendering not counted")
     parser.add_argument("--threads", type=int, default=2)
@@ -105,20 +114,21 @@ def main() -> None:
     if options.start and not options.stage:
         parser.error("--start needs --stage: which stage is to begin there?")
     work, seconds = options.work, options.hours * 3600
+    if options.start and options.start.is_dir():
+        adopt(options.start, work)
     make_autoencoder(work)
     make_tokenizer(work)
     data = work / "data", work / "autoencoder"
     alone = options.stage is not None
-    if options.stage in (None, "pictures"):
+    if options.stage != "refiner":
         render_rows(*data, "pictures", options.pictures, options.threads)
+    if options.stage in (None, "pictures"):
         share = 1 if alone else PICTURES_SHARE
         stage = Options(share * seconds, pictures=144, hold=0.6, final_factor=0.2, seed=options.seed)
         train_stage(work, "pictures", stage, options.device, options.start)
     if options.stage in (None, "stories"):
-        render_rows(*data, "stories", options.stories, options.threads)
-        render_rows(*data, "returns", options.returns, options.threads)
-        render_rows(*data, "acting", options.acting, options.threads)
-        render_rows(*data, "company", options.company, options.threads)
+        for name in STORY_SOURCES:
+            render_rows(*data, name, getattr(options, name), options.threads)
         share = 1 if alone else STORIES_SHARE
         before = options.start or work / "pictures.pt"
         stage = Options(

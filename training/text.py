@@ -11,7 +11,7 @@ from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 from training.captions import captions
 from training.world import sample_story
 
-TEXT_LENGTH = 32  # tokens; the longest caption has 27
+TEXT_LENGTH = 32  # tokens; the longest caption has 29
 VOCABULARY_SIZE = 600
 
 
