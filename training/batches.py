@@ -113,14 +113,14 @@ class Stories:
         """`size` stories, or those of these `rows`, with targets, captions and contexts drawn anew."""
         rows = rows or rng.choice(len(self._rows), size, replace=False).tolist()
         lines, targets, clean_caption, target_caption, clean_slots, target_slots = [], [], [], [], [], []
-        clean, masks = [], []
+        clean, masks, shown_masks = [], [], []
         spoilt: dict[int, Tensor] = {}
-        pasted: dict[int, Tensor] = {}
         emphasis: list[float] = []
         is_streaming: list[bool] = []
         for place, (data, row, contexts) in enumerate(self._rows[row] for row in rows):
             clean.append(_chunks(data.latents[row]))
             masks.append(_chunks(data.masks[row]))
+            shown_masks.append(masks[-1].clone())
             story, beats = contexts.story, contexts.story.beat_of_chunks()
             first_line, first_chunk = len(lines), place * contexts.story.num_chunks
             said = captions(story, rng, said_again=float(rng.choice(SAID_AGAIN, p=SAID_AGAIN_SHARES)))
@@ -129,7 +129,7 @@ class Stories:
             for chunk, other in contexts.spoilt(rng):
                 frames = spoil(clean[-1].numpy(), masks[-1].numpy(), chunk, other, whole=rng.random() < 0.5)
                 spoilt[first_chunk + chunk] = torch.from_numpy(frames)
-                pasted[first_chunk + chunk] = masks[-1][other]
+                shown_masks[-1][chunk] = torch.maximum(masks[-1][chunk], masks[-1][other])
             streaming = contexts.streaming(rng)
             committed_beats, unlike_film = recached_beats(story, rng)
             wanted = [(c, False) for c in contexts.draw_streaming_chunks(rng, STREAMING_TARGETS, unlike_film)]
@@ -145,15 +145,11 @@ class Stories:
             clean_slots.append(_rows_of(streaming, first_chunk))
             clean_caption += [first_line + beat for beat in committed_beats]
         slots = torch.from_numpy(np.concatenate([*clean_slots, target_slots]))
-        mask = torch.cat(masks)
-        shown_mask = mask.clone()
-        for chunk, puppets in pasted.items():
-            shown_mask[chunk] = torch.maximum(mask[chunk], puppets)
         return StoryBatch(
             rows=rows,
             clean=torch.cat(clean),
-            mask=mask,
-            shown_mask=shown_mask,
+            mask=torch.cat(masks),
+            shown_mask=torch.cat(shown_masks),
             spoilt=spoilt,
             target=torch.tensor(targets),
             streaming=torch.tensor(is_streaming),
