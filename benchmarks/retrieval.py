@@ -22,13 +22,14 @@ from memflow_cli.memory.nam import SHORTLIST, NarrativeMemory
 from memflow_cli.memory.scores import SCORES
 
 PROMPT_TOKENS, TEXT_DIM = 16, 128
+CHUNKS_PER_SEGMENT = 8
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--prototypes", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--scores", default="prompt,published,cross-attention,attention")
+    parser.add_argument("--scores", default=",".join(SCORES))
     parser.add_argument("--shortlist", type=int, default=SHORTLIST)
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
@@ -61,9 +62,12 @@ def time_score(name: str, options: argparse.Namespace) -> dict[str, float]:
     made_under = prompt()
 
     def archive_one() -> None:
-        frame = 3 * (len(memory.archive.prototypes) + 1)
-        keys = numbers[frame % len(numbers)]
-        memory.remember(FrameState(frame, keys, keys, keys), made_under)
+        nonlocal made_under
+        chunk = len(memory.archive.prototypes) + 1
+        if chunk % CHUNKS_PER_SEGMENT == 0:
+            made_under = prompt()
+        keys = numbers[3 * chunk % len(numbers)]
+        memory.remember(FrameState(3 * chunk, keys, keys, keys), made_under)
 
     for _ in range(options.prototypes - options.repeats):
         archive_one()

@@ -17,6 +17,7 @@ from benchmarks.recall import story_of
 from memflow_cli.attention_context import PromptProjection
 from memflow_cli.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.geometry import plan_film
+from memflow_cli.memory.archive import Prototype
 from memflow_cli.memory.policies import DEFAULT_SCORE, make_policy
 from memflow_cli.memory.scores import SCORES, SketchingScore
 from memflow_cli.pipeline import Backbone, generate_chunks
@@ -43,12 +44,16 @@ def main() -> None:
     parser.add_argument("--score", choices=[name for name in SCORES if isinstance(SCORES[name](), SketchingScore)])
     options = parser.parse_args()
     score = SCORES[options.score or DEFAULT_SCORE]()
-    features, prompts = gather(load_model(find_model("theatre")), options.stories, options.score or DEFAULT_SCORE)
-    sketches = torch.stack([score.sketch(item) for item in features])
-    everything = torch.stack([_scores(score, features, prompt) for prompt in prompts])  # [prompts, P]
-    estimates = torch.stack([_ranks(score, score.estimate(sketches, prompt)) for prompt in prompts])
-    print(f"{len(features)} prototypes, {len(prompts)} prompts, score {options.score or DEFAULT_SCORE}")
-    for length in (len(features) // divisor for divisor in (64, 32, 16, 8, 4)):
+    prototypes, prompts = gather(load_model(find_model("theatre")), options.stories, options.score or DEFAULT_SCORE)
+    sketches = torch.stack([score.sketch(item.features) for item in prototypes])
+    everything, estimates = [], []  # [prompts, P] each
+    for prompt in prompts:
+        agreed = torch.stack([score.agree(item.words, prompt) for item in prototypes])
+        everything.append(_ranks(score, _matches(score, prototypes, prompt), agreed))
+        estimates.append(_ranks(score, score.estimate(sketches, prompt), agreed))
+    everything, estimates = torch.stack(everything), torch.stack(estimates)
+    print(f"{len(prototypes)} prototypes, {len(prompts)} prompts, score {options.score or DEFAULT_SCORE}")
+    for length in (len(prototypes) // divisor for divisor in (64, 32, 16, 8, 4)):
         if length >= BANK:
             print(json.dumps(vars(agreement(everything, estimates, length))))
 
@@ -65,10 +70,10 @@ def agreement(scores: Tensor, estimates: Tensor, shortlist: int) -> Agreement:
 
 
 @torch.no_grad()
-def gather(backbone: Backbone, num_stories: int, score: str) -> tuple[list[Tensor], list[PromptProjection]]:
-    """Features of every prototype of the stories, and their prompts."""
+def gather(backbone: Backbone, num_stories: int, score: str) -> tuple[list[Prototype], list[PromptProjection]]:
+    """Every prototype of the stories, and their prompts."""
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
-    features: list[Tensor] = []
+    prototypes: list[Prototype] = []
     prompts: list[PromptProjection] = []
     for number in range(num_stories):
         story = story_of(number)
@@ -80,18 +85,18 @@ def gather(backbone: Backbone, num_stories: int, score: str) -> tuple[list[Tenso
         replay = (latents[chunk : chunk + 1] for chunk in range(len(latents)))
         for _ in generate_chunks(backbone, plan, memory, embeds, replay=replay):
             pass
-        features += [item.features for item in memory.archive.prototypes]
+        prototypes += memory.archive.prototypes
         prompts += [backbone.project_prompt(each.unsqueeze(0)) for each in embeds]
-    return features, prompts
+    return prototypes, prompts
 
 
-def _scores(score: SketchingScore, features: list[Tensor], prompt: PromptProjection) -> Tensor:
-    parts = [torch.stack(features[first : first + 16]) for first in range(0, len(features), 16)]
-    return _ranks(score, torch.cat([score.match(part, prompt) for part in parts]))
+def _matches(score: SketchingScore, prototypes: list[Prototype], prompt: PromptProjection) -> Tensor:
+    blocks = (prototypes[first : first + 16] for first in range(0, len(prototypes), 16))
+    return torch.cat([score.match(torch.stack([item.features for item in block]), prompt) for block in blocks])
 
 
-def _ranks(score: SketchingScore, matches: Tensor) -> Tensor:
-    return score.rank(matches, score.weigh(matches))
+def _ranks(score: SketchingScore, matches: Tensor, agreed: Tensor) -> Tensor:
+    return score.rank(matches * agreed, score.weigh(matches))
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from memflow_cli.storyboard import MemoryOptions
 from tiny_model import tiny_entry
 
 LAYERS, TOKENS, HEADS, SIZE, WORDS = 2, 3, 2, 4, 5
+NO_WORDS = torch.zeros(0, 6)
 
 
 def random_state(frame, seed=None):
@@ -74,9 +75,11 @@ def test_frames_kept_in_the_bank_are_rotated_to_where_they_are_now(positions):
 # Scores
 
 
-def ranks_of(score, features, prompt):
+def ranks_of(score, features, prompt, made_under=None):
+    """What a prompt makes of frames that were made under these prompts, one each; unless told, under this very one."""
     matches = score.match(features, prompt)
-    return score.rank(matches, score.weigh(matches))
+    agreed = torch.stack([score.agree(each.words, prompt) for each in made_under or [prompt] * len(matches)])
+    return score.rank(matches * agreed, score.weigh(matches))
 
 
 @pytest.mark.parametrize("name", SCORES)
@@ -88,21 +91,24 @@ def test_padding_never_votes(name):
         tuple(torch.cat([key[:, :3], 100 * torch.ones_like(key[:, 3:])], dim=1) for key in prompt.keys),
         prompt.values,
         prompt.mask,
-        prompt.embeds,
+        prompt.embeds + 100 * ~prompt.mask.unsqueeze(-1),
     )
-    features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(4)])
-    assert torch.equal(ranks_of(score, features, prompt), ranks_of(score, features, dirty))
+    others = [random_prompt(frame) for frame in range(4)]
+    features = torch.stack([score.features(random_state(frame), other) for frame, other in enumerate(others)])
+    assert torch.equal(ranks_of(score, features, prompt, others), ranks_of(score, features, dirty, others))
 
 
 @pytest.mark.parametrize("name", SCORES)
 def test_scores_do_not_depend_on_the_archive_s_order(name):
     score = SCORES[name]()
-    features = torch.stack([score.features(random_state(frame), random_prompt(frame)) for frame in range(5)])
-    order = torch.tensor([3, 0, 4, 1, 2])
+    others = [random_prompt(frame) for frame in range(5)]
+    features = torch.stack([score.features(random_state(frame), other) for frame, other in enumerate(others)])
+    order = [3, 0, 4, 1, 2]
     prompt = random_prompt(9)
-    ranks = ranks_of(score, features, prompt)
+    ranks = ranks_of(score, features, prompt, others)
     assert ranks.unique().numel() == 5, "random prototypes are told apart"
-    torch.testing.assert_close(ranks[order], ranks_of(score, features[order], prompt))
+    shuffled = ranks_of(score, features[order], prompt, [others[index] for index in order])
+    torch.testing.assert_close(ranks[order], shuffled)
 
 
 def test_prompt_score_finds_the_frame_made_under_the_same_prompt():
@@ -127,6 +133,19 @@ def test_cross_attention_score_finds_the_frame_that_asks_for_the_prompt():
     states[2] = FrameState(2, states[2].keys, states[2].values, 5 * asking)
     features = torch.stack([score.features(state, prompt) for state in states])
     assert ranks_of(score, features, prompt).argmax().item() == 2
+
+
+def test_combined_score_finds_the_frame_that_shows_who_is_named():
+    """Words 0 and 1 are names; 2: comes, 3: leaves. What is on stage might be either; each has prompts of its own."""
+    score = SCORES["combined"]()
+    segments = [words_prompt(words) for words in ([0, 2], [1, 2], [0, 3], [1, 3])]
+    onstage, offstage = showing(3, [0, 1]), showing(6, [])
+    features = torch.stack([score.features(state, segments[0]) for state in (onstage, offstage) for _ in segments])
+    for name in (0, 1):
+        ranks = ranks_of(score, features, words_prompt([name, 2]), 2 * segments)
+        assert ranks.argmax().item() == name, "in view, and named"
+        assert ranks[name] > ranks[1 - name] and ranks[name + 2] > ranks[3 - name], "in view, and the other one"
+        assert ranks[name] > ranks[4 + name], "named, and not in view"
 
 
 def test_words_that_tell_frames_apart_decide():
@@ -157,7 +176,7 @@ def test_archive_keeps_what_is_rare():
     archive = Archive(3 * each)
     gone = []
     for frame, look in ((0, 1), (3, 1), (6, 2), (9, 1), (12, 1)):
-        gone += archive.add(random_state(frame, seed=look), torch.zeros(1))
+        gone += archive.add(random_state(frame, seed=look), torch.zeros(1), NO_WORDS)
     assert gone == [3, 12]
     assert [item.state.frame for item in archive.prototypes] == [0, 6, 9]
 
@@ -165,7 +184,7 @@ def test_archive_keeps_what_is_rare():
 def test_archive_within_its_budget_forgets_nothing():
     archive = Archive(2**30)
     for frame in range(50):
-        assert archive.add(random_state(frame), torch.zeros(1)) == ()
+        assert archive.add(random_state(frame), torch.zeros(1), NO_WORDS) == ()
     assert len(archive.prototypes) == 50
 
 
@@ -183,9 +202,8 @@ def test_archive_in_a_file_gives_back_what_it_took(tmp_path, dtype, parts):
     for frame in range(20):
         mine, theirs = state(frame), state(frame)
         shared = frame % 2  # features that are a view of the state, and others
-        assert in_file.add(mine, mine.values[:, 0] if shared else torch.zeros(1)) == in_memory.add(
-            theirs, theirs.values[:, 0] if shared else torch.zeros(1)
-        )
+        features = [each.values[:, 0] if shared else torch.zeros(1) for each in (mine, theirs)]
+        assert in_file.add(mine, features[0], NO_WORDS) == in_memory.add(theirs, features[1], NO_WORDS)
     for stored, kept in zip(in_file.prototypes, in_memory.prototypes, strict=True):
         assert torch.equal(stored.features, kept.features)
         read, expected = stored.state.load(), kept.state.load()
@@ -266,7 +284,7 @@ def test_a_full_disk_says_that_remembered_frames_do_not_fit(monkeypatch, tmp_pat
         with pytest.raises(
             MemflowError, match=f"cannot keep remembered frames in {tmp_path}: No space left"
         ) as stopped:
-            archive.add(random_state(3), torch.zeros(1))
+            archive.add(random_state(3), torch.zeros(1), NO_WORDS)
     assert "same command goes on" in str(stopped.value.hint)
 
 
@@ -312,8 +330,8 @@ def test_scores_stay_with_their_frames_when_some_are_evicted(name):
     kept = [item.state.frame for item in memory.archive.prototypes]
     assert len(kept) < 15, "the archive was too small for all"
     features = torch.stack([item.features for item in memory.archive.prototypes])
-    matches = score.match(features, prompt)
-    scratch = score.rank(matches, weights).tolist()
+    agreed = torch.stack([score.agree(item.words, prompt) for item in memory.archive.prototypes])
+    scratch = score.rank(score.match(features, prompt) * agreed, weights).tolist()
     assert [told[frame] for frame in kept] == pytest.approx(scratch, rel=1e-4)
     best = sorted((told[frame] for frame in kept), reverse=True)[:3]
     assert sorted((told[frame] for frame in cache.bank_frames[0]), reverse=True) == best
@@ -338,7 +356,7 @@ def showing(frame, words, num_tokens=6):
     return FrameState(frame, asked, asked, asked)
 
 
-@pytest.mark.parametrize("name, least", [("cross-attention", 60), ("attention", 57)])
+@pytest.mark.parametrize("name, least", [("cross-attention", 60), ("combined", 60), ("attention", 57)])
 def test_the_shortlist_finds_what_comparing_everything_finds(name, least):
     """The slow twin compares a prompt with all of 600 frames in full, the shortlist with 30 of them.
 
@@ -352,9 +370,9 @@ def test_the_shortlist_finds_what_comparing_everything_finds(name, least):
     prompts = [torch.randperm(30, generator=generator)[:4] for _ in range(20)]
     shown = {3 * index: prompts[index % 200] for index in range(1, 601) if index % 200 < 20}
     for frame in range(3, 1803, 3):
-        state = showing(frame, shown.get(frame, torch.randperm(30, generator=generator)[:3]))
+        words = shown.get(frame, torch.randperm(30, generator=generator)[:3])
         for memory in memories:
-            memory.remember(state, words_prompt([0]))
+            memory.remember(showing(frame, words), words_prompt(words))
     same = 0
     for words in prompts:
         prompt = words_prompt(words)
@@ -367,7 +385,7 @@ def test_the_shortlist_finds_what_comparing_everything_finds(name, least):
     assert same >= least
 
 
-@pytest.mark.parametrize("name", ["cross-attention", "attention"])
+@pytest.mark.parametrize("name", ["cross-attention", "combined", "attention"])
 def test_a_shortlist_as_long_as_the_archive_changes_nothing(name):
     """Up to `SHORTLIST` prototypes, a minute and a half of film, everything is compared in full."""
     told = []
@@ -388,7 +406,7 @@ def test_a_long_segment_is_compared_with_few_frames_and_recalls_the_same():
     banks = []
     for size in (4, 10_000):
         memory, cache = (
-            NarrativeMemory(3, 3, SCORES["cross-attention"](), shortlist=size),
+            NarrativeMemory(3, 3, SCORES["combined"](), shortlist=size),
             empty_cache(keep_prompt_queries=True),
         )
         memory.switch_prompt(prompt)
@@ -402,7 +420,7 @@ def test_a_long_segment_is_compared_with_few_frames_and_recalls_the_same():
 
 def test_a_shortlist_whose_frames_leave_the_archive_is_drawn_again():
     room = 6 * random_state(0).num_bytes
-    memory = NarrativeMemory(3, 3, SCORES["cross-attention"](), archive_bytes=room, shortlist=3)
+    memory = NarrativeMemory(3, 3, SCORES["combined"](), archive_bytes=room, shortlist=3)
     cache = empty_cache(keep_prompt_queries=True)
     for chunk in range(60):
         if chunk % 20 == 0:

@@ -163,7 +163,7 @@ def test_replayed_film_is_the_same_film_when_its_archive_outgrows_the_shortlist(
     plan = tiny_plan(model.geometry, (8, 6, 6))
 
     def film(replay):
-        memory = NarrativeMemory(3, 3, SCORES["cross-attention"](), shortlist=4)
+        memory = NarrativeMemory(3, 3, SCORES["combined"](), shortlist=4)
         return list(generate_chunks(model, plan, memory, tiny_prompts(3), replay=replay))
 
     whole = film([])

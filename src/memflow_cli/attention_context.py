@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Literal, Protocol
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Rotate = Callable[[Tensor, Sequence[int]], Tensor]
@@ -37,6 +38,11 @@ class PromptProjection:
         """The keys without padding, head by head: [L * H, T', D] in fp32, with T' real tokens."""
         keys = torch.stack([key[0] for key in self.keys]).float()[:, self.mask[0]]  # [L, T', H, D]
         return keys.transpose(1, 2).flatten(0, 1)
+
+    @cached_property
+    def words(self) -> Tensor:
+        """The embeddings of the real tokens, each of length 1: [T', C] in fp16, in host memory."""
+        return F.normalize(self.embeds[0][self.mask[0]].float(), dim=-1).half().cpu()
 
 
 @dataclass(frozen=True)

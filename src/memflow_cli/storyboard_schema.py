@@ -159,7 +159,7 @@ class MemoryEntry(_Entry):
     record_interval: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = Field(
         None, description="Chunks from one remembered frame to the next. Default: 1 (`official`: 3)."
     )
-    score: Literal["published", "attention", "cross-attention", "prompt"] | None = Field(
+    score: Literal["published", "attention", "cross-attention", "combined", "prompt"] | None = Field(
         None, description="How remembered frames are ranked against the prompt. Default: what was measured best."
     )
     positions: Literal["absolute", "relative"] | None = Field(

@@ -16,10 +16,13 @@ ROWS_A_BLOCK = 1024
 
 @dataclass(frozen=True)
 class Prototype:
-    """A remembered latent frame, what the retrieval score keeps of it, and its sketch's row, if it has one."""
+    """A remembered latent frame, what the retrieval score keeps of it, the words [T', C] of the prompt that it was made
+    under (one tensor for all frames of a segment), and its sketch's row, if it has one.
+    """
 
     state: StoredFrame
     kept: "Tensor | FeaturesInFile"
+    words: Tensor
     row: int | None
 
     @property
@@ -49,11 +52,11 @@ class Archive:
         self._pooled: list[Tensor] = []
         self._likeness: list[float] = []  # of each prototype to the one before it
 
-    def add(self, state: FrameState, features: Tensor, sketch: Tensor | None = None) -> tuple[int, ...]:
+    def add(self, state: FrameState, features: Tensor, words: Tensor, sketch: Tensor | None = None) -> tuple[int, ...]:
         """Archive a frame later than all others. Returns the latent frames that had to go for it.
 
-        `features`: what its score compares; a view of the state takes no room of its own. `sketch`: small, of the same
-        shape for every frame; it stays in memory and is not counted.
+        `features`: what its score compares; a view of the state takes no room of its own. `words`, and `sketch`, of the
+        same shape for every frame: small; they stay in memory and are not counted.
         """
         pooled = state.keys.float().mean(dim=2).flatten().bfloat16()  # [L * B * H * D]
         self._likeness.append(_cosine(self._pooled[-1], pooled) if self._pooled else -1.0)
@@ -62,7 +65,7 @@ class Archive:
         self._used += self._sizes[-1]
         row = None if sketch is None else self.sketches.put(sketch)
         stored, kept = self._file.store(state, features) if self._file else (state, features)
-        self.prototypes.append(Prototype(stored, kept, row))
+        self.prototypes.append(Prototype(stored, kept, words, row))
         evicted = []
         while self._used > self._budget and len(self.prototypes) > 1:
             evicted.append(self._evict(max(range(1, len(self._likeness)), key=self._likeness.__getitem__)))

@@ -57,6 +57,7 @@ class NarrativeMemory:
         # For the prompt at hand, a row for each prototype compared with it, in film order:
         self._compared: list[Prototype] = []
         self._matches: Tensor | None = None  # [P, M]
+        self._agreed: Tensor = torch.empty(0)  # how much of the matches counts: [P, M], or [P, 1] for all of a row
         self._weights: Tensor = torch.empty(0)  # [M], drawn once the prompt has met more frames than the bank holds
         self._weighed = 0  # how many frames they were drawn from
         self._told: Tensor = torch.empty(0)  # the scores [P] that recall() returned last
@@ -93,7 +94,7 @@ class NarrativeMemory:
             features = self._score.features(kept, prompt)
         features = features.to("cpu")
         sketch = self._sketching.sketch(features) if self._sketching else None
-        evicted = self.archive.add(kept, features, sketch)
+        evicted = self.archive.add(kept, features, prompt.words, sketch)
         if self._waiting is not None and state.frame not in evicted:
             self._waiting.append(self.archive.prototypes[-1])
         for frame in evicted:
@@ -109,7 +110,7 @@ class NarrativeMemory:
         assert self._matches is not None, "an archive that is not empty has matches"
         if self._weighed <= self.needs.bank:  # until now everything was recalled
             self._weights, self._weighed = self._score.weigh(self._matches), len(self._matches)
-        scores = self._score.rank(self._matches, self._weights)
+        scores = self._score.rank(self._matches * self._agreed, self._weights)
         best = scores.topk(min(self.needs.bank, len(scores))).indices.sort().values.tolist()
         cache.load_bank([self._compared[row].state for row in best])
         changed = torch.ones(len(scores), dtype=torch.bool)
@@ -136,8 +137,17 @@ class NarrativeMemory:
         for start in range(0, len(unseen), length):
             features = torch.stack([item.features for item in unseen[start : start + length]])
             parts.append(self._score.match(features.to(prompt.embeds.device), prompt).to("cpu"))
+        agreed = self._agreed_on(unseen, prompt)
+        self._agreed = agreed if self._matches is None else torch.cat([self._agreed, agreed])
         self._matches = torch.cat(parts)
         self._compared += unseen
+
+    def _agreed_on(self, prototypes: Sequence[Prototype], prompt: PromptProjection) -> Tensor:
+        """How much of their matches counts, [P, M] or [P, 1]; asked once for all frames of a segment."""
+        segments = {id(item.words): item.words for item in prototypes}
+        rows = {segment: row for row, segment in enumerate(segments)}
+        agreed = torch.stack([self._score.agree(words, prompt) for words in segments.values()])
+        return agreed[[rows[id(item.words)] for item in prototypes]]
 
     def _most_promising(self, prompt: PromptProjection) -> list[Prototype]:
         """The shortlist for a new prompt, in film order; all prototypes where there are few, or no sketches."""
@@ -148,14 +158,15 @@ class NarrativeMemory:
         estimates = estimates[torch.tensor([item.row for item in prototypes])]
         # Of the whole film: in the shortlist itself, all frames may show who is named.
         self._weights, self._weighed = self._score.weigh(estimates), len(estimates)
-        best = self._score.rank(estimates, self._weights).topk(self._shortlist).indices.sort().values
+        scores = self._score.rank(estimates * self._agreed_on(prototypes, prompt), self._weights)
+        best = scores.topk(self._shortlist).indices.sort().values
         return [prototypes[index] for index in best.tolist()]
 
     def _keep(self, rows: Tensor) -> None:
         """Forget the comparisons of all rows but these: a segment's cost does not grow with its length."""
         assert self._matches is not None, "what was compared has matches"
         self._compared = [self._compared[row] for row in rows.tolist()]
-        self._matches, self._told = self._matches[rows], self._told[rows]
+        self._matches, self._agreed, self._told = self._matches[rows], self._agreed[rows], self._told[rows]
 
     def _forget(self, frame: int) -> None:
         """A frame has left the archive; it can not be recalled any more."""

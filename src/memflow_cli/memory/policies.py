@@ -12,7 +12,7 @@ from memflow_cli.storyboard import MemoryOptions
 
 OFFICIAL_RECORD_INTERVAL = 3
 # Recalls the right frames most often on theatre's held-out stories: see the package's docstring.
-DEFAULT_SCORE = "cross-attention"
+DEFAULT_SCORE = "combined"
 
 
 def make_policy(options: MemoryOptions, geometry: Geometry, archive_folder: Path | None = None) -> MemoryPolicy:

@@ -1,7 +1,8 @@
 """Retrieval scores: how well a prototype answers a prompt. Pure functions over stored features.
 
 A score works in steps, so that a prototype is looked at once a prompt: `features` says what is kept of a prototype,
-`match` compares features with a prompt, `weigh` says which matches count, `rank` turns them into one number a prototype.
+`match` compares features with a prompt, `weigh` says which matches count, `agree` how far they do for frames that were made
+under another prompt, `rank` turns them into one number a prototype.
 A score whose features are large may be a `SketchingScore` too: in a long film only the most promising prototypes are
 then matched.
 Padding of the prompt never votes. Shapes: P prototypes, L layers, T prompt tokens (T' real ones), N tokens, H heads, D head
@@ -39,8 +40,12 @@ class Score(Protocol):
         """How much each column of the matches [P, M] says: [M]. Asked when a prompt comes."""
         ...
 
+    def agree(self, words: Tensor, prompt: PromptProjection) -> Tensor:
+        """How much each match counts, 0..1, of frames made under a prompt of these words [T'', C]: [M], or [1] for all."""
+        ...
+
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
-        """Matches [P, M] and weights [M] -> scores [P]; larger is better."""
+        """Matches [P, M], as far as they count, and weights [M] -> scores [P]; larger is better."""
         ...
 
 
@@ -103,10 +108,13 @@ def _directions(num_heads: int, head_dim: int) -> Tensor:
 
 
 class _WeightedMean:
-    """The score is the weighted mean of a prototype's matches; unless told, all of them weigh the same."""
+    """The score is the weighted mean of a prototype's matches; unless told, all of them weigh the same and count in full."""
 
     def weigh(self, matches: Tensor) -> Tensor:
         return torch.ones(matches.shape[1])
+
+    def agree(self, words: Tensor, prompt: PromptProjection) -> Tensor:
+        return torch.ones(1)
 
     def rank(self, matches: Tensor, weights: Tensor) -> Tensor:
         return matches @ (weights / weights.sum())
@@ -173,6 +181,18 @@ class CrossAttentionScore(_TokenFeatures, _WeightedMean):
         return keys - keys.mean(dim=1, keepdim=True)
 
 
+class CombinedScore(CrossAttentionScore):
+    """What a frame shows, and what was said of it: cross-attention, where a word counts as far as the prompt that the
+    frame was made under says it too: the cosine of its embedding and the nearest one there.
+
+    A frame's queries tell a figure from an empty stage better than one figure from the other; prompts tell figures apart,
+    but not when they are in view. Source of the words' part: late interaction, ColBERT (arXiv:2004.12832).
+    """
+
+    def agree(self, words: Tensor, prompt: PromptProjection) -> Tensor:
+        return (prompt.words.float() @ words.float().T).amax(dim=1).clamp_min(0)
+
+
 class PromptScore(_WeightedMean):
     """Likeness of the prompt that a frame was made under to the coming one: cosine of their mean embeddings."""
 
@@ -194,5 +214,6 @@ SCORES: dict[str, type[Score]] = {
     "published": PublishedScore,
     "attention": AttentionMassScore,
     "cross-attention": CrossAttentionScore,
+    "combined": CombinedScore,
     "prompt": PromptScore,
 }
