@@ -76,9 +76,14 @@ class Uncached:
         return transformer.unpatchify(transformer.head(x, embedded), grid)
 
 
-def slow_film(model, plan, embeds, records, positions):
+def slow_film(model, plan, embeds, records, positions, guidance):
     """The film again without a cache: what each chunk sees is read off its record, how it is computed is not."""
     geometry = model.geometry
+    levels = sigmas(model.sampling)
+
+    def step_of(timestep):
+        return next(step for step, level in enumerate(levels) if timestep == 1000 * level)
+
     prompts = [model.project_prompt(embeds[index].unsqueeze(0)) for index in range(len(plan.segments))]
     uncached = Uncached(model)
     passes, latest = [], {}  # latent frame -> (pass, index) that committed it last
@@ -122,7 +127,12 @@ def slow_film(model, plan, embeds, records, positions):
         banked |= {frame: latest[frame] for frame in record.archived}
 
         def predict(latents, timestep, frames=frames, prompt=prompt, record=record):
-            return uncached.run([*passes, make_pass(frames, latents, timestep, prompt, record, record.window)])
+            with_bank = uncached.run([*passes, make_pass(frames, latents, timestep, prompt, record, record.window)])
+            if not record.bank or step_of(timestep) >= len(model.sampling.steps) // 2:
+                return with_bank
+            bare = replace(record, bank=())
+            without = uncached.run([*passes, make_pass(frames, latents, timestep, prompt, bare, record.window)])
+            return without + guidance * (with_bank - without)
 
         size = (1, geometry.chunk, geometry.latent_channels, *geometry.latent_size(WIDTH, HEIGHT))
         noise = chunk_noise(segment.seed, record.chunk - segment.start_chunk, size)
@@ -134,23 +144,47 @@ def slow_film(model, plan, embeds, records, positions):
 
 
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
-@pytest.mark.parametrize("policy", ["window", "sink", "nam"])
+@pytest.mark.parametrize("policy, guidance", [("window", 1.0), ("sink", 1.0), ("nam", 1.0), ("nam", 2.5)])
 @torch.no_grad()
-def test_cached_equals_recomputed(policy, positions):
+def test_cached_equals_recomputed(policy, guidance, positions):
     model = tiny_model(positions, prediction="sample")
     plan = tiny_plan(model.geometry, CHUNKS, TRANSITIONS)
     embeds = tiny_prompts(len(CHUNKS))
-    chunks = run(model, MemoryOptions(policy=policy, bank=2), plan, embeds)
-    slow = slow_film(model, plan, embeds, [chunk.record for chunk in chunks], positions)
+    chunks = run(model, MemoryOptions(policy=policy, bank=2, guidance=guidance), plan, embeds)
+    slow = slow_film(model, plan, embeds, [chunk.record for chunk in chunks], positions, guidance)
     for chunk, latents in zip(chunks, slow, strict=True):
         torch.testing.assert_close(chunk.latents, latents, atol=2e-5, rtol=1e-4)
 
 
+@pytest.mark.parametrize("activate", [None, 2])
+def test_guidance_is_the_model_s_unless_told(activate):
+    """From the first bank on; `official` is as published unless told otherwise."""
+    model = tiny_model("relative")
+    guided = tiny_model("relative")
+    guided.sampling = replace(model.sampling, memory_guidance=2.0)
+
+    def film(of, **options):
+        return run(of, MemoryOptions(activate=activate, **options))
+
+    plain, by_model, by_option = (
+        film(model, policy="nam"),
+        film(guided, policy="nam"),
+        film(model, policy="nam", guidance=2.0),
+    )
+    first = next(chunk.index for chunk in plain if chunk.record.bank)
+    for one, other, third in zip(plain, by_model, by_option, strict=True):
+        assert torch.equal(one.latents, other.latents) == (one.index < first)
+        assert torch.equal(other.latents, third.latents) and other.record == third.record
+    pairs = zip(film(model, policy="official"), film(guided, policy="official"), strict=True)
+    assert all(torch.equal(one.latents, other.latents) for one, other in pairs)
+
+
 @pytest.mark.parametrize("policy", ["window", "sink", "nam", "official"])
 @pytest.mark.parametrize("activate", [None, 2])
-def test_replayed_film_is_the_same_film(policy, activate):
+@pytest.mark.parametrize("guidance", [None, 1.5])
+def test_replayed_film_is_the_same_film(policy, activate, guidance):
     model = tiny_model("relative")
-    options = MemoryOptions(policy=policy, activate=activate)
+    options = MemoryOptions(policy=policy, activate=activate, guidance=guidance)
     whole = run(model, options)
     for done in (1, 6, len(whole) - 1):
         resumed = run(model, options, replay=[chunk.latents for chunk in whole[:done]])

@@ -134,8 +134,10 @@ class KVCache:
         parts = (self._keeps, *self._staged, (self._fixed, self._candidates, self._in_view))
         return repr(parts), self._view_renewals if self._sparse else None
 
-    def begin(self, frames: range, keep: bool = True) -> None:
-        """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date."""
+    def begin(self, frames: range, keep: bool = True, bank: bool = True) -> None:
+        """Get ready for passes over `frames`: fix what is in view, with the bank or without, and bring its rotation up to
+        date.
+        """
         self._at_hand = frames
         self._keeps = keep
         self._chosen.clear()
@@ -153,7 +155,7 @@ class KVCache:
         at_hand = set(slots.values())
         competing = {*sink, *at_hand} if self._chooses_anew else {*sink}
         candidates = sorted(slot for slot in competing if slot < self.shape.sink)
-        num_banked = len(self.bank_frames[0]) if self._attend_bank else 0
+        num_banked = len(self.bank_frames[0]) if bank and self._attend_bank else 0
         candidates += range(self._first_bank_slot, self._first_bank_slot + num_banked)
         fixed = sorted({*kept, *at_hand} - set(candidates))
         self._candidate_slots, self._fixed_slots = candidates, fixed

@@ -144,6 +144,7 @@ class _Walk:
             *geometry.latent_size(plan.width, plan.height),
         )
         self.levels = sigmas(backbone.sampling)
+        self.guidance = backbone.sampling.memory_guidance if memory.guidance is None else memory.guidance
         needs = memory.needs
         window = geometry.window
         self.cache = KVCache(
@@ -229,13 +230,25 @@ class _Walk:
     def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:
         self.cache.begin(frames, keep=False)
         noise = self.noise(segment, chunk, self.latent_shape)
-        predict = partial(self.backbone.predict, prompt=prompt, context=self.cache)
         return denoise(
-            predict,
+            partial(self.predict, frames=frames, prompt=prompt),
             (sample.to(self.backbone.device) for sample in noise),
             self.levels,
             self.backbone.sampling.prediction,
         )
+
+    def predict(self, latents: Tensor, timestep: float, frames: range, prompt: PromptProjection) -> Tensor:
+        """One pass; in the first half of the steps, where it is decided what is shown, led by `guidance` times what the bank
+        changes in it. As in classifier-free guidance (arXiv:2207.12598), with the bank in the prompt's place.
+        """
+        answer = partial(self.backbone.predict, latents, timestep, prompt, self.cache)
+        guided = self.guidance != 1 and timestep > 1000 * self.levels[len(self.levels) // 2]
+        if not guided or not any(self.cache.bank_frames):
+            return answer()
+        self.cache.begin(frames, keep=False, bank=False)
+        forgetful = answer()
+        self.cache.begin(frames, keep=False)
+        return torch.lerp(forgetful, answer(), self.guidance)
 
     def commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         self.commit_pass(frames, latents, prompt)

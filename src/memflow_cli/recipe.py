@@ -77,6 +77,11 @@ def resolve(storyboard: Storyboard, entry: ModelEntry, seed: int) -> Storyboard:
             f"memory.activate: the policy {memory.policy} recalls no frames of which heads could read some",
             f"choose {' or '.join(RECALLING)}, or leave activate out",
         )
+    if memory.guidance and memory.policy not in RECALLING:
+        raise UsageError(
+            f"memory.guidance: the policy {memory.policy} recalls no frames that could be followed",
+            f"choose {' or '.join(RECALLING)}, or leave guidance out",
+        )
     seed = seed if storyboard.seed is None else storyboard.seed
     return replace(storyboard, model=entry.name, width=width, height=height, seed=seed, memory=memory)
 

@@ -42,6 +42,7 @@ class MemoryOptions:
     policy: str | None = None
     bank: int = 3  # prototypes recalled for a chunk
     activate: int | None = None  # frames of sink and bank that a head reads; None: all of them
+    guidance: float | None = None  # how strongly recalled frames are followed; None: as the model's sampling says
     archive_bytes: int = DEFAULT_ARCHIVE_BYTES
     record_interval: int | None = None  # chunks from one prototype to the next; None: the policy's own
     score: str | None = None
@@ -228,6 +229,7 @@ def _resolve(path: Path, entry: StoryEntry) -> Storyboard:
         policy=entry.memory.policy,
         bank=entry.memory.bank,
         activate=entry.memory.activate,
+        guidance=entry.memory.guidance,
         archive_bytes=entry.memory.archive,
         record_interval=entry.memory.record_interval,
         score=entry.memory.score,

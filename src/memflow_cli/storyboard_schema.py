@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from memflow_cli.geometry import MAX_SEED, MAX_SIDE
+from memflow_cli.geometry import MAX_GUIDANCE, MAX_SEED, MAX_SIDE
 from memflow_cli.yaml_lines import KeyPath
 
 DEFAULT_MODEL = "theatre"
@@ -152,6 +152,11 @@ class MemoryEntry(_Entry):
     )
     activate: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = Field(
         None, description="How many of the sink's and the bank's frames each attention head reads. Default: all."
+    )
+    guidance: Annotated[float, Field(ge=1, le=MAX_GUIDANCE, strict=True)] | None = Field(
+        None,
+        description="How strongly recalled frames are followed: 1: as the model answers; more: away from what it would show "
+        "without them, for the cost of a second pass in the first half of the steps. Default: the model's own (`official`: 1).",
     )
     archive: Annotated[int, _sentence(parse_bytes)] = Field(
         DEFAULT_ARCHIVE_BYTES, description="How much memory the remembered frames may take: `8GiB`, `500MB`, bytes."

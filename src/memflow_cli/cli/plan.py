@@ -91,10 +91,12 @@ def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
 def memory_to_json(story: Story) -> dict[str, Any]:
     """The memory's options with the model's own defaults filled in."""
     memory = story.storyboard.memory
+    policy = memory.policy or story.entry.policy
     return {
-        "policy": memory.policy or story.entry.policy,
+        "policy": policy,
         "bank": memory.bank,
         "activate": memory.activate,
+        "guidance": memory.guidance or {"nam": story.entry.sampling.memory_guidance, "official": 1.0}.get(policy),
         "archive_bytes": memory.archive_bytes,
         "record_interval": memory.record_interval,
     }
