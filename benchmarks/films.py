@@ -45,6 +45,9 @@ class Blind:
     def weigh(self, matches: Tensor) -> Tensor:
         return torch.ones(1)
 
+    def agree(self, words: Tensor, prompt: PromptProjection) -> Tensor:
+        return torch.ones(1)
+
 
 class MostRecent(Blind):
     """What left the window last is recalled."""

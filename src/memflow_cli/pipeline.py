@@ -17,8 +17,8 @@ from memflow_cli.attention_context import AttentionContext, PositionMode, Prompt
 from memflow_cli.catalog import Sampling
 from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
 from memflow_cli.kv_cache import CacheShape, KVCache
-from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
-from memflow_cli.sampler import chunk_noise, denoise, sigmas
+from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered, guidance_of
+from memflow_cli.sampler import chunk_noise, denoise, guided_steps, sigmas
 from memflow_cli.trace import ChunkRecord, Recalled
 
 NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
@@ -144,7 +144,8 @@ class _Walk:
             *geometry.latent_size(plan.width, plan.height),
         )
         self.levels = sigmas(backbone.sampling)
-        self.guidance = backbone.sampling.memory_guidance if memory.guidance is None else memory.guidance
+        self.guidance = guidance_of(memory, backbone.sampling)
+        self.guided_above = 1000 * self.levels[guided_steps(backbone.sampling)]  # a timestep
         needs = memory.needs
         window = geometry.window
         self.cache = KVCache(
@@ -238,12 +239,11 @@ class _Walk:
         )
 
     def predict(self, latents: Tensor, timestep: float, frames: range, prompt: PromptProjection) -> Tensor:
-        """One pass; in the first half of the steps, where it is decided what is shown, led by `guidance` times what the bank
-        changes in it. As in classifier-free guidance (arXiv:2207.12598), with the bank in the prompt's place.
+        """One pass; in the guided steps, `guidance` times what the bank changes in it. As in classifier-free guidance
+        (arXiv:2207.12598), with the bank in the prompt's place.
         """
         answer = partial(self.backbone.predict, latents, timestep, prompt, self.cache)
-        guided = self.guidance != 1 and timestep > 1000 * self.levels[len(self.levels) // 2]
-        if not guided or not any(self.cache.bank_frames):
+        if self.guidance == 1 or timestep <= self.guided_above or not any(self.cache.bank_frames):
             return answer()
         self.cache.begin(frames, keep=False, bank=False)
         forgetful = answer()

@@ -23,6 +23,11 @@ def sigmas(sampling: Sampling) -> tuple[float, ...]:
     return tuple(sampling.shift * level / (1 + (sampling.shift - 1) * level) for level in levels)
 
 
+def guided_steps(sampling: Sampling) -> int:
+    """The first half of the steps: where memory's guidance leads, since it is decided there what is shown."""
+    return len(sampling.steps) // 2
+
+
 def denoise(
     predict: Callable[[Tensor, float], Tensor],
     noise: Iterator[Tensor],
