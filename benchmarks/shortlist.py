@@ -30,8 +30,8 @@ BANK = 3
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Of one shortlist's length over many prompts."""
+class Loss:
+    """What a shortlist of some length loses over many prompts."""
 
     shortlist: int
     same_frames: float
@@ -50,15 +50,16 @@ def main() -> None:
     for prompt in prompts:
         agreed = torch.stack([score.agree(item.words, prompt) for item in prototypes])
         everything.append(_ranks(score, _matches(score, prototypes, prompt), agreed))
-        estimates.append(_ranks(score, score.estimate(sketches, prompt), agreed))
+        estimate = score.estimate(sketches, prompt)
+        estimates.append(_ranks(score, estimate - estimate.amin(dim=0), agreed))
     everything, estimates = torch.stack(everything), torch.stack(estimates)
     print(f"{len(prototypes)} prototypes, {len(prompts)} prompts, score {options.score or DEFAULT_SCORE}")
     for length in (len(prototypes) // divisor for divisor in (64, 32, 16, 8, 4)):
         if length >= BANK:
-            print(json.dumps(vars(agreement(everything, estimates, length))))
+            print(json.dumps(vars(loss(everything, estimates, length))))
 
 
-def agreement(scores: Tensor, estimates: Tensor, shortlist: int) -> Agreement:
+def loss(scores: Tensor, estimates: Tensor, shortlist: int) -> Loss:
     """`scores`, `estimates`: [prompts, P]. What banks of `BANK` frames lose when only `shortlist` frames are scored."""
     same, shortfalls = 0, []
     for exact, estimate in zip(scores, estimates, strict=True):
@@ -66,7 +67,7 @@ def agreement(scores: Tensor, estimates: Tensor, shortlist: int) -> Agreement:
         wanted, found = exact.topk(BANK), exact[listed].topk(BANK)
         same += len({*wanted.indices.tolist()} & {*listed[found.indices].tolist()})
         shortfalls.append(((wanted.values.mean() - found.values.mean()) / exact.std()).item())
-    return Agreement(shortlist, round(same / (BANK * len(scores)), 4), round(max(shortfalls), 3))
+    return Loss(shortlist, round(same / (BANK * len(scores)), 4), round(max(shortfalls), 3))
 
 
 @torch.no_grad()

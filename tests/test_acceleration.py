@@ -99,9 +99,10 @@ def test_without_a_compiler_there_is_a_warning_and_the_plain_film(monkeypatch, c
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
 @pytest.mark.parametrize("policy", ["nam", "sink", "official"])
 @pytest.mark.parametrize("activate", [None, 2])
-def test_passes_over_memory_that_stays_in_place_equal_plain_ones(policy, activate, positions):
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_passes_over_memory_that_stays_in_place_equal_plain_ones(policy, activate, guidance, positions):
     """What a CUDA graph would replay, run without recording: the same latents, bit for bit, across prompts and a cut."""
-    options = MemoryOptions(policy=policy, activate=activate)
+    options = MemoryOptions(policy=policy, activate=activate, guidance=guidance)
     model = tiny(positions)
     plain = film(model, options, chunks=(9, 8))
     model.whole_pass = graphed = GraphedPass(model, record_nothing, record_after=0)
@@ -154,9 +155,10 @@ def _tensors(value):
 
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
 @pytest.mark.parametrize("activate", [None, 2])
-def test_a_recording_can_be_replayed_for_every_pass_of_its_layout(activate, positions):
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_a_recording_can_be_replayed_for_every_pass_of_its_layout(activate, guidance, positions):
     """A tape of tensor operations, played again in other chunks: nothing that changes between them is baked in."""
-    options = MemoryOptions(policy="nam", activate=activate)
+    options = MemoryOptions(policy="nam", activate=activate, guidance=guidance)
     model = tiny(positions)
     plain = film(model, options, chunks=(14, 9))
     tapes = Frozen()

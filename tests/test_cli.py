@@ -80,6 +80,23 @@ def test_the_plan_as_json(memflow, story):
     assert plan["needs"]["archive_bytes"] == 0
 
 
+@pytest.mark.parametrize(
+    ("options", "guidance"),
+    [
+        ([], 2.0),
+        (["--set", "memory.guidance=1.5"], 1.5),
+        (["--memory", "official"], 1.0),
+        (["--memory", "sink"], None),
+        (["--bank", "0"], None),
+    ],
+)
+def test_the_plan_tells_how_strongly_recalled_frames_are_followed(memflow, story, options, guidance):
+    options = ["plan", story, "--model", "theatre", *options]
+    assert json.loads(memflow(*options, "--json")[1])["memory"]["guidance"] == guidance
+    said = "frames recalled, counted" in memflow(*options)[1]
+    assert said == ((guidance or 1) != 1)
+
+
 def test_the_plan_of_a_model_that_is_not_downloaded(memflow, tmp_path):
     story = tmp_path / "story.yaml"
     story.write_text("segments: [{prompt: a fox, duration: 1m}]")

@@ -144,10 +144,21 @@ def slow_film(model, plan, embeds, records, positions, guidance):
 
 
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
-@pytest.mark.parametrize("policy, guidance", [("window", 1.0), ("sink", 1.0), ("nam", 1.0), ("nam", 2.5)])
+@pytest.mark.parametrize(
+    "policy, guidance, steps",
+    [
+        ("window", 1.0, (1000, 500)),
+        ("sink", 1.0, (1000, 500)),
+        ("nam", 1.0, (1000, 500)),
+        ("nam", 2.5, (1000, 500)),
+        ("nam", 2.5, (1000, 800, 600, 400, 200)),
+        ("nam", 2.5, (1000,)),
+    ],
+)
 @torch.no_grad()
-def test_cached_equals_recomputed(policy, guidance, positions):
+def test_cached_equals_recomputed(policy, guidance, steps, positions):
     model = tiny_model(positions, prediction="sample")
+    model.sampling = replace(model.sampling, steps=steps)
     plan = tiny_plan(model.geometry, CHUNKS, TRANSITIONS)
     embeds = tiny_prompts(len(CHUNKS))
     chunks = run(model, MemoryOptions(policy=policy, bank=2, guidance=guidance), plan, embeds)
@@ -277,10 +288,11 @@ def test_records_tell_what_was_seen():
         assert all(frame < record.chunk * 3 for frame in seen)
 
 
-def test_sparse_activation_shares_add_up():
+@pytest.mark.parametrize("guidance", [1.0, 2.0])
+def test_sparse_activation_shares_add_up(guidance):
     """Each head of each layer reads exactly `activate` frames of sink and bank."""
     model = tiny_model()
-    for chunk in run(model, MemoryOptions(policy="nam", bank=3, activate=2)):
+    for chunk in run(model, MemoryOptions(policy="nam", bank=3, activate=2, guidance=guidance)):
         record = chunk.record
         if len(record.sink) + len(record.bank) > 2:
             assert sum(record.sink_use) + sum(item.use for item in record.bank) == pytest.approx(2)

@@ -80,7 +80,9 @@ class ToyBackbone(nn.Module):
         return embeds
 
     def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
-        """Keys and values of the prompt for every layer, finished: memory scores remembered frames with them."""
+        """Keys and values of the prompt for every layer, finished: memory scores remembered frames by them and by the words'
+        embeddings, which the mask tells from padding.
+        """
         embeds = prompt_embeds.to(self.device)
         keys = tuple(_heads(embeds @ self.get_buffer(f"b{layer}")) for layer in range(LAYERS))
         values = tuple(_heads(embeds @ self.get_buffer(f"c{layer}")) for layer in range(LAYERS))

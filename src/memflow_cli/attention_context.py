@@ -25,7 +25,7 @@ class PromptProjection:
     Equal to itself alone.
 
     `keys`, `values`: for each layer [B, T, H, D]. `mask`: [B, T], true where there is a real token, not padding.
-    `embeds`: the text encoder's output [B, T, C].
+    `embeds`: the text encoder's output [B, T, C], by which memory tells whether two prompts say the same word.
     """
 
     keys: tuple[Tensor, ...]
@@ -124,7 +124,7 @@ class Activation(Protocol):
     @property
     def as_published(self) -> bool:
         """Choose anew in every pass, and let the frames at hand compete while they fill the sink. Otherwise: choose
-        once between `begin` and `commit`, among frames of the past only.
+        once after each `begin`, among frames of the past only.
         """
         ...
 

@@ -104,6 +104,10 @@ class ModelEntry:
     given_as: str = ""
     backbone: Callable[..., Any] | None = None
 
+    def guidance_of(self, policy: str) -> float | None:
+        """How strongly films of a memory policy follow recalled frames unless told; None: it recalls none."""
+        return {"nam": self.sampling.memory_guidance, "official": 1.0}.get(policy)
+
     @property
     def address(self) -> str:
         """What finds this model again on a command line."""

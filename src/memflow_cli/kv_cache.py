@@ -135,9 +135,7 @@ class KVCache:
         return repr(parts), self._view_renewals if self._sparse else None
 
     def begin(self, frames: range, keep: bool = True, bank: bool = True) -> None:
-        """Get ready for passes over `frames`: fix what is in view, with the bank or without, and bring its rotation up to
-        date.
-        """
+        """Get ready for passes over `frames`: fix what is in view, with `bank` or without, and rotate it to its place."""
         self._at_hand = frames
         self._keeps = keep
         self._chosen.clear()

@@ -24,7 +24,7 @@ def sigmas(sampling: Sampling) -> tuple[float, ...]:
 
 
 def guided_steps(sampling: Sampling) -> int:
-    """The first half of the steps: where memory's guidance leads, since it is decided there what is shown."""
+    """How many steps memory's guidance leads: the first half, where it is decided what is shown; none of one."""
     return len(sampling.steps) // 2
 
 

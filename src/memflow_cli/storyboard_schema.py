@@ -155,8 +155,8 @@ class MemoryEntry(_Entry):
     )
     guidance: Annotated[float, Field(ge=1, le=MAX_GUIDANCE, strict=True)] | None = Field(
         None,
-        description="How strongly recalled frames are followed: 1: as the model answers; more: away from what it would show "
-        "without them, for the cost of a second pass in the first half of the steps. Default: the model's own (`official`: 1).",
+        description="How strongly recalled frames are followed, up to 10. `1`: as the model answers. More leads away from what "
+        "it would show without them; a second pass in half of the steps is the cost. Default: the model's own, `official`: 1.",
     )
     archive: Annotated[int, _sentence(parse_bytes)] = Field(
         DEFAULT_ARCHIVE_BYTES, description="How much memory the remembered frames may take: `8GiB`, `500MB`, bytes."
@@ -304,6 +304,8 @@ def _translate(problem: Any) -> tuple[KeyPath, str]:
         return place, f"{given} is not allowed{did_you_mean(given.strip(chr(39)), known)} (allowed: {', '.join(known)})"
     if kind in ("int_type", "int_parsing", "int_from_float"):
         return place, f"{given} is no whole number"
+    if kind == "float_type":
+        return place, f"{given} is no number"
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = f"at least {context['ge']:,}" if "ge" in context else f"at most {context['le']:,}"
         return place, f"{given} is out of range; {bound} is allowed"

@@ -91,12 +91,11 @@ def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
 def memory_to_json(story: Story) -> dict[str, Any]:
     """The memory's options with the model's own defaults filled in."""
     memory = story.storyboard.memory
-    policy = memory.policy or story.entry.policy
     return {
-        "policy": policy,
+        "policy": memory.policy or story.entry.policy,
         "bank": memory.bank,
         "activate": memory.activate,
-        "guidance": memory.guidance or {"nam": story.entry.sampling.memory_guidance, "official": 1.0}.get(policy),
+        "guidance": memory.guidance,
         "archive_bytes": memory.archive_bytes,
         "record_interval": memory.record_interval,
     }
@@ -138,6 +137,7 @@ def plan_to_text(story: Story) -> str:
     if policy in RECALLING:
         policy += f", {memory['bank']} frames recalled"
         policy += f", {memory['activate']} read by each head" if memory["activate"] else ""
+        policy += f", counted {memory['guidance']:g} times" if (memory["guidance"] or 1) != 1 else ""
     chunk_frames = len(geometry.chunk_frame_range(1))
     chunk = f"{plan.num_chunks:,} chunks of {chunk_frames} frames ({chunk_frames / plan.fps:g} s)"
     if len(geometry.chunk_frame_range(0)) != chunk_frames:

@@ -55,8 +55,8 @@ class Archive:
     def add(self, state: FrameState, features: Tensor, words: Tensor, sketch: Tensor | None = None) -> tuple[int, ...]:
         """Archive a frame later than all others. Returns the latent frames that had to go for it.
 
-        `features`: what its score compares; a view of the state takes no room of its own. `words`, and `sketch`, of the
-        same shape for every frame: small; they stay in memory and are not counted.
+        `features`: what its score compares; a view of the state takes no room of its own. `words`, shared by a segment's
+        frames, and `sketch`, of the same shape for every frame: small beside a state; they stay in memory and are not counted.
         """
         pooled = state.keys.float().mean(dim=2).flatten().bfloat16()  # [L * B * H * D]
         self._likeness.append(_cosine(self._pooled[-1], pooled) if self._pooled else -1.0)

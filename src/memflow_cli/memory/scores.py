@@ -33,7 +33,7 @@ class Score(Protocol):
         ...
 
     def match(self, features: Tensor, prompt: PromptProjection) -> Tensor:
-        """Features [P, ...] and a prompt -> matches [P, M]."""
+        """Features [P, ...] and a prompt -> matches [P, M]; of a score whose frames may `agree` in part, none below 0."""
         ...
 
     def weigh(self, matches: Tensor) -> Tensor:
