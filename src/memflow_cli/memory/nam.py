@@ -158,10 +158,9 @@ class NarrativeMemory:
             return list(prototypes)
         estimates = torch.cat([self._sketching.estimate(block, prompt) for block in self.archive.sketches.blocks])
         estimates = estimates[torch.tensor([item.row for item in prototypes])]
-        estimates -= estimates.amin(
-            dim=0
-        )  # shares of what a word gets from the film's frames: half of one is less than all
-        # Of the whole film: in the shortlist itself, all frames may show who is named.
+        # Estimates have no zero, and what counts by half must be less than what counts in full.
+        estimates -= estimates.amin(dim=0)
+        # Weights are drawn from the whole film: in the shortlist itself, all frames may show who is named.
         self._weights, self._weighed = self._score.weigh(estimates), len(estimates)
         scores = self._score.rank(estimates * self._agreed_on(prototypes, prompt), self._weights)
         best = scores.topk(self._shortlist).indices.sort().values
