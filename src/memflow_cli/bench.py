@@ -19,10 +19,8 @@ from memflow_cli.ceilings import Ceilings, measure_ceilings, peak_bytes
 from memflow_cli.errors import UsageError
 from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
 from memflow_cli.memory.policies import make_policy
-from memflow_cli.memory.policy import guidance_of
 from memflow_cli.overlap import AHEAD, Overlap
 from memflow_cli.pipeline import Backbone, Chunk, generate_chunks
-from memflow_cli.sampler import guided_steps
 from memflow_cli.storyboard import RECALLING, MemoryOptions
 from memflow_cli.video import PartWriter
 
@@ -239,7 +237,7 @@ class FilmUnderWay:
     ) -> None:
         self._backbone = backbone
         self._options = memory_options(name)
-        self._memory = memory = make_policy(self._options, backbone.geometry)
+        memory = make_policy(self._options, backbone.geometry)
         prompts = [embeds[segment.index % len(embeds)] for segment in plan.segments]
         self._chunks: Iterator[Chunk] = generate_chunks(backbone, plan, memory, prompts, synchronize=synchronize)
         self._decoder = backbone.decoder()
@@ -285,22 +283,18 @@ class FilmUnderWay:
         self._writer.write((frames.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
 
     def _count_work(self, chunk: Chunk) -> None:
-        """The arithmetic of a chunk, for backbones that know theirs."""
+        """The arithmetic of a chunk that no guidance leads, for backbones that know theirs."""
         work = getattr(self._backbone, "work_of_pass", None)
         if work is None:
             return
-        record, sampling = chunk.record, self._backbone.sampling
-        grid = self._plan.geometry.grid_size(self._plan.width, self._plan.height)
-
-        def work_of(passes: int, remembered: int) -> tuple[float, float]:
-            remembered = min(remembered, self._options.activate or remembered)
-            flops, num_bytes = work(grid, remembered + len(record.window) + self._plan.geometry.chunk)
-            return passes * flops, passes * num_bytes
-
-        parts = [work_of(len(sampling.steps) + 1, len(record.sink) + len(record.bank))]
-        if record.bank and guidance_of(self._memory, sampling) != 1:
-            parts.append(work_of(guided_steps(sampling), len(record.sink)))
-        self.figures.flops_a_chunk, self.figures.bytes_a_chunk = map(sum, zip(*parts, strict=True))
+        record = chunk.record
+        remembered = len(record.sink) + len(record.bank)
+        if self._options.activate:
+            remembered = min(remembered, self._options.activate)
+        frames_in_view = remembered + len(record.window) + self._plan.geometry.chunk
+        flops, num_bytes = work(self._plan.geometry.grid_size(self._plan.width, self._plan.height), frames_in_view)
+        passes = len(self._backbone.sampling.steps) + 1
+        self.figures.flops_a_chunk, self.figures.bytes_a_chunk = passes * flops, passes * num_bytes
 
     def close(self) -> None:
         self._writer.close()

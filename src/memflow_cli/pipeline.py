@@ -24,6 +24,8 @@ from memflow_cli.trace import ChunkRecord, Recalled
 NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
 """(segment, the film's chunk, shape of a chunk's latents) -> the chunk's noise, see `sampler.denoise`."""
 
+GUIDED_CHUNKS = 2  # of a segment: later the window shows what was recalled, and more of the bank mixes figures up
+
 
 class StreamingDecoder(Protocol):
     """Latents to frames, chunk by chunk, with the state between chunks kept in the object.
@@ -232,18 +234,18 @@ class _Walk:
         self.cache.begin(frames, keep=False)
         noise = self.noise(segment, chunk, self.latent_shape)
         return denoise(
-            partial(self.predict, frames=frames, prompt=prompt),
+            partial(self.predict, frames=frames, prompt=prompt, lead=chunk - segment.start_chunk < GUIDED_CHUNKS),
             (sample.to(self.backbone.device) for sample in noise),
             self.levels,
             self.backbone.sampling.prediction,
         )
 
-    def predict(self, latents: Tensor, timestep: float, frames: range, prompt: PromptProjection) -> Tensor:
-        """One pass; in the guided steps, `guidance` times what the bank changes in it. As in classifier-free guidance
-        (arXiv:2207.12598), with the bank in the prompt's place.
+    def predict(self, latents: Tensor, timestep: float, frames: range, prompt: PromptProjection, lead: bool) -> Tensor:
+        """One pass; if memory's guidance is to `lead`, `guidance` times what the bank changes in it in the guided steps. As in
+        classifier-free guidance (arXiv:2207.12598), with the bank in the prompt's place.
         """
         answer = partial(self.backbone.predict, latents, timestep, prompt, self.cache)
-        if self.guidance == 1 or timestep <= self.guided_above or not any(self.cache.bank_frames):
+        if not lead or self.guidance == 1 or timestep <= self.guided_above or not any(self.cache.bank_frames):
             return answer()
         self.cache.begin(frames, keep=False, bank=False)
         forgetful = answer()
