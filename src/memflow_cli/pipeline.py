@@ -17,7 +17,7 @@ from memflow_cli.attention_context import AttentionContext, PositionMode, Prompt
 from memflow_cli.catalog import Sampling
 from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
 from memflow_cli.kv_cache import CacheShape, KVCache
-from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered, guidance_of
+from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
 from memflow_cli.sampler import chunk_noise, denoise, guided_steps, sigmas
 from memflow_cli.trace import ChunkRecord, Recalled
 
@@ -146,7 +146,7 @@ class _Walk:
             *geometry.latent_size(plan.width, plan.height),
         )
         self.levels = sigmas(backbone.sampling)
-        self.guidance = guidance_of(memory, backbone.sampling)
+        self.guidance = backbone.sampling.memory_guidance if memory.guidance is None else memory.guidance
         self.guided_above = 1000 * self.levels[guided_steps(backbone.sampling)]  # a timestep
         needs = memory.needs
         window = geometry.window

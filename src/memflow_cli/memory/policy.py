@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from memflow_cli.attention_context import Activation, PromptProjection
-from memflow_cli.catalog import Sampling
 from memflow_cli.kv_cache import KVCache
 
 
@@ -61,11 +60,6 @@ class MemoryPolicy(Protocol):
     def committed(self, cache: KVCache, chunk: int, first_frame: int) -> Remembered:
         """A chunk has become permanent."""
         ...
-
-
-def guidance_of(memory: MemoryPolicy, sampling: Sampling) -> float:
-    """How strongly a film follows its recalled frames: as its memory says, or else as its model was made for."""
-    return sampling.memory_guidance if memory.guidance is None else memory.guidance
 
 
 class NoMemory:
