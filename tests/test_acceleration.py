@@ -112,7 +112,8 @@ def test_passes_over_memory_that_stays_in_place_equal_plain_ones(policy, activat
     if policy == "official" and activate:
         assert graphed.num_replays < 17, "heads that choose anew in every pass are never recorded"
     else:
-        assert graphed.num_replays >= 17, "at least every chunk's second step"
+        chosen_at_both_steps = 2 if policy == "nam" and activate and guidance > 1 else 0  # of 17 chunks
+        assert graphed.num_replays >= 17 - chosen_at_both_steps, "at least every chunk's second step"
 
 
 class Frozen:

@@ -83,7 +83,7 @@ def test_the_plan_as_json(memflow, story):
 @pytest.mark.parametrize(
     ("options", "guidance"),
     [
-        ([], 1.0),
+        ([], 2.0),
         (["--set", "memory.guidance=1.5"], 1.5),
         (["--memory", "official"], 1.0),
         (["--memory", "sink"], None),

@@ -79,10 +79,7 @@ class Uncached:
 def slow_film(model, plan, embeds, records, positions, guidance):
     """The film again without a cache: what each chunk sees is read off its record, how it is computed is not."""
     geometry = model.geometry
-    levels = sigmas(model.sampling)
-
-    def step_of(timestep):
-        return next(step for step, level in enumerate(levels) if timestep == 1000 * level)
+    led = [level for level in sigmas(model.sampling) if level >= 0.8][-1:]
 
     prompts = [model.project_prompt(embeds[index].unsqueeze(0)) for index in range(len(plan.segments))]
     uncached = Uncached(model)
@@ -129,7 +126,7 @@ def slow_film(model, plan, embeds, records, positions, guidance):
         def predict(latents, timestep, frames=frames, prompt=prompt, record=record):
             with_bank = uncached.run([*passes, make_pass(frames, latents, timestep, prompt, record, record.window)])
             late = record.chunk - plan.segment_of_chunk(record.chunk).start_chunk >= 2
-            if late or not record.bank or step_of(timestep) >= len(model.sampling.steps) // 2:
+            if late or not record.bank or timestep not in [1000 * level for level in led]:
                 return with_bank
             bare = replace(record, bank=())
             without = uncached.run([*passes, make_pass(frames, latents, timestep, prompt, bare, record.window)])
@@ -154,6 +151,7 @@ def slow_film(model, plan, embeds, records, positions, guidance):
         ("nam", 2.5, (1000, 500)),
         ("nam", 2.5, (1000, 800, 600, 400, 200)),
         ("nam", 2.5, (1000,)),
+        ("nam", 2.5, (100,)),
     ],
 )
 @torch.no_grad()

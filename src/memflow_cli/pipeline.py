@@ -18,7 +18,7 @@ from memflow_cli.catalog import Sampling
 from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
-from memflow_cli.sampler import chunk_noise, denoise, guided_steps, sigmas
+from memflow_cli.sampler import chunk_noise, denoise, guided_level, sigmas
 from memflow_cli.trace import ChunkRecord, Recalled
 
 NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
@@ -147,7 +147,8 @@ class _Walk:
         )
         self.levels = sigmas(backbone.sampling)
         self.guidance = backbone.sampling.memory_guidance if memory.guidance is None else memory.guidance
-        self.guided_above = 1000 * self.levels[guided_steps(backbone.sampling)]  # a timestep
+        guided = guided_level(backbone.sampling)
+        self.guided_timestep = None if guided is None else 1000 * guided
         needs = memory.needs
         window = geometry.window
         self.cache = KVCache(
@@ -241,11 +242,11 @@ class _Walk:
         )
 
     def predict(self, latents: Tensor, timestep: float, frames: range, prompt: PromptProjection, lead: bool) -> Tensor:
-        """One pass; if memory's guidance is to `lead`, `guidance` times what the bank changes in it in the guided steps. As in
+        """One pass; if memory's guidance is to `lead`, `guidance` times what the bank changes in it at the guided step. As in
         classifier-free guidance (arXiv:2207.12598), with the bank in the prompt's place.
         """
         answer = partial(self.backbone.predict, latents, timestep, prompt, self.cache)
-        if not lead or self.guidance == 1 or timestep <= self.guided_above or not any(self.cache.bank_frames):
+        if not lead or self.guidance == 1 or timestep != self.guided_timestep or not any(self.cache.bank_frames):
             return answer()
         self.cache.begin(frames, keep=False, bank=False)
         forgetful = answer()

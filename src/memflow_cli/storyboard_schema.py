@@ -156,8 +156,8 @@ class MemoryEntry(_Entry):
     guidance: Annotated[float, Field(ge=1, le=MAX_GUIDANCE, strict=True)] | None = Field(
         None,
         description="How strongly recalled frames are followed, up to 10. `1`: as the model answers. More leads away from what "
-        "it would show without them, by a second pass in half of the steps of a segment's first two chunks: who returns looks "
-        "more surely as before. Default: the model's own, 1 for all that are known here.",
+        "it would show without them, by a second pass in one step of a segment's first two chunks: who returns looks "
+        "more surely as before. Default: the model's own (`memflow models show`): 2 for theatre, 1 for the others.",
     )
     archive: Annotated[int, _sentence(parse_bytes)] = Field(
         DEFAULT_ARCHIVE_BYTES, description="How much memory the remembered frames may take: `8GiB`, `500MB`, bytes."
