@@ -69,20 +69,18 @@ class Chance(Blind):
 BASELINES: dict[str, Callable[[int], Score]] = {"most recent": lambda seed: MostRecent(), "chance": Chance}
 
 
-def change_nam(score: str | None = None, bank: int | None = None, guidance: float | None = None) -> None:
-    """Let nam, in this process, retrieve by another score, into a bank of another size, or follow it more or less."""
+def change_nam(score: str | None = None, bank: int | None = None) -> None:
+    """Let nam, in this process, retrieve by another score or into a bank of another size."""
+    asked = {"score": score, "bank": bank}
     for name in ("nam", "nam + SMA"):
-        options = POLICIES[name]
         POLICIES[name] = replace(
-            options, score=score or options.score, bank=bank or options.bank, guidance=guidance or options.guidance
+            POLICIES[name], **{field: value for field, value in asked.items() if value is not None}
         )
 
 
 def make_memory(policy: str, geometry: Geometry, seed: int) -> MemoryPolicy:
     if policy in BASELINES:
-        return NarrativeMemory(
-            geometry.sink, POLICIES["nam"].bank, BASELINES[policy](seed), guidance=POLICIES["nam"].guidance
-        )
+        return NarrativeMemory(geometry.sink, POLICIES["nam"].bank, BASELINES[policy](seed))
     return make_policy(POLICIES[policy], geometry)
 
 

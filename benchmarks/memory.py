@@ -76,11 +76,10 @@ class Settings:
     dtype: str
     score: str | None = None
     bank: int | None = None
-    guidance: float | None = None
 
     def fingerprint(self) -> str:
         """Of the model's files, the judge's, all code that makes and judges films, and how it is run."""
-        digest = hashlib.sha256(f"{self.dtype} {self.score} {self.bank} {self.guidance}".encode())
+        digest = hashlib.sha256(f"{self.dtype} {self.score} {self.bank}".encode())
         files = [path for path in THEATRE_FOLDER.rglob("*") if path.is_file()] + [self.judge]
         for folder in CODE:
             files += folder.glob("*.py")
@@ -169,7 +168,7 @@ def _to_seen(value: dict | None) -> Seen | None:
 
 def open_studio(settings: Settings) -> Studio:
     torch.set_num_threads(1)
-    change_nam(settings.score, settings.bank, settings.guidance)
+    change_nam(settings.score, settings.bank)
     entry = find_model("theatre")
     backbone = load_model(entry, dtype=getattr(torch, settings.dtype))
     return Studio(backbone, load_judge(settings.judge), (entry.width, entry.height))
@@ -256,12 +255,11 @@ def main() -> None:
     parser.add_argument("--drift-policies", nargs="+", choices=names, default=["nam"])
     parser.add_argument("--score", help="nam's retrieval score; default: the product's")
     parser.add_argument("--bank", type=int, help="latent frames in nam's bank; default: the product's")
-    parser.add_argument("--guidance", type=float, help="how strongly nam's bank is followed; default: the product's")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after this time; the same command goes on")
     options = parser.parse_args()
-    settings = Settings(options.judge, options.dtype, options.score, options.bank, options.guidance)
+    settings = Settings(options.judge, options.dtype, options.score, options.bank)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"films-{settings.fingerprint()}.jsonl"
     jobs = plan_jobs(

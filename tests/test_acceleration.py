@@ -99,10 +99,9 @@ def test_without_a_compiler_there_is_a_warning_and_the_plain_film(monkeypatch, c
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
 @pytest.mark.parametrize("policy", ["nam", "sink", "official"])
 @pytest.mark.parametrize("activate", [None, 2])
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_passes_over_memory_that_stays_in_place_equal_plain_ones(policy, activate, guidance, positions):
+def test_passes_over_memory_that_stays_in_place_equal_plain_ones(policy, activate, positions):
     """What a CUDA graph would replay, run without recording: the same latents, bit for bit, across prompts and a cut."""
-    options = MemoryOptions(policy=policy, activate=activate, guidance=guidance)
+    options = MemoryOptions(policy=policy, activate=activate)
     model = tiny(positions)
     plain = film(model, options, chunks=(9, 8))
     model.whole_pass = graphed = GraphedPass(model, record_nothing, record_after=0)
@@ -112,8 +111,7 @@ def test_passes_over_memory_that_stays_in_place_equal_plain_ones(policy, activat
     if policy == "official" and activate:
         assert graphed.num_replays < 17, "heads that choose anew in every pass are never recorded"
     else:
-        chosen_at_both_steps = 2 if policy == "nam" and activate and guidance > 1 else 0  # of 17 chunks
-        assert graphed.num_replays >= 17 - chosen_at_both_steps, "at least every chunk's second step"
+        assert graphed.num_replays >= 17, "at least every chunk's second step"
 
 
 class Frozen:
@@ -156,10 +154,9 @@ def _tensors(value):
 
 @pytest.mark.parametrize("positions", ["absolute", "relative"])
 @pytest.mark.parametrize("activate", [None, 2])
-@pytest.mark.parametrize("guidance", [1.0, 2.0])
-def test_a_recording_can_be_replayed_for_every_pass_of_its_layout(activate, guidance, positions):
+def test_a_recording_can_be_replayed_for_every_pass_of_its_layout(activate, positions):
     """A tape of tensor operations, played again in other chunks: nothing that changes between them is baked in."""
-    options = MemoryOptions(policy="nam", activate=activate, guidance=guidance)
+    options = MemoryOptions(policy="nam", activate=activate)
     model = tiny(positions)
     plain = film(model, options, chunks=(14, 9))
     tapes = Frozen()

@@ -80,21 +80,18 @@ def test_the_plan_as_json(memflow, story):
     assert plan["needs"]["archive_bytes"] == 0
 
 
-@pytest.mark.parametrize(
-    ("options", "guidance"),
-    [
-        ([], 2.0),
-        (["--set", "memory.guidance=1.5"], 1.5),
-        (["--memory", "official"], 1.0),
-        (["--memory", "sink"], None),
-        (["--bank", "0"], None),
-    ],
-)
-def test_the_plan_tells_how_strongly_recalled_frames_are_followed(memflow, story, options, guidance):
-    options = ["plan", story, "--model", "theatre", *options]
-    assert json.loads(memflow(*options, "--json")[1])["memory"]["guidance"] == guidance
-    said = "frames recalled, counted" in memflow(*options)[1]
-    assert said == ((guidance or 1) != 1)
+def test_a_film_that_recalls_nothing_needs_no_archive(memflow, story):
+    needs = [
+        json.loads(memflow("plan", story, "--memory", "nam", "--bank", bank, "--json")[1])["needs"]["archive_bytes"]
+        for bank in ("3", "0")
+    ]
+    assert needs[0] > 0 == needs[1]
+
+
+def test_a_model_without_a_sink_is_not_asked_for_one(memflow, story):
+    code, out, err = memflow("plan", story, "--model", "self-forcing-1.3b", "--memory", "sink")
+    assert (code, out) == (2, "")
+    assert "memory.policy: self-forcing-1.3b has no sink" in err and "choose window" in err
 
 
 def test_the_plan_of_a_model_that_is_not_downloaded(memflow, tmp_path):

@@ -409,11 +409,6 @@ def test_wrong_input_is_a_sentence_and_leaves_nothing(generate, story, tmp_path,
             "memory:\n  policy: sink\n  activate: 2\nsegments: [{prompt: a, duration: 3}]",
             "story.yaml, line 3: memory.activate: the policy sink recalls no frames",
         ),
-        (
-            "memory:\n  guidance: 2\n  policy: sink\nsegments: [{prompt: a, duration: 3}]",
-            "story.yaml, line 2: memory.guidance: the policy sink recalls no frames that could be followed",
-        ),
-        ("memory: {guidance: much}\nsegments: [{prompt: a, duration: 3}]", "memory.guidance: 'much' is no number"),
         ("size: 100x32\nsegments: [{prompt: a, duration: 3}]", "story.yaml, line 1: size 100x32: the width for model"),
     ],
 )

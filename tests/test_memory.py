@@ -46,7 +46,7 @@ def show(cache, memory, chunk, seed=None):
     generator = torch.Generator().manual_seed(chunk if seed is None else seed)
     for layer in range(LAYERS):
         key = torch.randn(1, 3, TOKENS, HEADS, SIZE, generator=generator)
-        cache.gather(layer, key, key, key)
+        cache.gather(layer, key, key, 2 * key)
         cache.observe(layer, key)
     cache.commit()
     memory.committed(cache, chunk, frames.start)
@@ -229,6 +229,7 @@ def test_early_frame_is_recalled_by_its_prompt_at_any_distance():
     memory.switch_prompt(fox)
     recall = memory.recall(cache, fox)
     assert len(recall.scores) == 56, "chunks 1 to 56 have left the window; the sink's own chunk is not archived"
+    assert len(cache.bank_frames[0]) == 3
     assert set(cache.bank_frames[0]) <= {12, 15, 18, 21}, "chunks 4 to 7 were made under the fox's prompt"
     assert all(bank == cache.bank_frames[0] for bank in cache.bank_frames)
 
@@ -242,7 +243,7 @@ def test_bank_holds_distinct_frames_outside_sink_and_window():
         memory.leave(cache, cache.leaving(range(3 * chunk, 3 * chunk + 3)))
         memory.recall(cache, prompt)
         bank = cache.bank_frames[0]
-        assert len(set(bank)) == len(bank) and bank == sorted(bank)
+        assert len(set(bank)) == len(bank) == min(3, max(0, chunk - 3)) and bank == sorted(bank)
         assert not {*bank} & {*cache.sink_frames, *cache.window_before(range(3 * chunk, 3 * chunk + 3))}
         show(cache, memory, chunk)
 
@@ -258,6 +259,7 @@ def test_recalled_frame_is_what_was_committed():
         show(cache, memory, chunk)
         committed[3 * chunk] = cache.read(3 * chunk)
     memory.recall(cache, prompt)
+    assert len(cache.bank_frames[0]) == 3
     for layer in range(LAYERS):
         for frame, keys in zip(cache.bank_frames[layer], cache.bank_keys(layer).unbind(1), strict=True):
             assert torch.equal(keys, committed[frame].keys[layer])
@@ -504,23 +506,27 @@ def test_sparse_attention_equals_dense_attention_over_the_chosen(keep):
     memory = NarrativeMemory(3, 3, SCORES["published"](), activate=2)
     prompt = random_prompt(1)
     memory.switch_prompt(prompt)
+    kept = {}
     for chunk in range(8):
         show(cache, memory, chunk)
+        kept |= {frame: cache.read(frame) for frame in range(3 * chunk, 3 * chunk + 3)}
     memory.recall(cache, prompt)
     cache.begin(range(24, 27), keep)
     query, first_key, key, value = torch.randn(4, 1, 3, TOKENS, HEADS, SIZE).unbind(0)
     cache.gather(0, query, first_key, first_key)
     keys, values = cache.gather(0, -query, key, value)  # a chunk's later passes keep the first one's choice
-    remembered = {frame: cache.read(frame).keys[0] for frame in cache.sink_frames}
-    banked = dict(zip(cache.bank_frames[0], cache.bank_keys(0).unbind(1), strict=True))
-    frames = remembered | banked
-    pooled = torch.stack([item.mean(dim=1) for item in frames.values()], dim=1)
+    remembered = [kept[frame] for frame in (*cache.sink_frames, *cache.bank_frames[0])]
+    pooled = torch.stack([state.keys[0].mean(dim=1) for state in remembered], dim=1)
     chosen = TopFrames(2).choose(query.flatten(1, 2).mean(1), pooled)
-    recent = [cache.read(frame).keys[0] for frame in cache.window_before(range(24, 27))] + list(key.unbind(1))
+    recent = [kept[frame] for frame in cache.window_before(range(24, 27))]
     for head in range(HEADS):
-        picked = [list(frames.values())[index] for index in chosen[0, head].tolist()]
-        wanted = torch.cat([item[:, :, head] for item in recent + picked], dim=1)[0]
-        assert sorted(wanted.tolist()) == sorted(keys[0, :, head].tolist())
+        picked = recent + [remembered[index] for index in chosen[0, head].tolist()]
+        for got, at_hand, seen in (
+            (keys, key, [state.keys for state in picked]),
+            (values, value, [state.values for state in picked]),
+        ):
+            wanted = torch.cat([*(item[0, :, :, head] for item in seen), at_hand[:, :, :, head].flatten(1, 2)], dim=1)
+            assert sorted(wanted[0].tolist()) == sorted(got[0, :, head].tolist())
     assert values.shape == keys.shape == (1, (9 + 2) * TOKENS, HEADS, SIZE)
 
 

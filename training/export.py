@@ -22,7 +22,6 @@ from training.text import TokenIds, build_encoder
 from training.world import HEIGHT, WIDTH
 
 BLOCK_BITS = 6  # 1 to 2% more error in held-out pictures than with eight (`--errors`), a quarter less once compressed
-MEMORY_GUIDANCE = 2.0  # who returns keeps its looks in more films (README.md, "Measured")
 STEPS = tuple(range(1000, 0, -1000 // len(LEVELS)))
 
 
@@ -70,7 +69,6 @@ def describe_sampling(steps: tuple[int, ...]) -> dict:
         "warp": True,
         "prediction": "sample",
         "context_noise": 0,
-        "memory_guidance": MEMORY_GUIDANCE,
     }
 
 

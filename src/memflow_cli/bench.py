@@ -283,7 +283,7 @@ class FilmUnderWay:
         self._writer.write((frames.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
 
     def _count_work(self, chunk: Chunk) -> None:
-        """The arithmetic of a chunk that no guidance leads, for backbones that know theirs."""
+        """The arithmetic of a chunk, for backbones that know theirs."""
         work = getattr(self._backbone, "work_of_pass", None)
         if work is None:
             return

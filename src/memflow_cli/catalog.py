@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from memflow_cli.errors import ModelError
-from memflow_cli.geometry import MAX_GUIDANCE, Geometry
+from memflow_cli.geometry import Geometry
 
 PLUGIN_GROUP = "memflow_cli.backbones"
 DEFAULT_MODEL = "theatre"
@@ -32,7 +32,6 @@ class Sampling:
 
     steps: training timesteps of 1000, first is pure noise; warp: pass them through the shifted schedule.
     prediction: "flow": x0 = x_t - sigma * output; "sample": the output is x0. context_noise: timestep of the commit.
-    memory_guidance: how strongly recalled frames are followed where the storyboard does not say; 1: no guidance.
     """
 
     steps: tuple[int, ...] = (1000, 750, 500, 250)
@@ -40,7 +39,6 @@ class Sampling:
     warp: bool = True
     prediction: Literal["flow", "sample"] = "flow"
     context_noise: int = 0
-    memory_guidance: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,10 +101,6 @@ class ModelEntry:
     text_len: int = 512
     given_as: str = ""
     backbone: Callable[..., Any] | None = None
-
-    def guidance_of(self, policy: str) -> float | None:
-        """How strongly films of a memory policy follow recalled frames unless told; None: it recalls none."""
-        return {"nam": self.sampling.memory_guidance, "official": 1.0}.get(policy)
 
     @property
     def address(self) -> str:
@@ -400,7 +394,6 @@ def _diffusers_model(folder: Path) -> ModelEntry:
             warp=scheduler.get("warp", Sampling.warp),
             prediction=scheduler.get("prediction", Sampling.prediction),
             context_noise=scheduler.get("context_noise", Sampling.context_noise),
-            memory_guidance=scheduler.get("memory_guidance", Sampling.memory_guidance),
         )
         entry = ModelEntry(
             name=folder.name,
@@ -436,9 +429,9 @@ def _check_description(entry: ModelEntry) -> None:
         raise ValueError(f"steps are {str(steps)[:40]}; timesteps from 1 to 1000 are expected")
     if type(entry.sampling.shift) not in (int, float) or not 0 < entry.sampling.shift <= 1000:
         raise ValueError(f"shift is {str(entry.sampling.shift)[:40]}; a number up to 1000 is expected")
-    guidance = entry.sampling.memory_guidance
-    if type(guidance) not in (int, float) or not 1 <= guidance <= MAX_GUIDANCE:
-        raise ValueError(f"memory_guidance is {str(guidance)[:40]}; a number from 1 to {MAX_GUIDANCE} is expected")
+    noise = entry.sampling.context_noise
+    if type(noise) not in (int, float) or not 0 <= noise <= 1000:
+        raise ValueError(f"context_noise is {str(noise)[:40]}; a timestep from 0 to 1000 is expected")
     choices = (
         (entry.policy, ("nam", "official", "sink", "window")),
         (entry.positions, ("absolute", "relative")),

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 8192  # pixels; the largest picture H.264 level 6 knows
 MAX_SEED = 2**63 - 1
-MAX_GUIDANCE = 10  # how strongly recalled frames may be followed
 _DERIVED_SEED_BITS = 48  # exact in every JSON reader
 
 

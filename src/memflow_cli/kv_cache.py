@@ -113,6 +113,11 @@ class KVCache:
         """Latent frames committed to the local window, oldest first; sink frames are not among them."""
         return tuple(sorted(frame for frame in self._frames[self.shape.sink :] if frame is not None))
 
+    @property
+    def banks_in_view(self) -> list[list[int]]:
+        """For each layer, the latent frames of its bank that passes read."""
+        return self.bank_frames if self._attend_bank else [[] for _ in self.bank_frames]
+
     def window_before(self, frames: range) -> tuple[int, ...]:
         """The window's frames that `frames` may attend to: committed, earlier, and not pushed out by `frames`."""
         oldest = frames.stop - self.shape.window
@@ -134,8 +139,8 @@ class KVCache:
         parts = (self._keeps, *self._staged, (self._fixed, self._candidates, self._in_view))
         return repr(parts), self._view_renewals if self._sparse else None
 
-    def begin(self, frames: range, keep: bool = True, bank: bool = True) -> None:
-        """Get ready for passes over `frames`: fix what is in view, with `bank` or without, and rotate it to its place."""
+    def begin(self, frames: range, keep: bool = True) -> None:
+        """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date."""
         self._at_hand = frames
         self._keeps = keep
         self._chosen.clear()
@@ -153,8 +158,7 @@ class KVCache:
         at_hand = set(slots.values())
         competing = {*sink, *at_hand} if self._chooses_anew else {*sink}
         candidates = sorted(slot for slot in competing if slot < self.shape.sink)
-        num_banked = len(self.bank_frames[0]) if bank and self._attend_bank else 0
-        candidates += range(self._first_bank_slot, self._first_bank_slot + num_banked)
+        candidates += range(self._first_bank_slot, self._first_bank_slot + len(self.banks_in_view[0]))
         fixed = sorted({*kept, *at_hand} - set(candidates))
         self._candidate_slots, self._fixed_slots = candidates, fixed
         self._candidates, self._fixed, self._in_view = _slices(candidates), _slices(fixed), _slices(fixed + candidates)

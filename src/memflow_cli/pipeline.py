@@ -18,13 +18,11 @@ from memflow_cli.catalog import Sampling
 from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
-from memflow_cli.sampler import chunk_noise, denoise, guided_level, sigmas
+from memflow_cli.sampler import chunk_noise, denoise, sigmas
 from memflow_cli.trace import ChunkRecord, Recalled
 
 NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
 """(segment, the film's chunk, shape of a chunk's latents) -> the chunk's noise, see `sampler.denoise`."""
-
-GUIDED_CHUNKS = 2  # of a segment: later the window shows what was recalled, and more of the bank mixes figures up
 
 
 class StreamingDecoder(Protocol):
@@ -113,7 +111,8 @@ def generate_chunks(
 
     `memory`: fresh, from `memory.policies.make_policy`. `prompt_embeds`: one [T, C] a segment. `positions`: the
     backbone's own unless given. `replay`: latents of the film's first chunks, as an earlier run made them;
-    they are not denoised again, only committed, after which cache and memory are exactly as they were. `synchronize`:
+    they are not denoised again, only committed, after which cache and memory are exactly as they were; what their heads
+    read is not known, so their records' use is not to be relied on. `synchronize`:
     wait for the device after each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk.
     """
     timer = _Timer(backbone.device if synchronize else None)
@@ -146,9 +145,6 @@ class _Walk:
             *geometry.latent_size(plan.width, plan.height),
         )
         self.levels = sigmas(backbone.sampling)
-        self.guidance = backbone.sampling.memory_guidance if memory.guidance is None else memory.guidance
-        guided = guided_level(backbone.sampling)
-        self.guided_timestep = None if guided is None else 1000 * guided
         needs = memory.needs
         window = geometry.window
         self.cache = KVCache(
@@ -234,24 +230,13 @@ class _Walk:
     def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:
         self.cache.begin(frames, keep=False)
         noise = self.noise(segment, chunk, self.latent_shape)
+        predict = partial(self.backbone.predict, prompt=prompt, context=self.cache)
         return denoise(
-            partial(self.predict, frames=frames, prompt=prompt, lead=chunk - segment.start_chunk < GUIDED_CHUNKS),
+            predict,
             (sample.to(self.backbone.device) for sample in noise),
             self.levels,
             self.backbone.sampling.prediction,
         )
-
-    def predict(self, latents: Tensor, timestep: float, frames: range, prompt: PromptProjection, lead: bool) -> Tensor:
-        """One pass; if memory's guidance is to `lead`, `guidance` times what the bank changes in it at the guided step. As in
-        classifier-free guidance (arXiv:2207.12598), with the bank in the prompt's place.
-        """
-        answer = partial(self.backbone.predict, latents, timestep, prompt, self.cache)
-        if not lead or self.guidance == 1 or timestep != self.guided_timestep or not any(self.cache.bank_frames):
-            return answer()
-        self.cache.begin(frames, keep=False, bank=False)
-        forgetful = answer()
-        self.cache.begin(frames, keep=False)
-        return torch.lerp(forgetful, answer(), self.guidance)
 
     def commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         self.commit_pass(frames, latents, prompt)
@@ -271,7 +256,7 @@ class _Walk:
 
     def record(self, segment: SegmentPlan, chunk: int, recall: Recall) -> ChunkRecord:
         """What the chunk at hand is about to see."""
-        banks = self.cache.bank_frames
+        banks = self.cache.banks_in_view
         shared = all(bank == banks[0] for bank in banks)
         recalled = dict.fromkeys(frame for bank in banks for frame in bank)
         pixel_frames = self.backbone.geometry.chunk_frame_range(chunk)

@@ -15,7 +15,6 @@ from memflow_cli.picture import picture_identity
 from memflow_cli.storyboard import RECALLING, Storyboard
 
 MAX_RECIPE_BYTES = 256 * 2**20
-FOR_RECALLED_FRAMES = {"activate": "of which heads could read some", "guidance": "that could be followed"}
 HASHED_BYTES = 256 * 2**20  # local weights up to this size are told apart by content, larger ones by size and time
 
 
@@ -72,16 +71,14 @@ def resolve(storyboard: Storyboard, entry: ModelEntry, seed: int) -> Storyboard:
     Raises UsageError for a memory that can not be.
     """
     width, height = storyboard.width or entry.width, storyboard.height or entry.height
-    policy = storyboard.memory.policy or entry.policy
-    memory = replace(storyboard.memory, policy=policy)
-    for name, purpose in FOR_RECALLED_FRAMES.items():
-        if getattr(memory, name) and policy not in RECALLING:
-            raise UsageError(
-                f"memory.{name}: the policy {policy} recalls no frames {purpose}",
-                f"choose {' or '.join(RECALLING)}, or leave {name} out",
-            )
-    if memory.bank and memory.guidance is None:
-        memory = replace(memory, guidance=entry.guidance_of(policy))
+    memory = replace(storyboard.memory, policy=storyboard.memory.policy or entry.policy)
+    if memory.policy == "sink" and not entry.geometry.sink:
+        raise UsageError(f"memory.policy: {entry.name} has no sink", "choose window")
+    if memory.activate and memory.policy not in RECALLING:
+        raise UsageError(
+            f"memory.activate: the policy {memory.policy} recalls no frames of which heads could read some",
+            f"choose {' or '.join(RECALLING)}, or leave activate out",
+        )
     seed = seed if storyboard.seed is None else storyboard.seed
     return replace(storyboard, model=entry.name, width=width, height=height, seed=seed, memory=memory)
 

@@ -11,8 +11,6 @@ from torch import Tensor
 
 from memflow_cli.catalog import Sampling
 
-GUIDED_NOISE = 0.8  # a sigma; with more noise little is decided of what is shown, with less nearly all
-
 
 def sigmas(sampling: Sampling) -> tuple[float, ...]:
     """The noise level of each denoising step, in (0, 1], descending.
@@ -23,11 +21,6 @@ def sigmas(sampling: Sampling) -> tuple[float, ...]:
     if not sampling.warp:
         return tuple(levels)
     return tuple(sampling.shift * level / (1 + (sampling.shift - 1) * level) for level in levels)
-
-
-def guided_level(sampling: Sampling) -> float | None:
-    """The noise level of the one step that memory's guidance leads: the last at GUIDED_NOISE or above, if there is one."""
-    return min((level for level in sigmas(sampling) if level >= GUIDED_NOISE), default=None)
 
 
 def denoise(

@@ -9,13 +9,13 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
-from memflow_cli.geometry import MAX_GUIDANCE, MAX_SEED, MAX_SIDE
+from memflow_cli.geometry import MAX_SEED, MAX_SIDE
 from memflow_cli.yaml_lines import KeyPath
 
 DEFAULT_MODEL = "theatre"
 DEFAULT_FPS = 16
 DEFAULT_ARCHIVE_BYTES = 8 << 30
-MAX_PROMPT_LENGTH = 4000  # characters; the text encoder reads the first 512 tokens
+MAX_PROMPT_LENGTH = 4000  # characters; of which text encoders read the first 512 tokens, theatre 32
 MAX_SEGMENT_SECONDS = 24 * 3600
 MAX_SEGMENTS = 30_000  # a day of segments of three seconds
 MAX_PROBLEMS = 1000  # that are put into words
@@ -152,12 +152,6 @@ class MemoryEntry(_Entry):
     )
     activate: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = Field(
         None, description="How many of the sink's and the bank's frames each attention head reads. Default: all."
-    )
-    guidance: Annotated[float, Field(ge=1, le=MAX_GUIDANCE, strict=True)] | None = Field(
-        None,
-        description="How strongly recalled frames are followed, up to 10. `1`: as the model answers. More leads away from what "
-        "it would show without them, by a second pass in one step of a segment's first two chunks: who returns looks "
-        "more surely as before. Default: the model's own (`memflow models show`): 2 for theatre, 1 for the others.",
     )
     archive: Annotated[int, _sentence(parse_bytes)] = Field(
         DEFAULT_ARCHIVE_BYTES, description="How much memory the remembered frames may take: `8GiB`, `500MB`, bytes."
@@ -305,8 +299,6 @@ def _translate(problem: Any) -> tuple[KeyPath, str]:
         return place, f"{given} is not allowed{did_you_mean(given.strip(chr(39)), known)} (allowed: {', '.join(known)})"
     if kind in ("int_type", "int_parsing", "int_from_float"):
         return place, f"{given} is no whole number"
-    if kind == "float_type":
-        return place, f"{given} is no number"
     if kind in ("greater_than_equal", "less_than_equal"):
         bound = f"at least {context['ge']:,}" if "ge" in context else f"at most {context['le']:,}"
         return place, f"{given} is out of range; {bound} is allowed"

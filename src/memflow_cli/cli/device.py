@@ -67,11 +67,8 @@ def choose_placement(
             return None
         torch.cuda.empty_cache()  # what torch keeps of a model before is free too
         budget = torch.cuda.mem_get_info(device)[0]
-    memory = story.storyboard.memory
-    policy = memory.policy or story.entry.policy
-    bank = memory.bank if policy in ("nam", "official") else 0
-    activate = (memory.activate or 0) if policy == "nam" else 0
-    return place(story.entry, story.plan.width, story.plan.height, bank, budget, dtype.itemsize, activate)
+    memory, plan = story.storyboard.memory, story.plan
+    return place(story.entry, plan.width, plan.height, memory.num_recalled, budget, dtype.itemsize, memory.num_chosen)
 
 
 def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":

@@ -91,7 +91,6 @@ def show(name: Name, as_json: options.Json = False) -> None:
         f"  chunk      {geometry.chunk} latent frames of {geometry.temporal_stride} frames",
         f"  memory     {entry.policy}; sink {geometry.sink}, window {geometry.window} latent frames; {entry.positions} positions",
         f"  steps      {', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {sampling.prediction}",
-        f"  guidance   recalled frames count {sampling.memory_guidance:g} times",
         f"  layers     {geometry.num_layers}, {geometry.num_heads} heads of {geometry.head_dim}",
     ]
     if entry.folder:

@@ -89,13 +89,12 @@ def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
 
 
 def memory_to_json(story: Story) -> dict[str, Any]:
-    """The memory's options with the model's own defaults filled in."""
+    """The memory's options, the model's own defaults among them."""
     memory = story.storyboard.memory
     return {
-        "policy": memory.policy or story.entry.policy,
+        "policy": memory.policy,
         "bank": memory.bank,
         "activate": memory.activate,
-        "guidance": memory.guidance,
         "archive_bytes": memory.archive_bytes,
         "record_interval": memory.record_interval,
     }
@@ -103,15 +102,15 @@ def memory_to_json(story: Story) -> dict[str, Any]:
 
 def estimate_needs(story: Story) -> dict[str, int]:
     """Bytes: the cache (sink, bank and window), the archive at the film's end, the model's files, the disk."""
-    plan, geometry, memory = story.plan, story.plan.geometry, memory_to_json(story)
-    bank = memory["bank"] if memory["policy"] in RECALLING else 0
-    activate = (memory["activate"] or 0) if memory["policy"] == "nam" else 0
+    plan, geometry, memory = story.plan, story.plan.geometry, story.storyboard.memory
+    bank, activate = memory.num_recalled, memory.num_chosen
     per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
     tokens = prod(geometry.grid_size(plan.width, plan.height))
     remembered = per_frame + per_frame // 2 * min(QUERY_PLACES, tokens) // tokens  # and what was asked of the prompt
-    prototypes = -(-plan.num_chunks // (memory["record_interval"] or 1)) if memory["policy"] == "nam" else 0
+    has_archive = memory.policy == "nam" and bank > 0
+    prototypes = -(-plan.num_chunks // (memory.record_interval or 1)) if has_archive else 0
     latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
-    archive = min(memory["archive_bytes"], prototypes * remembered)
+    archive = min(memory.archive_bytes, prototypes * remembered)
     film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
     return {
         "cache_bytes": card_use(story.entry, plan.width, plan.height, bank, _CACHE_ITEMSIZE, activate).cache,
@@ -132,12 +131,11 @@ def _model_bytes(entry: "ModelEntry") -> int:
 
 def plan_to_text(story: Story) -> str:
     plan, storyboard, geometry = story.plan, story.storyboard, story.plan.geometry
-    memory, needs = memory_to_json(story), estimate_needs(story)
-    policy = memory["policy"]
+    memory, needs = storyboard.memory, estimate_needs(story)
+    policy = str(memory.policy)
     if policy in RECALLING:
-        policy += f", {memory['bank']} frames recalled"
-        policy += f", {memory['activate']} read by each head" if memory["activate"] else ""
-        policy += f", counted {memory['guidance']:g} times" if (memory["guidance"] or 1) != 1 else ""
+        policy += f", {memory.bank} frames recalled"
+        policy += f", {memory.activate} read by each head" if memory.activate else ""
     chunk_frames = len(geometry.chunk_frame_range(1))
     chunk = f"{plan.num_chunks:,} chunks of {chunk_frames} frames ({chunk_frames / plan.fps:g} s)"
     if len(geometry.chunk_frame_range(0)) != chunk_frames:

@@ -46,7 +46,7 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
     """The films of one file: one of a .yaml, one a line of a .jsonl or .txt. Raises MemflowError."""
     from memflow_cli.catalog import find_model
     from memflow_cli.geometry import plan_film
-    from memflow_cli.recipe import FOR_RECALLED_FRAMES, resolve
+    from memflow_cli.recipe import resolve
     from memflow_cli.storyboard import load_stories
 
     stories = []
@@ -54,8 +54,7 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
     for number, raw in enumerate(storyboards, start=1):
         with _placed(path, overrides, "model"):
             entry = find_model(raw.model)
-        unfit = next((name for name in FOR_RECALLED_FRAMES if getattr(raw.memory, name)), "policy")
-        with _placed(path, overrides, "memory", unfit):
+        with _placed(path, overrides, "memory", "activate" if raw.memory.activate else "policy"):
             storyboard = dataclasses.replace(resolve(raw, entry, seed=0), seed=raw.seed)
         with _placed(path, overrides, "size"):
             plan = plan_film(storyboard, entry.geometry)

@@ -41,9 +41,7 @@ class NarrativeMemory:
         archive_bytes: int = 8 * 2**30,
         archive_folder: Path | None = None,
         shortlist: int = SHORTLIST,
-        guidance: float | None = None,
     ) -> None:
-        self.guidance = guidance
         activation = TopFrames(activate) if activate else None
         self.needs = CacheNeeds(
             sink=sink, bank=bank, activation=activation, keep_prompt_queries=score.needs_prompt_queries

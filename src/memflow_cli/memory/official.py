@@ -22,10 +22,7 @@ class OfficialMemory:
 
     joint_recache = True
 
-    def __init__(
-        self, sink: int, bank: int, record_interval: int = 3, activate: int | None = None, guidance: float = 1.0
-    ) -> None:
-        self.guidance: float | None = guidance
+    def __init__(self, sink: int, bank: int, record_interval: int = 3, activate: int | None = None) -> None:
         activation = TopFrames(activate, as_published=True) if activate else None
         self.needs = CacheNeeds(sink=sink, bank=bank, activation=activation, attend_bank=sink > 0)
         self._record_interval = record_interval

@@ -27,7 +27,7 @@ def make_policy(options: MemoryOptions, geometry: Geometry, archive_folder: Path
         return NoMemory(sink=sink)
     if options.policy == "official":
         interval = options.record_interval or OFFICIAL_RECORD_INTERVAL
-        return OfficialMemory(sink, options.bank, interval, options.activate, options.guidance or 1.0)
+        return OfficialMemory(sink, options.bank, interval, options.activate)
     if options.policy == "nam":
         score = SCORES.get(options.score or DEFAULT_SCORE)
         if score is None:
@@ -40,6 +40,5 @@ def make_policy(options: MemoryOptions, geometry: Geometry, archive_folder: Path
             options.record_interval or 1,
             options.archive_bytes,
             archive_folder,
-            guidance=options.guidance,
         )
     raise UsageError(f"memory policy {options.policy!r} is none of window, sink, official, nam")

@@ -40,8 +40,6 @@ class MemoryPolicy(Protocol):
     """What is remembered and recalled. The loop calls: `switch_prompt`, `leave`, `recall`, (the chunk), `committed`."""
 
     needs: CacheNeeds
-    guidance: float | None
-    """How strongly recalled frames are followed, from 1 on; None: as the model's sampling says."""
     joint_recache: bool
     """At a prompt switch, run the window again in one pass (as published) or chunk by chunk."""
 
@@ -65,7 +63,6 @@ class MemoryPolicy(Protocol):
 class NoMemory:
     """`window` (no sink) and `sink`: nothing is remembered but what the cache holds anyway."""
 
-    guidance: float | None = 1.0
     joint_recache = False
 
     def __init__(self, sink: int) -> None:

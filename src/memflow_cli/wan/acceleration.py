@@ -31,7 +31,7 @@ from memflow_cli.wan.transformer import Block, CausalWanTransformer
 
 KINDS = ("compile", "graphs", "cudnn", "sage", "fp8")
 RECORD_AFTER = 16  # plain passes over a layout before it is recorded: while memory fills up, most layouts come once
-MAX_GRAPHS = 16  # of a film, at a time; a full window has as many layouts as it has chunks, twice with memory guidance
+MAX_GRAPHS = 8  # of a film, at a time; a full window has as many layouts as it has chunks
 LARGEST_FLOAT8 = 448.0  # of torch.float8_e4m3fn
 
 
