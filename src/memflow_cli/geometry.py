@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_SIDE = 8192  # pixels; the largest picture H.264 level 6 knows
 MAX_SEED = 2**63 - 1
+MAX_QUERY_PLACES = 64  # of a frame: memory asks what it shows, not where exactly
 _DERIVED_SEED_BITS = 48  # exact in every JSON reader
 
 
@@ -106,6 +107,11 @@ class Geometry:
     def kv_bytes_per_frame(self, width: int, height: int, itemsize: int) -> int:
         """Keys and values of one latent frame over all layers."""
         return 2 * self.num_layers * self.tokens_per_frame(width, height) * self.num_heads * self.head_dim * itemsize
+
+    def query_bytes_per_frame(self, width: int, height: int, itemsize: int) -> int:
+        """What the cache keeps of what one latent frame asked of its prompt, all layers."""
+        tokens = self.tokens_per_frame(width, height)
+        return self.kv_bytes_per_frame(width, height, itemsize) // 2 * query_places(tokens) // tokens
 
     def latent_bytes_per_frame(self, width: int, height: int, itemsize: int) -> int:
         h, w = self.latent_size(width, height)
@@ -214,6 +220,11 @@ def derive_seed(film_seed: int, index: int) -> int:
     """A segment's own seed, from the film's seed and the segment's number: the same on every machine."""
     digest = hashlib.sha256(f"memflow {film_seed} {index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> (64 - _DERIVED_SEED_BITS)
+
+
+def query_places(num_tokens: int) -> int:
+    """Runs of neighbouring tokens whose prompt queries are kept as their mean; small frames keep every token's."""
+    return max(count for count in range(1, MAX_QUERY_PLACES + 1) if num_tokens % count == 0)
 
 
 def exact_div(dividend: int, divisor: int) -> int:

@@ -15,9 +15,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.attention_context import Activation, FrameState, PositionMode, Rotate, StoredFrame
-
-MAX_QUERY_PLACES = 64
-"""Prompt queries are kept for at most so many places of a frame: memory asks what a frame shows, not where exactly."""
+from memflow_cli.geometry import query_places
 
 
 @dataclass(frozen=True)
@@ -38,8 +36,8 @@ class CacheShape:
 
     @cached_property
     def num_query_places(self) -> int:
-        """Runs of neighbouring tokens whose prompt queries are kept as their mean; small frames keep every token's."""
-        return max(count for count in range(1, MAX_QUERY_PLACES + 1) if self.num_tokens % count == 0)
+        """Of a frame's tokens, whose prompt queries are kept as their mean."""
+        return query_places(self.num_tokens)
 
 
 class KVCache:

@@ -17,7 +17,6 @@ from memflow_cli.geometry import Geometry
 GIB = 1 << 30
 RESERVE = GIB // 2  # what CUDA itself and the allocator's gaps take
 IN_FLIGHT = 2  # blocks on the card while layers are streamed: one in use, one arriving
-QUERY_PLACES = 64  # of a frame, for which the cache keeps what was asked of the prompt
 MAX_HEADER = 100_000_000  # bytes; what safetensors itself allows
 TILE = 256  # pixels; the side of a decoder's tile
 
@@ -80,7 +79,7 @@ def card_use(
     in_view = geometry.sink + geometry.window + bank
     keys = geometry.kv_bytes_per_frame(width, height, itemsize) // 2  # of one latent frame, or its values
     chosen = 2 * (geometry.window + activate) * keys if 0 < activate < geometry.sink + bank else 0
-    queries = keys * min(QUERY_PLACES, tokens) // tokens if bank else 0
+    queries = geometry.query_bytes_per_frame(width, height, itemsize) if bank else 0
     # The widest moment of a block: hidden features of the feed-forward (about 6 dim) and the keys in view of one layer.
     features = geometry.chunk * tokens * dim * itemsize * 16
     gathered = 2 * in_view * tokens * dim * itemsize

@@ -1,7 +1,6 @@
 """`memflow plan`: what a storyboard will become, without loading a model."""
 
 import sys
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,7 +11,7 @@ from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost
 from memflow_cli.cli.stories import Story, read_stories
 from memflow_cli.cli.talk import json_text, printable
 from memflow_cli.storyboard import RECALLING
-from memflow_cli.vram import QUERY_PLACES, card_use, least_bytes, place
+from memflow_cli.vram import card_use, least_bytes, place
 
 if TYPE_CHECKING:
     from memflow_cli.catalog import ModelEntry
@@ -105,8 +104,7 @@ def estimate_needs(story: Story) -> dict[str, int]:
     plan, geometry, memory = story.plan, story.plan.geometry, story.storyboard.memory
     bank, activate = memory.num_recalled, memory.num_chosen
     per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
-    tokens = prod(geometry.grid_size(plan.width, plan.height))
-    remembered = per_frame + per_frame // 2 * min(QUERY_PLACES, tokens) // tokens  # and what was asked of the prompt
+    remembered = per_frame + geometry.query_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
     has_archive = memory.policy == "nam" and bank > 0
     prototypes = -(-plan.num_chunks // (memory.record_interval or 1)) if has_archive else 0
     latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
