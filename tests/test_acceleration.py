@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -46,7 +47,9 @@ def film(model, options=None, chunks=(7, 3)):
 
 
 def tiny(positions="relative"):
-    return tiny_backbone(tiny_entry("wan"), positions=positions)
+    """With three steps a chunk: sparse heads choose in the first and the second."""
+    entry = tiny_entry("wan")
+    return tiny_backbone(replace(entry, sampling=replace(entry.sampling, steps=(1000, 750, 500))), positions=positions)
 
 
 @pytest.mark.slow
@@ -111,7 +114,7 @@ def test_passes_over_memory_that_stays_in_place_equal_plain_ones(policy, activat
     if policy == "official" and activate:
         assert graphed.num_replays < 17, "heads that choose anew in every pass are never recorded"
     else:
-        assert graphed.num_replays >= 17, "at least every chunk's second step"
+        assert graphed.num_replays >= 17, "at least every chunk's last step"
 
 
 class Frozen:

@@ -500,7 +500,8 @@ def test_each_head_reads_its_own_best_frames():
 
 
 @pytest.mark.parametrize("keep", [True, False])
-def test_sparse_attention_equals_dense_attention_over_the_chosen(keep):
+@pytest.mark.parametrize("again", [True, False])
+def test_sparse_attention_equals_dense_attention_over_the_chosen(again, keep):
     """The slow twin: per head, attend to the window and the chosen frames only."""
     cache = empty_cache(activation=TopFrames(2))
     memory = NarrativeMemory(3, 3, SCORES["published"](), activate=2)
@@ -513,8 +514,11 @@ def test_sparse_attention_equals_dense_attention_over_the_chosen(keep):
     memory.recall(cache, prompt)
     cache.begin(range(24, 27), keep)
     query, first_key, key, value = torch.randn(4, 1, 3, TOKENS, HEADS, SIZE).unbind(0)
+    if again:
+        cache.gather(0, -query, first_key, first_key)
+        cache.choose_again()
     cache.gather(0, query, first_key, first_key)
-    keys, values = cache.gather(0, -query, key, value)  # a chunk's later passes keep the first one's choice
+    keys, values = cache.gather(0, -query, key, value)  # later passes keep the choice
     remembered = [kept[frame] for frame in (*cache.sink_frames, *cache.bank_frames[0])]
     pooled = torch.stack([state.keys[0].mean(dim=1) for state in remembered], dim=1)
     chosen = TopFrames(2).choose(query.flatten(1, 2).mean(1), pooled)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import toy_backbone
+from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.scores import SCORES
@@ -261,6 +262,25 @@ def test_sparse_activation_shares_add_up():
         record = chunk.record
         if len(record.sink) + len(record.bank) > 2:
             assert sum(record.sink_use) + sum(item.use for item in record.bank) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(("steps", "choosing"), [(1, [0, 1]), (2, [0, 1, 2]), (8, [0, 4, 8])])
+def test_heads_choose_in_a_chunks_first_step_halfway_and_in_its_clean_pass(monkeypatch, steps, choosing):
+    entry = tiny_entry("wan")
+    sampling = replace(entry.sampling, steps=tuple(1000 * (steps - step) // steps for step in range(steps)))
+    model = tiny_backbone(replace(entry, sampling=sampling))
+    memory = make_policy(MemoryOptions(policy="nam", activate=2), model.geometry)
+    chunks = generate_chunks(model, tiny_plan(model.geometry, (2,)), memory, tiny_prompts(1))
+    next(chunks)
+    passes, choices = [], []
+    for name in ("predict", "stage"):
+        run_pass = getattr(model, name)
+        monkeypatch.setattr(model, name, lambda *args, _run=run_pass, **kw: passes.append(1) or _run(*args, **kw))
+    choose = TopFrames.choose
+    monkeypatch.setattr(TopFrames, "choose", lambda *args: choices.append(len(passes) - 1) or choose(*args))
+    next(chunks)
+    assert len(passes) == steps + 1
+    assert choices == [number for number in choosing for _ in model.transformer.blocks]
 
 
 def test_film_longer_than_the_published_limit():

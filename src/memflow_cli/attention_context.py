@@ -124,7 +124,7 @@ class Activation(Protocol):
     @property
     def as_published(self) -> bool:
         """Choose anew in every pass, and let the frames at hand compete while they fill the sink. Otherwise: choose
-        once after each `begin`, among frames of the past only.
+        in a chunk's first pass and halfway, among frames of the past only.
         """
         ...
 

@@ -86,7 +86,7 @@ class KVCache:
         self._sparse = False
         self._chooses_anew = activation is not None and activation.as_published
         self._chosen: dict[int, Tensor] = {}
-        # Layer -> what its heads chose to read, until the next begin; and the tensors for it, which stay in place.
+        # Layer -> what its heads chose to read, until they choose again; and the tensors for it, which stay in place.
         self._views: dict[int, tuple[Tensor, Tensor]] = {}
         self._view_storage: dict[int, tuple[Tensor, Tensor]] = {}
         self._view_renewals = 0
@@ -161,6 +161,10 @@ class KVCache:
         self._candidate_slots, self._fixed_slots = candidates, fixed
         self._candidates, self._fixed, self._in_view = _slices(candidates), _slices(fixed), _slices(fixed + candidates)
         self._sparse = self.activation is not None and len(candidates) > self.activation.count
+
+    def choose_again(self) -> None:
+        """In the next pass heads choose anew what they read, as in the first after `begin`."""
+        self._views.clear()
 
     def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         rotated = self._rotate(key, self.positions)

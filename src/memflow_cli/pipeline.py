@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import Protocol
 
 import torch
@@ -229,14 +228,15 @@ class _Walk:
 
     def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:
         self.cache.begin(frames, keep=False)
-        noise = self.noise(segment, chunk, self.latent_shape)
-        predict = partial(self.backbone.predict, prompt=prompt, context=self.cache)
-        return denoise(
-            predict,
-            (sample.to(self.backbone.device) for sample in noise),
-            self.levels,
-            self.backbone.sampling.prediction,
-        )
+        noise = (sample.to(self.backbone.device) for sample in self.noise(segment, chunk, self.latent_shape))
+        halfway = 1000 * self.levels[len(self.levels) // 2]
+
+        def predict(latents: Tensor, timestep: float) -> Tensor:
+            if timestep == halfway:
+                self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
+            return self.backbone.predict(latents, timestep, prompt=prompt, context=self.cache)
+
+        return denoise(predict, noise, self.levels, self.backbone.sampling.prediction)
 
     def commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         self.commit_pass(frames, latents, prompt)

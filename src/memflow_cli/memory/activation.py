@@ -13,7 +13,7 @@ class TopFrames:
     """Per head, the `count` frames of sink and bank whose pooled key agrees best with the chunk's pooled query.
 
     `as_published`: choose anew in every pass, with the chunk at hand competing while it fills the sink. Default: choose
-    at a chunk's first pass and keep the choice.
+    in a chunk's first pass, by its noise, and again halfway through its steps, by what it has become.
     """
 
     count: int
