@@ -49,6 +49,7 @@ from benchmarks.summary import (
 )
 from benchmarks.tables import identity_plot, markdown
 from memflow_cli.catalog import THEATRE_FOLDER, find_model
+from memflow_cli.precision import fast_dtype
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.wan.checkpoints import load_model
 from training import world
@@ -255,7 +256,8 @@ def main() -> None:
     parser.add_argument("--drift-policies", nargs="+", choices=names, default=["nam"])
     parser.add_argument("--score", help="nam's retrieval score; default: the product's")
     parser.add_argument("--bank", type=int, help="latent frames in nam's bank; default: the product's")
-    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="bfloat16")
+    fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
+    parser.add_argument("--dtype", choices=("float32", "bfloat16"), default=fast, help="default: this CPU's fast one")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after this time; the same command goes on")
     options = parser.parse_args()

@@ -22,6 +22,7 @@ from memflow_cli.geometry import plan_film
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.scores import SCORES
 from memflow_cli.pipeline import Backbone, generate_chunks
+from memflow_cli.precision import fast_dtype
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.wan.checkpoints import load_model
 from training.data import visibility
@@ -103,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
     change_nam(bank=options.bank)
-    backbone = load_model(find_model("theatre"), dtype=torch.bfloat16)
+    backbone = load_model(find_model("theatre"), dtype=fast_dtype(torch.device("cpu")))
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
     rows = [recall_of_story(backbone, autoencoder, number) for number in range(options.stories)]
     print(recall_markdown(summarise_recall(rows)))

@@ -19,6 +19,7 @@ from benchmarks.judge import WEIGHTS, Judge, agreement, load_judge, save_judge, 
 from benchmarks.true_clips import IGNORED, Labels, cached_clips, doubled_clips, held_out_clips, training_clips
 from memflow_cli.catalog import THEATRE_FOLDER
 from memflow_cli.theatre.autoencoder import PatchAutoencoder
+from training.precision import fast_products
 from training.world import FIRST_HELD_OUT_SEED
 
 FIRST_SEED = 6_000_000  # stories that the model is not trained on either
@@ -96,7 +97,7 @@ def train(judge: Judge, work: Path, steps: int, rounds: int) -> None:
                 group["lr"] = rate((step + 1) / steps)
             rows = rng.choice(len(clips), BATCH, replace=False)
             inputs = spoil(to_input(clips[rows]), generator)
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_products(torch.device("cpu")):
                 logits = judge(inputs)
             loss = judge_loss(logits, labels[rows])
             optimizer.zero_grad()

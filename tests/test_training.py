@@ -18,6 +18,8 @@ from training.contexts import StoryContexts, spoil
 from training.data import GRID, STORY_CHUNKS, Latents, visibility
 from training.export import pack
 from training.learn import OWN_DEPTH, Learner, Options, theatre_config
+from training.optimizer import orthogonalise
+from training.precision import fast_products
 from training.run import adopt, make_autoencoder, make_tokenizer
 from training.text import TokenIds
 from training.world import ACTIONS_ON_THE_SPOT, Act, Beat, sample_story
@@ -44,6 +46,18 @@ def test_in_company_two_are_together_and_one_moves():
                 beside.append(any(act.verb == "stand" for act in acts))
         assert story.num_chunks == 22 and len(story.puppets) == 2 and not any(beat.cut for beat in story.beats)
     assert np.mean(together) > 0.35 and len(beside) > 120 and np.mean(beside) > 0.5
+
+
+@pytest.mark.parametrize("has_bf16", (True, False))
+def test_products_are_in_bf16_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch, has_bf16: bool):
+    """On a CPU without bf16 instructions training and benchmarks were a hundred times slower than in fp32."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has_bf16}, raising=False)
+    matrix = torch.randn(8, 6)
+    with fast_products(torch.device("cpu")):
+        product = matrix @ matrix.mT
+    expected = torch.bfloat16 if has_bf16 else torch.float32
+    assert product.dtype == expected
+    assert orthogonalise(matrix[None]).dtype == expected
 
 
 def test_exported_weights_load_as_nearly_the_same(learner, tmp_path: Path):

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from memflow_cli.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder
 from training.data import sample_fitting_clip
+from training.precision import fast_products
 
 PUPPET_WEIGHT = 4.0  # of a patch that shows a puppet, against one that does not
 SCALE_EASING = 1.4
@@ -82,7 +83,7 @@ def train_refiner(model: PatchAutoencoder, seconds: float, log: Path, latent_noi
             rate = 2e-3 * min(1, (step + 1) / 50) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * elapsed / seconds)))
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_products(torch.device("cpu")):
                 pixels = model.decode_linear(latents).float()
                 refined = refiner(pixels.contiguous(memory_format=torch.channels_last), latents)
             error = refined.float() - wanted

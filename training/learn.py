@@ -15,6 +15,7 @@ from memflow_cli.wan.checkpoints import load_transformer
 from memflow_cli.wan.config import WanConfig
 from training.batches import PictureBatch, Pictures, Stories, StoryBatch, add_noise, sample_sigma
 from training.optimizer import MuonAdamW, WeightAverage
+from training.precision import fast_products
 from training.teacher_forcing import Context, Trainee
 from training.text import TEXT_LENGTH, build_encoder
 
@@ -118,14 +119,11 @@ class Learner:
         self.step_count, self.elapsed = 0, 0.0
         self._own_film: OwnFilm | None = None
 
-    def in_16_bits(self) -> torch.autocast:
-        return torch.autocast(self.device.type, torch.bfloat16)
-
     def sample_sigma(self, size: int) -> Tensor:
         return sample_sigma(self.rng, size).to(self.device)
 
     def picture_loss(self, batch: PictureBatch, sigma: Tensor) -> Tensor:
-        with self.in_16_bits():
+        with fast_products(self.device):
             predicted = self.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
         loss = clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight)
         return (loss * batch.emphasis).mean()
@@ -143,7 +141,7 @@ class Learner:
         made = torch.zeros_like(batch.clean[rows])
         for level in OWN_LEVELS:
             sigma = made.new_full((len(made),), level)
-            with self.in_16_bits():
+            with fast_products(self.device):
                 made = self.model.stories(
                     shown, add_noise(made, sigma), sigma, batch.ids, batch.caption[kept], context
                 ).float()
@@ -171,7 +169,7 @@ class Learner:
     def story_loss(self, batch: StoryBatch, shown: Tensor, sigma: Tensor) -> Tensor:
         clean, mask = batch.clean[batch.target], where_puppets_may_be(batch)
         noisy = add_noise(clean, sigma)
-        with self.in_16_bits():
+        with fast_products(self.device):
             predicted = self.model.stories(shown, noisy, sigma, batch.ids, batch.caption, batch.context)
         loss = clean_loss(predicted.float(), clean, mask, sigma, self.channel_weight)
         return (loss * batch.emphasis).mean()
@@ -245,7 +243,7 @@ def picture_errors(learner: Learner, pictures: Pictures, levels=(0.9, 0.75, 0.5)
         with torch.random.fork_rng(devices=devices):  # the same noise every time, and training's own goes on as it was
             torch.manual_seed(5)
             noisy = add_noise(batch.clean, sigma)
-        with learner.in_16_bits():
+        with fast_products(learner.device):
             predicted = learner.model.pictures(noisy, sigma, batch.ids, batch.place)
         error = ((predicted.float() - batch.clean).square() * learner.channel_weight[:, None, None]).mean(2)
         errors.append(float((error * batch.mask).sum() / batch.mask.sum()))

@@ -6,11 +6,13 @@ Muon (Jordan et al., 2024): momentum, orthogonalised by five Newton-Schulz steps
 import torch
 from torch import Tensor, nn
 
+from training.precision import product_dtype
+
 
 @torch.no_grad()
 def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
-    """[K, rows, columns] -> nearly the nearest orthogonal matrices, in bf16."""
-    x = matrices.bfloat16()
+    """[K, rows, columns] -> nearly the nearest orthogonal matrices, in `product_dtype`."""
+    x = matrices.to(product_dtype(matrices.device))
     tall = x.shape[-2] > x.shape[-1]
     x = x.mT if tall else x
     x = x / (x.flatten(-2).float().norm(dim=-1)[..., None, None].to(x.dtype) + 1e-7)
