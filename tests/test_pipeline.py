@@ -1,6 +1,7 @@
 """The chunk loop: cached generation against a slow recomputation, replay, transitions, determinism."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -127,7 +128,8 @@ def slow_film(model, plan, embeds, records, positions):
 
         size = (1, geometry.chunk, geometry.latent_channels, *geometry.latent_size(WIDTH, HEIGHT))
         noise = chunk_noise(segment.seed, record.chunk - segment.start_chunk, size)
-        film.append(denoise(predict, noise, sigmas(model.sampling), model.sampling.prediction))
+        sampling = model.sampling
+        film.append(denoise(predict, noise, sigmas(sampling), sampling.prediction, sampling.stochastic))
         passes.append(make_pass(frames, film[-1], 0, prompt, record, record.window))
         latest |= {frame: (len(passes) - 1, i) for i, frame in enumerate(frames)}
         previous = record
@@ -289,3 +291,44 @@ def test_film_longer_than_the_published_limit():
     chunks = run(model, MemoryOptions(policy="nam"), tiny_plan(model.geometry, (350,)), tiny_prompts(1))
     assert len(chunks) == 350
     assert all(torch.isfinite(chunk.latents).all() for chunk in chunks[-3:])
+
+
+@pytest.mark.parametrize("prediction", ("flow", "sample"))
+def test_without_fresh_noise_denoising_follows_the_flow(prediction):
+    """Euler's steps along the velocity noise - x_0, from one draw; with fresh noise every step but the last draws."""
+    levels = (1.0, 0.8, 0.3)
+    start, *fresh = torch.randn(4, 1, 3, 2, 2, 2, generator=torch.Generator().manual_seed(3))
+    seen = []
+
+    def velocity(latents, sigma):
+        return torch.tanh(2 * latents) + sigma
+
+    def predict(latents, timestep):
+        seen.append(latents)
+        flow = velocity(latents, timestep / 1000)
+        return flow if prediction == "flow" else latents - timestep / 1000 * flow
+
+    expected = start
+    for sigma, following in pairwise((*levels, 0.0)):
+        expected = expected + (following - sigma) * velocity(expected, sigma)
+    drawn = iter((start, *fresh))
+    torch.testing.assert_close(denoise(predict, drawn, levels, prediction, stochastic=False), expected)
+    assert len(list(drawn)) == 3
+
+    seen.clear()
+    drawn = iter((start, *fresh))
+    denoise(predict, drawn, levels, prediction)
+    clean = start - velocity(start, 1.0)
+    torch.testing.assert_close(seen[1], 0.2 * clean + 0.8 * fresh[0])
+    assert len(list(drawn)) == 1
+
+
+def test_a_model_says_whether_its_steps_take_fresh_noise():
+    model = tiny_model()
+    once = replace(model.sampling, stochastic=False)
+    films = []
+    for sampling in (model.sampling, once, once):
+        model.sampling = sampling
+        films.append(torch.cat([chunk.latents for chunk in run(model, MemoryOptions(policy="nam"))], dim=1))
+    assert torch.equal(films[1], films[2])
+    assert not torch.allclose(films[0], films[1])

@@ -138,6 +138,7 @@ def test_the_description_that_the_next_tests_spoil_is_right(tmp_path):
         {("scheduler/scheduler_config.json", "context_noise"): "x"},
         {("scheduler/scheduler_config.json", "context_noise"): -5},
         {("scheduler/scheduler_config.json", "context_noise"): True},
+        {("scheduler/scheduler_config.json", "stochastic_sampling"): "x"},
         {("model_index.json", "memflow"): ["x"]},
         {("model_index.json", "memflow"): {"width": "wide", "height": 32}},
         {("model_index.json", "memflow"): {"policy": "elephant"}},

@@ -32,6 +32,7 @@ class Sampling:
 
     steps: training timesteps of 1000, first is pure noise; warp: pass them through the shifted schedule.
     prediction: "flow": x0 = x_t - sigma * output; "sample": the output is x0. context_noise: timestep of the commit.
+    stochastic: fresh noise between steps, else what is left of the first.
     """
 
     steps: tuple[int, ...] = (1000, 750, 500, 250)
@@ -39,6 +40,7 @@ class Sampling:
     warp: bool = True
     prediction: Literal["flow", "sample"] = "flow"
     context_noise: int = 0
+    stochastic: bool = True
 
 
 @dataclass(frozen=True)
@@ -394,6 +396,7 @@ def _diffusers_model(folder: Path) -> ModelEntry:
             warp=scheduler.get("warp", Sampling.warp),
             prediction=scheduler.get("prediction", Sampling.prediction),
             context_noise=scheduler.get("context_noise", Sampling.context_noise),
+            stochastic=scheduler.get("stochastic_sampling", True) if "steps" in scheduler else Sampling.stochastic,
         )
         entry = ModelEntry(
             name=folder.name,
@@ -436,6 +439,7 @@ def _check_description(entry: ModelEntry) -> None:
         (entry.policy, ("nam", "official", "sink", "window")),
         (entry.positions, ("absolute", "relative")),
         (entry.sampling.prediction, ("flow", "sample")),
+        (entry.sampling.stochastic, (True, False)),
     )
     for word, known in choices:
         if word not in known:

@@ -236,7 +236,8 @@ class _Walk:
                 self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
             return self.backbone.predict(latents, timestep, prompt=prompt, context=self.cache)
 
-        return denoise(predict, noise, self.levels, self.backbone.sampling.prediction)
+        sampling = self.backbone.sampling
+        return denoise(predict, noise, self.levels, sampling.prediction, sampling.stochastic)
 
     def commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         self.commit_pass(frames, latents, prompt)

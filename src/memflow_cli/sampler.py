@@ -1,7 +1,9 @@
 """Few-step flow matching: the warped schedule, the noise of a film, and `denoise()`.
 
-x_t = (1 - sigma) * x_0 + sigma * noise. A few-step model is asked for x_0 at each step; between steps fresh noise is
-added. Source: Self-Forcing (arXiv:2506.08009), MemFlow (arXiv:2512.14699).
+x_t = (1 - sigma) * x_0 + sigma * noise. A model is asked for x_0 at each step; between steps noise is added again. Models
+that were distilled to a few steps take fresh noise: Self-Forcing (arXiv:2506.08009), MemFlow (arXiv:2512.14699). Those that
+were not keep the noise that they have, Euler's method for the flow (arXiv:2210.02747): their x_0 is a mean of what
+it may be, and under fresh noise whatever the mean blurs is lost.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -28,11 +30,12 @@ def denoise(
     noise: Iterator[Tensor],
     levels: Sequence[float],
     prediction: str = "flow",
+    stochastic: bool = True,
 ) -> Tensor:
     """Noise to clean latents [B, F, C, h, w], fp32.
 
     `predict(latents, timestep)` is one pass of the backbone at a timestep in 0..1000; `noise` yields the starting noise,
-    then fresh noise for each further step. `prediction`: "flow" (noise - x_0) or "sample" (x_0 itself).
+    then, if `stochastic`, fresh noise for each further step. `prediction`: "flow" (noise - x_0) or "sample" (x_0 itself).
     """
     latents = next(noise)
     for step, sigma in enumerate(levels):
@@ -40,7 +43,8 @@ def denoise(
         clean = latents - sigma * output if prediction == "flow" else output
         if step + 1 == len(levels):
             return clean
-        latents = (1 - levels[step + 1]) * clean + levels[step + 1] * next(noise)
+        added = next(noise) if stochastic else (latents - (1 - sigma) * clean) / sigma
+        latents = (1 - levels[step + 1]) * clean + levels[step + 1] * added
     raise ValueError("a schedule needs at least one step")
 
 

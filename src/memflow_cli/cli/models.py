@@ -91,6 +91,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
         f"  chunk      {geometry.chunk} latent frames of {geometry.temporal_stride} frames",
         f"  memory     {entry.policy}; sink {geometry.sink}, window {geometry.window} latent frames; {entry.positions} positions",
         f"  steps      {', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {sampling.prediction}",
+        f"  noise      {'drawn anew at each step' if sampling.stochastic else 'drawn once a chunk'}",
         f"  layers     {geometry.num_layers}, {geometry.num_heads} heads of {geometry.head_dim}",
     ]
     if entry.folder:
