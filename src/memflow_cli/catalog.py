@@ -435,11 +435,12 @@ def _check_description(entry: ModelEntry) -> None:
     noise = entry.sampling.context_noise
     if type(noise) not in (int, float) or not 0 <= noise <= 1000:
         raise ValueError(f"context_noise is {str(noise)[:40]}; a timestep from 0 to 1000 is expected")
+    if type(entry.sampling.stochastic) is not bool:
+        raise ValueError(f"stochastic_sampling is {str(entry.sampling.stochastic)[:40]}; true or false is expected")
     choices = (
         (entry.policy, ("nam", "official", "sink", "window")),
         (entry.positions, ("absolute", "relative")),
         (entry.sampling.prediction, ("flow", "sample")),
-        (entry.sampling.stochastic, (True, False)),
     )
     for word, known in choices:
         if word not in known:
