@@ -1,9 +1,8 @@
 """Few-step flow matching: the warped schedule, the noise of a film, and `denoise()`.
 
 x_t = (1 - sigma) * x_0 + sigma * noise. A model is asked for x_0 at each step; between steps noise is added again. Models
-that were distilled to a few steps take fresh noise: Self-Forcing (arXiv:2506.08009), MemFlow (arXiv:2512.14699). Those that
-were not keep the noise that they have, Euler's method for the flow (arXiv:2210.02747): their x_0 is a mean of what
-it may be, and under fresh noise whatever the mean blurs is lost.
+that were distilled to a few steps take fresh noise: Self-Forcing (arXiv:2506.08009), MemFlow (arXiv:2512.14699). Others may
+keep the noise that they have: Euler's method for the flow (arXiv:2210.02747).
 """
 
 from collections.abc import Callable, Iterator, Sequence
