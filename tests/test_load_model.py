@@ -12,7 +12,7 @@ from memflow_cli.catalog import find_model
 from memflow_cli.errors import ModelError
 from memflow_cli.film import make_film
 from memflow_cli.wan.checkpoints import load_model
-from tiny_files import save_model, save_transformer
+from tiny_files import save_json, save_model, save_transformer
 from tiny_model import story
 
 
@@ -37,6 +37,22 @@ def test_embeddings_of_a_large_encoder_are_kept_on_disk(folder, tmp_path, monkey
     again = load_model(entry, embeddings=tmp_path / "embeddings")
     again.encode_prompts.__self__._folder = tmp_path / "nowhere"
     assert torch.equal(again.encode_prompts(["a red fox"]), first)
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "stochastic", "shift"),
+    [
+        ({"steps": [1000, 500], "shift": 3.0}, True, 3.0),
+        ({"steps": [1000, 500], "shift": 3.0, "stochastic_sampling": False}, False, 3.0),
+        ({"shift": 3.0, "stochastic_sampling": False}, True, 5.0),
+    ],
+)
+def test_a_schedule_counts_where_it_names_its_steps(scheduler, stochastic, shift, folder, tmp_path):
+    """diffusers writes a shift and no fresh noise for models of any kind; few-step models are not sampled so."""
+    copy = shutil.copytree(folder, tmp_path / "model")
+    save_json(copy / "scheduler" / "scheduler_config.json", scheduler)
+    sampling = find_model(str(copy)).sampling
+    assert (sampling.stochastic, sampling.shift) == (stochastic, shift)
 
 
 def test_bf16_model_makes_finite_latents(folder):

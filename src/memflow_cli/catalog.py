@@ -390,13 +390,14 @@ def _diffusers_model(folder: Path) -> ModelEntry:
             first_frames=vae.get("first_frames", WAN_GEOMETRY.first_frames),
             **{key: ours[key] for key in ("chunk", "sink", "window") if key in ours},
         )
+        distilled = scheduler if "steps" in scheduler else {}  # else the schedule is not ours
         sampling = Sampling(
             steps=tuple(scheduler.get("steps", Sampling.steps)),
-            shift=scheduler.get("shift", Sampling.shift) if "steps" in scheduler else Sampling.shift,
+            shift=distilled.get("shift", Sampling.shift),
             warp=scheduler.get("warp", Sampling.warp),
             prediction=scheduler.get("prediction", Sampling.prediction),
             context_noise=scheduler.get("context_noise", Sampling.context_noise),
-            stochastic=scheduler.get("stochastic_sampling", True) if "steps" in scheduler else Sampling.stochastic,
+            stochastic=distilled.get("stochastic_sampling", Sampling.stochastic),
         )
         entry = ModelEntry(
             name=folder.name,
