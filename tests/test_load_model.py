@@ -40,19 +40,19 @@ def test_embeddings_of_a_large_encoder_are_kept_on_disk(folder, tmp_path, monkey
 
 
 @pytest.mark.parametrize(
-    ("scheduler", "stochastic", "shift"),
+    ("scheduler", "opening_steps", "shift"),
     [
-        ({"steps": [1000, 500], "shift": 3.0}, True, 3.0),
-        ({"steps": [1000, 500], "shift": 3.0, "stochastic_sampling": False}, False, 3.0),
-        ({"shift": 3.0, "stochastic_sampling": False}, True, 5.0),
+        ({"steps": [1000, 500], "shift": 3.0}, (), 3.0),
+        ({"steps": [1000, 500], "shift": 3.0, "opening_steps": [1000, 750, 500]}, (1000, 750, 500), 3.0),
+        ({"shift": 3.0, "opening_steps": [1000, 750, 500]}, (), 5.0),
     ],
 )
-def test_a_schedule_counts_where_it_names_its_steps(scheduler, stochastic, shift, folder, tmp_path):
-    """diffusers writes a shift and no fresh noise for models of any kind; few-step models are not sampled so."""
+def test_a_schedule_counts_where_it_names_its_steps(scheduler, opening_steps, shift, folder, tmp_path):
+    """diffusers writes a shift for models of any kind; few-step models are not sampled so."""
     copy = shutil.copytree(folder, tmp_path / "model")
     save_json(copy / "scheduler" / "scheduler_config.json", scheduler)
     sampling = find_model(str(copy)).sampling
-    assert (sampling.stochastic, sampling.shift) == (stochastic, shift)
+    assert (sampling.opening_steps, sampling.shift) == (opening_steps, shift)
 
 
 def test_bf16_model_makes_finite_latents(folder):

@@ -1,7 +1,6 @@
 """The chunk loop: cached generation against a slow recomputation, replay, transitions, determinism."""
 
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
@@ -128,8 +127,7 @@ def slow_film(model, plan, embeds, records, positions):
 
         size = (1, geometry.chunk, geometry.latent_channels, *geometry.latent_size(WIDTH, HEIGHT))
         noise = chunk_noise(segment.seed, record.chunk - segment.start_chunk, size)
-        sampling = model.sampling
-        film.append(denoise(predict, noise, sigmas(sampling), sampling.prediction, sampling.stochastic))
+        film.append(denoise(predict, noise, sigmas(model.sampling), model.sampling.prediction))
         passes.append(make_pass(frames, film[-1], 0, prompt, record, record.window))
         latest |= {frame: (len(passes) - 1, i) for i, frame in enumerate(frames)}
         previous = record
@@ -294,41 +292,34 @@ def test_film_longer_than_the_published_limit():
 
 
 @pytest.mark.parametrize("prediction", ("flow", "sample"))
-def test_without_fresh_noise_denoising_follows_the_flow(prediction):
-    """Euler's steps along the velocity noise - x_0, from one draw; with fresh noise every step but the last draws."""
-    levels = (1.0, 0.8, 0.3)
+def test_each_step_but_the_last_is_followed_by_fresh_noise(prediction):
     start, *fresh = torch.randn(4, 1, 3, 2, 2, 2, generator=torch.Generator().manual_seed(3))
-    seen = []
-
-    def velocity(latents, sigma):
-        return torch.tanh(2 * latents) + sigma
+    drawn, seen = iter((start, *fresh)), []
 
     def predict(latents, timestep):
         seen.append(latents)
-        flow = velocity(latents, timestep / 1000)
-        return flow if prediction == "flow" else latents - timestep / 1000 * flow
+        clean, sigma = torch.tanh(latents), timestep / 1000
+        return clean if prediction == "sample" else (latents - clean) / sigma
 
-    expected = start
-    for sigma, following in pairwise((*levels, 0.0)):
-        expected = expected + (following - sigma) * velocity(expected, sigma)
-    drawn = iter((start, *fresh))
-    torch.testing.assert_close(denoise(predict, drawn, levels, prediction, stochastic=False), expected)
-    assert len(list(drawn)) == 3
-
-    seen.clear()
-    drawn = iter((start, *fresh))
-    denoise(predict, drawn, levels, prediction)
-    clean = start - velocity(start, 1.0)
-    torch.testing.assert_close(seen[1], 0.2 * clean + 0.8 * fresh[0])
+    made = denoise(predict, drawn, (1.0, 0.8, 0.3), prediction)
+    torch.testing.assert_close(seen[1], 0.2 * torch.tanh(start) + 0.8 * fresh[0])
+    torch.testing.assert_close(seen[2], 0.7 * torch.tanh(seen[1]) + 0.3 * fresh[1])
+    torch.testing.assert_close(made, torch.tanh(seen[2]))
     assert len(list(drawn)) == 1
 
 
-def test_a_model_says_whether_its_steps_take_fresh_noise():
+def test_what_follows_nothing_takes_the_opening_steps(monkeypatch):
+    """The first chunk of the film and of the cut, not that of a smooth switch."""
     model = tiny_model()
-    once = replace(model.sampling, stochastic=False)
-    films = []
-    for sampling in (model.sampling, once, once):
-        model.sampling = sampling
-        films.append(torch.cat([chunk.latents for chunk in run(model, MemoryOptions(policy="nam"))], dim=1))
-    assert torch.equal(films[1], films[2])
-    assert not torch.allclose(films[0], films[1])
+    steps, opening_steps = (1000, 500), (1000, 750, 500, 250)
+    model.sampling = replace(model.sampling, steps=steps, opening_steps=opening_steps)
+    taken = []
+    predict = model.predict
+    monkeypatch.setattr(
+        model, "predict", lambda latents, timestep, **kw: taken.append(timestep) or predict(latents, timestep, **kw)
+    )
+    plan = tiny_plan(model.geometry, (2, 2, 2), ("smooth", "smooth", "cut"))
+    run(model, MemoryOptions(policy="nam"), plan, tiny_prompts(3))
+    few, many = ([1000 * sigma for sigma in sigmas(model.sampling, opening)] for opening in (False, True))
+    assert (len(few), len(many)) == (2, 4)
+    assert taken == [*many, *few, *few, *few, *many, *few]

@@ -31,16 +31,16 @@ class Sampling:
     """How a model was distilled: the steps it denoises in, and what its output means.
 
     steps: training timesteps of 1000, first is pure noise; warp: pass them through the shifted schedule.
+    opening_steps: those of a chunk that follows nothing, a film's first or the first after a cut; none: as all others.
     prediction: "flow": x0 = x_t - sigma * output; "sample": the output is x0. context_noise: timestep of the commit.
-    stochastic: fresh noise between steps, else what is left of the first.
     """
 
     steps: tuple[int, ...] = (1000, 750, 500, 250)
+    opening_steps: tuple[int, ...] = ()
     shift: float = 5.0
     warp: bool = True
     prediction: Literal["flow", "sample"] = "flow"
     context_noise: int = 0
-    stochastic: bool = True
 
 
 @dataclass(frozen=True)
@@ -393,11 +393,11 @@ def _diffusers_model(folder: Path) -> ModelEntry:
         distilled = scheduler if "steps" in scheduler else {}  # else the schedule is not ours
         sampling = Sampling(
             steps=tuple(scheduler.get("steps", Sampling.steps)),
+            opening_steps=tuple(distilled.get("opening_steps", Sampling.opening_steps)),
             shift=distilled.get("shift", Sampling.shift),
             warp=scheduler.get("warp", Sampling.warp),
             prediction=scheduler.get("prediction", Sampling.prediction),
             context_noise=scheduler.get("context_noise", Sampling.context_noise),
-            stochastic=distilled.get("stochastic_sampling", Sampling.stochastic),
         )
         entry = ModelEntry(
             name=folder.name,
@@ -428,16 +428,14 @@ def _check_description(entry: ModelEntry) -> None:
         least = 0 if name in ("sink", "bank") else 1
         if type(size) is not int or not least <= size <= MAX_SIZE:
             raise ValueError(f"{name} is {str(size)[:40]}; a whole number from {least} to {MAX_SIZE:,} is expected")
-    steps = entry.sampling.steps
-    if not 1 <= len(steps) <= 1000 or not all(type(step) in (int, float) and 0 < step <= 1000 for step in steps):
-        raise ValueError(f"steps are {str(steps)[:40]}; timesteps from 1 to 1000 are expected")
+    for least, steps in ((1, entry.sampling.steps), (0, entry.sampling.opening_steps)):
+        if not least <= len(steps) <= 1000 or not all(type(s) in (int, float) and 0 < s <= 1000 for s in steps):
+            raise ValueError(f"steps are {str(steps)[:40]}; timesteps from 1 to 1000 are expected")
     if type(entry.sampling.shift) not in (int, float) or not 0 < entry.sampling.shift <= 1000:
         raise ValueError(f"shift is {str(entry.sampling.shift)[:40]}; a number up to 1000 is expected")
     noise = entry.sampling.context_noise
     if type(noise) not in (int, float) or not 0 <= noise <= 1000:
         raise ValueError(f"context_noise is {str(noise)[:40]}; a timestep from 0 to 1000 is expected")
-    if type(entry.sampling.stochastic) is not bool:
-        raise ValueError(f"stochastic_sampling is {str(entry.sampling.stochastic)[:40]}; true or false is expected")
     choices = (
         (entry.policy, ("nam", "official", "sink", "window")),
         (entry.positions, ("absolute", "relative")),

@@ -1,8 +1,7 @@
 """Few-step flow matching: the warped schedule, the noise of a film, and `denoise()`.
 
-x_t = (1 - sigma) * x_0 + sigma * noise. A model is asked for x_0 at each step; between steps noise is added again. Models
-that were distilled to a few steps take fresh noise: Self-Forcing (arXiv:2506.08009), MemFlow (arXiv:2512.14699). Others may
-keep the noise that they have: Euler's method for the flow (arXiv:2210.02747).
+x_t = (1 - sigma) * x_0 + sigma * noise. A few-step model is asked for x_0 at each step; between steps fresh noise is
+added. Source: Self-Forcing (arXiv:2506.08009), MemFlow (arXiv:2512.14699).
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,12 +12,13 @@ from torch import Tensor
 from memflow_cli.catalog import Sampling
 
 
-def sigmas(sampling: Sampling) -> tuple[float, ...]:
-    """The noise level of each denoising step, in (0, 1], descending.
+def sigmas(sampling: Sampling, opening: bool = False) -> tuple[float, ...]:
+    """The noise level of each denoising step, in (0, 1], descending; `opening`: of a chunk that follows nothing.
 
     A step s in 1..1000 is warped by the shift: sigma = shift * s / (1 + (shift - 1) * s), with s / 1000.
     """
-    levels = [step / 1000 for step in sampling.steps]
+    steps = sampling.opening_steps if opening and sampling.opening_steps else sampling.steps
+    levels = [step / 1000 for step in steps]
     if not sampling.warp:
         return tuple(levels)
     return tuple(sampling.shift * level / (1 + (sampling.shift - 1) * level) for level in levels)
@@ -29,12 +29,11 @@ def denoise(
     noise: Iterator[Tensor],
     levels: Sequence[float],
     prediction: str = "flow",
-    stochastic: bool = True,
 ) -> Tensor:
     """Noise to clean latents [B, F, C, h, w], fp32.
 
     `predict(latents, timestep)` is one pass of the backbone at a timestep in 0..1000; `noise` yields the starting noise,
-    then, if `stochastic`, fresh noise for each further step. `prediction`: "flow" (noise - x_0) or "sample" (x_0 itself).
+    then fresh noise for each further step. `prediction`: "flow" (noise - x_0) or "sample" (x_0 itself).
     """
     latents = next(noise)
     for step, sigma in enumerate(levels):
@@ -42,8 +41,7 @@ def denoise(
         clean = latents - sigma * output if prediction == "flow" else output
         if step + 1 == len(levels):
             return clean
-        added = next(noise) if stochastic else (latents - (1 - sigma) * clean) / sigma
-        latents = (1 - levels[step + 1]) * clean + levels[step + 1] * added
+        latents = (1 - levels[step + 1]) * clean + levels[step + 1] * next(noise)
     raise ValueError("a schedule needs at least one step")
 
 
