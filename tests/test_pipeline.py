@@ -306,20 +306,3 @@ def test_each_step_but_the_last_is_followed_by_fresh_noise(prediction):
     torch.testing.assert_close(seen[2], 0.7 * torch.tanh(seen[1]) + 0.3 * fresh[1])
     torch.testing.assert_close(made, torch.tanh(seen[2]))
     assert len(list(drawn)) == 1
-
-
-def test_what_follows_nothing_takes_the_opening_steps(monkeypatch):
-    """The first chunk of the film and of the cut, not that of a smooth switch."""
-    model = tiny_model()
-    steps, opening_steps = (1000, 500), (1000, 750, 500, 250)
-    model.sampling = replace(model.sampling, steps=steps, opening_steps=opening_steps)
-    taken = []
-    predict = model.predict
-    monkeypatch.setattr(
-        model, "predict", lambda latents, timestep, **kw: taken.append(timestep) or predict(latents, timestep, **kw)
-    )
-    plan = tiny_plan(model.geometry, (2, 2, 2), ("smooth", "smooth", "cut"))
-    run(model, MemoryOptions(policy="nam"), plan, tiny_prompts(3))
-    few, many = ([1000 * sigma for sigma in sigmas(model.sampling, opening)] for opening in (False, True))
-    assert (len(few), len(many)) == (2, 4)
-    assert taken == [*many, *few, *few, *few, *many, *few]

@@ -135,8 +135,6 @@ def test_the_description_that_the_next_tests_spoil_is_right(tmp_path):
         {("vae/config.json", "first_frames"): -3},
         {("scheduler/scheduler_config.json", "steps"): []},
         {("scheduler/scheduler_config.json", "steps"): 7},
-        {("scheduler/scheduler_config.json", "opening_steps"): [2000]},
-        {("scheduler/scheduler_config.json", "opening_steps"): 8},
         {("scheduler/scheduler_config.json", "context_noise"): "x"},
         {("scheduler/scheduler_config.json", "context_noise"): -5},
         {("scheduler/scheduler_config.json", "context_noise"): True},

@@ -2,7 +2,7 @@
 
 import argparse
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -16,20 +16,13 @@ from memflow_cli.wan.config import WanConfig
 from memflow_cli.wan.quantised import SCALE, dequantise, quantise_rows
 from training.batches import LEVELS, SHIFT, Pictures
 from training.data import Latents
-from training.learn import OWN_LEVELS, Learner, Options, picture_errors
+from training.learn import Learner, Options, picture_errors
 from training.teacher_forcing import CHUNK, SINK, WINDOW, Trainee
 from training.text import TokenIds, build_encoder
 from training.world import HEIGHT, WIDTH
 
 BLOCK_BITS = 6  # 1 to 2% more error in held-out pictures than with eight (`--errors`), a quarter less once compressed
-
-
-def to_steps(levels: Iterable[float]) -> tuple[int, ...]:
-    """The timesteps of 1000 that the shifted schedule warps to these noise levels."""
-    return tuple(round(1000 * level / (SHIFT - (SHIFT - 1) * level)) for level in levels)
-
-
-STEPS, OPENING_STEPS = to_steps(OWN_LEVELS), to_steps(LEVELS)
+STEPS = tuple(range(1000, 0, -1000 // len(LEVELS)))
 
 
 def describe_transformer(config: WanConfig) -> dict:
@@ -68,12 +61,10 @@ def describe_model() -> dict:
     }
 
 
-def describe_sampling(steps: Sequence[int]) -> dict:
-    """What follows something is made in the steps in which training makes contexts; the rest takes its time."""
+def describe_sampling(steps: tuple[int, ...]) -> dict:
     return {
         "_class_name": "FlowMatchEulerDiscreteScheduler",
         "steps": list(steps),
-        "opening_steps": list(OPENING_STEPS),
         "shift": SHIFT,
         "warp": True,
         "prediction": "sample",
@@ -105,7 +96,7 @@ def pack(weights: Mapping[str, Tensor], block_bits: int = BLOCK_BITS) -> dict[st
     return packed
 
 
-def export(work: Path, checkpoint: Path, target: Path, steps: Sequence[int] = STEPS) -> None:
+def export(work: Path, checkpoint: Path, target: Path, steps: tuple[int, ...] = STEPS) -> None:
     """A diffusers Wan folder: the transformer as `pack` says, text encoder and autoencoder in fp16."""
     tokenizer = PreTrainedTokenizerFast.from_pretrained(work / "tokenizer")
     model = load_average(checkpoint, len(tokenizer))

@@ -31,12 +31,10 @@ class Sampling:
     """How a model was distilled: the steps it denoises in, and what its output means.
 
     steps: training timesteps of 1000, first is pure noise; warp: pass them through the shifted schedule.
-    opening_steps: those of a chunk that follows nothing, a film's first or the first after a cut; none: as all others.
     prediction: "flow": x0 = x_t - sigma * output; "sample": the output is x0. context_noise: timestep of the commit.
     """
 
     steps: tuple[int, ...] = (1000, 750, 500, 250)
-    opening_steps: tuple[int, ...] = ()
     shift: float = 5.0
     warp: bool = True
     prediction: Literal["flow", "sample"] = "flow"
@@ -390,11 +388,9 @@ def _diffusers_model(folder: Path) -> ModelEntry:
             first_frames=vae.get("first_frames", WAN_GEOMETRY.first_frames),
             **{key: ours[key] for key in ("chunk", "sink", "window") if key in ours},
         )
-        distilled = scheduler if "steps" in scheduler else {}  # else the schedule is not ours
         sampling = Sampling(
             steps=tuple(scheduler.get("steps", Sampling.steps)),
-            opening_steps=tuple(distilled.get("opening_steps", Sampling.opening_steps)),
-            shift=distilled.get("shift", Sampling.shift),
+            shift=scheduler.get("shift", Sampling.shift) if "steps" in scheduler else Sampling.shift,
             warp=scheduler.get("warp", Sampling.warp),
             prediction=scheduler.get("prediction", Sampling.prediction),
             context_noise=scheduler.get("context_noise", Sampling.context_noise),
@@ -428,9 +424,9 @@ def _check_description(entry: ModelEntry) -> None:
         least = 0 if name in ("sink", "bank") else 1
         if type(size) is not int or not least <= size <= MAX_SIZE:
             raise ValueError(f"{name} is {str(size)[:40]}; a whole number from {least} to {MAX_SIZE:,} is expected")
-    for least, steps in ((1, entry.sampling.steps), (0, entry.sampling.opening_steps)):
-        if not least <= len(steps) <= 1000 or not all(type(s) in (int, float) and 0 < s <= 1000 for s in steps):
-            raise ValueError(f"steps are {str(steps)[:40]}; timesteps from 1 to 1000 are expected")
+    steps = entry.sampling.steps
+    if not 1 <= len(steps) <= 1000 or not all(type(step) in (int, float) and 0 < step <= 1000 for step in steps):
+        raise ValueError(f"steps are {str(steps)[:40]}; timesteps from 1 to 1000 are expected")
     if type(entry.sampling.shift) not in (int, float) or not 0 < entry.sampling.shift <= 1000:
         raise ValueError(f"shift is {str(entry.sampling.shift)[:40]}; a number up to 1000 is expected")
     noise = entry.sampling.context_noise

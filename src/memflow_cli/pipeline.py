@@ -143,6 +143,7 @@ class _Walk:
             geometry.latent_channels,
             *geometry.latent_size(plan.width, plan.height),
         )
+        self.levels = sigmas(backbone.sampling)
         needs = memory.needs
         window = geometry.window
         self.cache = KVCache(
@@ -228,16 +229,14 @@ class _Walk:
     def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:
         self.cache.begin(frames, keep=False)
         noise = (sample.to(self.backbone.device) for sample in self.noise(segment, chunk, self.latent_shape))
-        sampling = self.backbone.sampling
-        levels = sigmas(sampling, opening=not self.latents)
-        halfway = 1000 * levels[len(levels) // 2]
+        halfway = 1000 * self.levels[len(self.levels) // 2]
 
         def predict(latents: Tensor, timestep: float) -> Tensor:
             if timestep == halfway:
                 self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
             return self.backbone.predict(latents, timestep, prompt=prompt, context=self.cache)
 
-        return denoise(predict, noise, levels, sampling.prediction)
+        return denoise(predict, noise, self.levels, self.backbone.sampling.prediction)
 
     def commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         self.commit_pass(frames, latents, prompt)

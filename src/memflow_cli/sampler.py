@@ -12,13 +12,12 @@ from torch import Tensor
 from memflow_cli.catalog import Sampling
 
 
-def sigmas(sampling: Sampling, opening: bool = False) -> tuple[float, ...]:
-    """The noise level of each denoising step, in (0, 1], descending; `opening`: of a chunk that follows nothing.
+def sigmas(sampling: Sampling) -> tuple[float, ...]:
+    """The noise level of each denoising step, in (0, 1], descending.
 
     A step s in 1..1000 is warped by the shift: sigma = shift * s / (1 + (shift - 1) * s), with s / 1000.
     """
-    steps = sampling.opening_steps if opening and sampling.opening_steps else sampling.steps
-    levels = [step / 1000 for step in steps]
+    levels = [step / 1000 for step in sampling.steps]
     if not sampling.warp:
         return tuple(levels)
     return tuple(sampling.shift * level / (1 + (sampling.shift - 1) * level) for level in levels)

@@ -4,7 +4,6 @@ import json
 import sys
 import textwrap
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -91,11 +90,9 @@ def show(name: Name, as_json: options.Json = False) -> None:
         f"  picture    {entry.width}x{entry.height} unless asked otherwise; any multiple of {multiple}",
         f"  chunk      {geometry.chunk} latent frames of {geometry.temporal_stride} frames",
         f"  memory     {entry.policy}; sink {geometry.sink}, window {geometry.window} latent frames; {entry.positions} positions",
-        f"  steps      {_listed(sampling.steps)}; shift {sampling.shift:g}; predicts the {sampling.prediction}",
+        f"  steps      {', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {sampling.prediction}",
         f"  layers     {geometry.num_layers}, {geometry.num_heads} heads of {geometry.head_dim}",
     ]
-    if sampling.opening_steps:
-        lines.insert(-1, f"  opening    {_listed(sampling.opening_steps)}: of a film and after a cut")
     if entry.folder:
         lines.append(f"  folder     {entry.folder}")
     for file in about["files"]:
@@ -195,10 +192,6 @@ def _summary(entry: "ModelEntry") -> dict[str, Any]:
         "missing_bytes": sum(file.file.num_bytes for file in files if file.path is None),
         "disk_bytes": _disk_used([entry]),
     }
-
-
-def _listed(numbers: Sequence[float]) -> str:
-    return ", ".join(map(str, numbers))
 
 
 def _state_text(row: dict[str, Any]) -> str:
