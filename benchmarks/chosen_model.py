@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from memflow_cli.catalog import ModelEntry, find_model
+from memflow_cli.backbone import Backbone
 from memflow_cli.cli.device import choose_device, choose_dtype
-from memflow_cli.pipeline import Backbone
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.models.catalog import ModelEntry, find_model
+from memflow_cli.models.load import load_model
 
 
 @dataclass(frozen=True)

@@ -11,14 +11,17 @@ from torch import Tensor
 from benchmarks.judge import Answers, Judge
 from benchmarks.true_clips import LOOKED_AT, Labels, half_size, label_chunks
 from memflow_cli.attention_context import FrameState, PromptProjection
-from memflow_cli.geometry import Geometry, plan_film
+from memflow_cli.backbone import Backbone
+from memflow_cli.geometry import Geometry
 from memflow_cli.memory.nam import NarrativeMemory
+from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.policy import MemoryPolicy
+from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.memory.scores import Score
-from memflow_cli.pipeline import Backbone, generate_chunks
-from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
-from memflow_cli.trace import ChunkRecord
+from memflow_cli.pipeline import generate_chunks
+from memflow_cli.story.plan import plan_film
+from memflow_cli.story.storyboard import Segment, Storyboard
 from training.captions import captions
 from training.world import FPS, FRAMES_PER_CHUNK, Story
 

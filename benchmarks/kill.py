@@ -27,8 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from memflow_cli.recipe import record_path, trace_path
-from memflow_cli.video import probe, read_frames
+from memflow_cli.film.recipe import record_path, trace_path
+from memflow_cli.film.video import probe, read_frames
 
 STORY = """\
 title: Killed

@@ -16,10 +16,12 @@ from pathlib import Path
 
 from benchmarks.chosen_model import add_model_options, load_chosen
 from benchmarks.flat_memory import PROMPTS
-from memflow_cli.catalog import ModelEntry
-from memflow_cli.film import ChunkDone, make_film
-from memflow_cli.pipeline import Backbone
-from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
+from memflow_cli.backbone import Backbone
+from memflow_cli.film.events import ChunkDone
+from memflow_cli.film.shooting import make_film
+from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.models.catalog import ModelEntry
+from memflow_cli.story.storyboard import Segment, Storyboard
 
 MAX_RATIO = 1.05
 SEGMENT_CHUNKS = 16  # the young films are measured in their second segment: chunks 16 to 31

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
-from memflow_cli.trace import ChunkRecord, Recalled, TraceHeader, TraceWriter
-from memflow_cli.video import PartWriter, stitch
+from memflow_cli.film.trace import TraceHeader, TraceWriter
+from memflow_cli.film.video import PartWriter, stitch
+from memflow_cli.geometry import Geometry
+from memflow_cli.memory.record import ChunkRecord, Recalled
+from memflow_cli.story.plan import FilmPlan, SegmentPlan
 from training.drawing import render
 from training.world import sample_story
 

@@ -48,10 +48,10 @@ from benchmarks.summary import (
     summarise_returns,
 )
 from benchmarks.tables import identity_plot, markdown
-from memflow_cli.catalog import THEATRE_FOLDER, find_model
-from memflow_cli.precision import fast_dtype
-from memflow_cli.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.machine.device import fast_dtype
+from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
+from memflow_cli.models.load import load_model
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from training import world
 
 __all__ = ["POLICIES", "film_frames", "main"]

@@ -14,13 +14,13 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-from memflow_cli.bench import bench_plan
-from memflow_cli.catalog import ModelEntry, find_model
+from memflow_cli.bench.speed import bench_plan
+from memflow_cli.machine.device import fast_dtype
+from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
+from memflow_cli.models.catalog import ModelEntry, find_model
+from memflow_cli.models.wan.random_weights import random_model, random_prompts
 from memflow_cli.pipeline import generate_chunks
-from memflow_cli.precision import fast_dtype
-from memflow_cli.storyboard import MemoryOptions
-from memflow_cli.wan.random_weights import random_model, random_prompts
 
 CPU = torch.device("cpu")
 

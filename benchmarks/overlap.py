@@ -15,8 +15,9 @@ import torch
 
 from benchmarks.chosen_model import add_model_options, load_chosen
 from benchmarks.flat_memory import PROMPTS
-from memflow_cli.film import ChunkDone, make_film
-from memflow_cli.storyboard import Segment, Storyboard
+from memflow_cli.film.events import ChunkDone
+from memflow_cli.film.shooting import make_film
+from memflow_cli.story.storyboard import Segment, Storyboard
 
 
 def main() -> None:

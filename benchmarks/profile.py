@@ -18,10 +18,10 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.chosen_model import add_model_options, load_chosen
-from memflow_cli.bench import STAGES, FilmUnderWay, bench_plan, steady_after
+from memflow_cli.bench.speed import STAGES, FilmUnderWay, bench_plan, steady_after
 from memflow_cli.cli.bench import PROMPTS
-from memflow_cli.wan.checkpoints import load_model
-from memflow_cli.wan.random_weights import random_model, random_prompts
+from memflow_cli.models.load import load_model
+from memflow_cli.models.wan.random_weights import random_model, random_prompts
 
 PART = "part: "  # marks our own records among the operators'
 

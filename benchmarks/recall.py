@@ -17,14 +17,15 @@ import torch
 from benchmarks.films import BASELINES, POLICIES, change_nam, make_memory, to_storyboard
 from benchmarks.intervals import share
 from benchmarks.returns import KINDS, LATER
-from memflow_cli.catalog import THEATRE_FOLDER, find_model
-from memflow_cli.geometry import plan_film
+from memflow_cli.backbone import Backbone
+from memflow_cli.machine.device import fast_dtype
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.scores import SCORES
-from memflow_cli.pipeline import Backbone, generate_chunks
-from memflow_cli.precision import fast_dtype
-from memflow_cli.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
+from memflow_cli.models.load import load_model
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.pipeline import generate_chunks
+from memflow_cli.story.plan import plan_film
 from training.data import visibility
 from training.drawing import render
 from training.world import FIRST_HELD_OUT_SEED, HEIGHT, WIDTH, Story, sample_story

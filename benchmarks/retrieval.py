@@ -16,10 +16,10 @@ from pathlib import Path
 import torch
 
 from memflow_cli.attention_context import FrameState, PromptProjection
-from memflow_cli.catalog import find_model
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.nam import SHORTLIST, NarrativeMemory
 from memflow_cli.memory.scores import SCORES
+from memflow_cli.models.catalog import find_model
 
 PROMPT_TOKENS, TEXT_DIM = 16, 128
 CHUNKS_PER_SEGMENT = 8

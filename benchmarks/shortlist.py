@@ -15,14 +15,15 @@ from torch import Tensor
 from benchmarks.films import POLICIES, to_storyboard
 from benchmarks.recall import story_of
 from memflow_cli.attention_context import PromptProjection
-from memflow_cli.catalog import THEATRE_FOLDER, find_model
-from memflow_cli.geometry import plan_film
+from memflow_cli.backbone import Backbone
 from memflow_cli.memory.archive import Prototype
 from memflow_cli.memory.policies import DEFAULT_SCORE, make_policy
 from memflow_cli.memory.scores import SCORES, SketchingScore
-from memflow_cli.pipeline import Backbone, generate_chunks
-from memflow_cli.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
+from memflow_cli.models.load import load_model
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.pipeline import generate_chunks
+from memflow_cli.story.plan import plan_film
 from training.drawing import render
 from training.world import HEIGHT, WIDTH
 

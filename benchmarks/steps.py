@@ -20,14 +20,14 @@ from torch import Tensor
 
 from benchmarks.chosen_model import add_model_options, load_chosen
 from memflow_cli.attention_context import AttentionContext, PromptProjection
-from memflow_cli.bench import FilmUnderWay, bench_plan, steady_after
-from memflow_cli.catalog import ModelEntry
+from memflow_cli.bench.speed import FilmUnderWay, bench_plan, steady_after
 from memflow_cli.cli.bench import PROMPTS
-from memflow_cli.overlap import AHEAD
-from memflow_cli.wan.acceleration import accelerate
-from memflow_cli.wan.attention import attend_fused, rotate_by_parts
-from memflow_cli.wan.checkpoints import load_model
-from memflow_cli.wan.model import WanModel
+from memflow_cli.film.overlap import AHEAD
+from memflow_cli.models.catalog import ModelEntry
+from memflow_cli.models.load import load_model
+from memflow_cli.models.wan.acceleration import accelerate
+from memflow_cli.models.wan.attention import attend_fused, rotate_by_parts
+from memflow_cli.models.wan.model import WanModel
 
 Load = Callable[[ModelEntry, torch.device, torch.dtype], WanModel]
 

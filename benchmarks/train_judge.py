@@ -17,8 +17,8 @@ from torch import Tensor
 
 from benchmarks.judge import WEIGHTS, Judge, agreement, load_judge, save_judge, to_input
 from benchmarks.true_clips import IGNORED, Labels, cached_clips, doubled_clips, held_out_clips, training_clips
-from memflow_cli.catalog import THEATRE_FOLDER
-from memflow_cli.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.catalog import THEATRE_FOLDER
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from training.precision import fast_products
 from training.world import FIRST_HELD_OUT_SEED
 

@@ -45,7 +45,7 @@ def with_generated_parts(text: str) -> str:
 
 
 def storyboard_tables() -> str:
-    from memflow_cli import storyboard_schema as schema
+    from memflow_cli.story import schema as schema
 
     parts = []
     for title, model in (

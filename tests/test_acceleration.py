@@ -12,11 +12,9 @@ import torch
 import toy_backbone
 from memflow_cli.cli.acceleration import KINDS, parse_accelerations, speed_up
 from memflow_cli.errors import DeviceError, UsageError
+from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
-from memflow_cli.pipeline import generate_chunks
-from memflow_cli.storyboard import MemoryOptions
-from memflow_cli.wan import acceleration
-from memflow_cli.wan.acceleration import (
+from memflow_cli.models.wan.acceleration import (
     Float8Linear,
     GraphedPass,
     accelerate,
@@ -26,7 +24,7 @@ from memflow_cli.wan.acceleration import (
     sage_attention,
     to_float8,
 )
-from memflow_cli.wan.attention import (
+from memflow_cli.models.wan.attention import (
     _fits_the_cache,
     attend,
     attend_fused,
@@ -36,7 +34,9 @@ from memflow_cli.wan.attention import (
     rotate_as_complex,
     rotate_by_parts,
 )
-from memflow_cli.wan.streaming import move_streamed
+from memflow_cli.models.wan.streaming import move_streamed
+from memflow_cli.pipeline import generate_chunks
+from memflow_cli.models.wan import acceleration
 from tiny_model import tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from memflow_cli.catalog import find_model
 from memflow_cli.cli.app import run
+from memflow_cli.models.catalog import find_model
 from test_wan_checkpoints import GENERATOR, LORA, Payload, bare
 
 

@@ -6,12 +6,12 @@ import json
 import pytest
 import torch
 
-from memflow_cli.bench import bench_plan, memory_options, num_chunks, run_bench, steady_after
-from memflow_cli.catalog import find_model
+from memflow_cli.bench.speed import bench_plan, memory_options, num_chunks, run_bench, steady_after
 from memflow_cli.cli.app import run
 from memflow_cli.cli.progress import chunk_bar
 from memflow_cli.errors import UsageError
-from memflow_cli.wan.random_weights import random_model, random_prompts
+from memflow_cli.models.catalog import find_model
+from memflow_cli.models.wan.random_weights import random_model, random_prompts
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry
 
 
@@ -34,8 +34,8 @@ def test_policies_are_measured_side_by_side():
 
 
 def test_overlap_is_measured_block_by_block_in_the_same_run(monkeypatch):
-    monkeypatch.setattr("memflow_cli.bench.BLOCK_CHUNKS", 2)
-    monkeypatch.setattr("memflow_cli.bench.BLOCK_PAIRS", 3)
+    monkeypatch.setattr("memflow_cli.bench.speed.BLOCK_CHUNKS", 2)
+    monkeypatch.setattr("memflow_cli.bench.speed.BLOCK_PAIRS", 3)
     backbone, told = tiny_backbone(tiny_entry()), []
     report = run_bench(backbone, (WIDTH, HEIGHT), ["sink"], 15, ["a fox", "the fox"], told.append, overlap="nam")
     assert report.overlap is not None and report.overlap.frames_per_second > 0

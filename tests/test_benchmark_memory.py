@@ -29,11 +29,11 @@ from benchmarks.true_clips import (
     shares_in_view,
     training_clips,
 )
-from memflow_cli.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.memory.nam import NarrativeMemory
-from memflow_cli.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES, words_of
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
+from memflow_cli.models.load import load_model
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES, words_of
 from training.drawing import render
 from training.world import FIRST_HELD_OUT_SEED, Act, Beat, Puppet, Story, sample_story, stage
 

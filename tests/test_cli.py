@@ -137,7 +137,7 @@ def test_an_unknown_model_is_told_with_its_place(memflow, tmp_path, options):
 
 
 def test_theatre_tells_the_words_that_it_knows(memflow):
-    from memflow_cli.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
+    from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
 
     code, out, _ = memflow("models", "show", "theatre")
     _, heading, words = out.partition("It understands these words")
@@ -177,7 +177,7 @@ def test_init_writes_a_storyboard_that_is_right(memflow, tmp_path):
     file = tmp_path / "new.yaml"
     code, out, _ = memflow("init", file)
     assert (code, out) == (0, f"{file}\n")
-    from memflow_cli.storyboard import load_storyboard
+    from memflow_cli.story.storyboard import load_storyboard
 
     assert len(load_storyboard(file).segments) == 5
     code, _, err = memflow("init", file)
@@ -188,8 +188,8 @@ def test_init_writes_a_storyboard_that_is_right(memflow, tmp_path):
 
 
 def test_theatre_knows_every_word_of_inits_storyboard(memflow, tmp_path):
-    from memflow_cli.storyboard import load_storyboard
-    from memflow_cli.theatre.vocabulary import unknown_words
+    from memflow_cli.models.theatre.vocabulary import unknown_words
+    from memflow_cli.story.storyboard import load_storyboard
 
     memflow("init", tmp_path / "new.yaml")
     for segment in load_storyboard(tmp_path / "new.yaml").segments:

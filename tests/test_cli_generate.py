@@ -11,9 +11,9 @@ import pytest
 from memflow_cli.cli.app import run
 from memflow_cli.cli.progress import Pace, PlainProgress
 from memflow_cli.errors import MemflowError
-from memflow_cli.film import ChunkDone, ChunkReplayed, FilmStarted, StageStarted
+from memflow_cli.film.events import ChunkDone, ChunkReplayed, FilmStarted, StageStarted
 from memflow_cli.kv_cache import KVCache
-from memflow_cli.trace import ChunkRecord
+from memflow_cli.memory.record import ChunkRecord
 from tiny_model import tiny_entry, tiny_plan
 
 STORY = """\
@@ -428,12 +428,12 @@ def test_an_unwritable_folder_is_a_sentence(generate, story, tmp_path):
 
 
 def test_a_bug_is_one_sentence_and_how_to_see_more(generate, story, tmp_path, monkeypatch):
-    import memflow_cli.film
+    import memflow_cli.film.shooting
 
     def broken(*_, **__):
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr(memflow_cli.film, "make_film", broken)
+    monkeypatch.setattr(memflow_cli.film.shooting, "make_film", broken)
     code, out, err = generate(story, "-o", tmp_path / "film.mp4")
     assert (code, out) == (1, "")
     assert "unexpected ZeroDivisionError: by nought" in err

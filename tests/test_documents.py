@@ -73,7 +73,7 @@ def film(story, tiny_model_folder):
     options = ["--activate", "2", "--set", "memory.archive=3KB", "--progress", "none"]
     command = ["generate", str(story), "--model", str(tiny_model_folder), "-o", str(path), *options]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memflow_cli.film.overlap_pays", lambda device: True)
+        patch.setattr("memflow_cli.film.shooting.overlap_pays", lambda device: True)
         assert run([*command, "--max-time", "0.001s"]) == 5
         assert run(command) == 0
     return path
@@ -131,7 +131,7 @@ def test_doctor(printed):
 
 
 def test_bench(printed, tiny_model_folder, monkeypatch):
-    monkeypatch.setattr("memflow_cli.bench.BLOCK_CHUNKS", 1)
-    monkeypatch.setattr("memflow_cli.bench.BLOCK_PAIRS", 3)
+    monkeypatch.setattr("memflow_cli.bench.speed.BLOCK_CHUNKS", 1)
+    monkeypatch.setattr("memflow_cli.bench.speed.BLOCK_PAIRS", 3)
     arguments = ["--model", tiny_model_folder, "--policies", "sink,window", "--chunks", "15", "--overlap"]
     assert keys(printed("bench", *arguments, "--json")) == documented("## `memflow bench --json`")

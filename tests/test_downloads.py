@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hub_server import COMMIT, serve
-from memflow_cli.catalog import find_model
 from memflow_cli.cli.app import run
+from memflow_cli.models.catalog import find_model
 from tiny_files import save_model
 
 MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
@@ -21,7 +21,7 @@ MIB = 1 << 20
 PLUGIN = """
 from dataclasses import replace
 from pathlib import Path
-from memflow_cli.catalog import RemoteFile, Repository, folder_model
+from memflow_cli.models.catalog import RemoteFile, Repository, folder_model
 
 def model():
     entry = folder_model(Path({folder!r}))

@@ -5,14 +5,14 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from memflow_cli.catalog import find_model
-from memflow_cli.film import make_film
+from memflow_cli.film.shooting import make_film
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.activation import TopFrames
-from memflow_cli.wan.checkpoints import load_model
-from memflow_cli.wan.config import WanConfig
-from memflow_cli.wan.model import WanModel
-from memflow_cli.wan.transformer import CausalWanTransformer
+from memflow_cli.models.catalog import find_model
+from memflow_cli.models.load import load_model
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.wan.model import WanModel
+from memflow_cli.models.wan.transformer import CausalWanTransformer
 from tiny_files import save_model
 from tiny_model import story, tiny_entry
 

@@ -29,7 +29,7 @@ segments:
 @pytest.fixture(autouse=True, params=[False, True], ids=["in turn", "overlapped"])
 def overlap(request, monkeypatch):
     """Every fault twice: decode and encode in their turn, and beside the denoising."""
-    monkeypatch.setattr("memflow_cli.film.overlap_pays", lambda device: request.param)
+    monkeypatch.setattr("memflow_cli.film.shooting.overlap_pays", lambda device: request.param)
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ def test_a_disk_without_any_room(command, small_disk, capfd):
 
 
 def test_running_out_of_memory_keeps_what_was_finished(command, whole, tmp_path, capsys, monkeypatch):
-    from memflow_cli.wan.model import WanModel
+    from memflow_cli.models.wan.model import WanModel
 
     calls: list[int] = []
     predict = WanModel.predict
@@ -198,7 +198,7 @@ def test_broken_weights_stop_at_the_chunk_they_spoil(command, tiny_model_folder,
 
 
 def test_nan_in_the_middle_keeps_what_came_before(command, whole, tmp_path, capsys, monkeypatch):
-    from memflow_cli.wan.model import WanModel
+    from memflow_cli.models.wan.model import WanModel
 
     calls: list[int] = []
     predict = WanModel.predict
@@ -248,7 +248,7 @@ def test_the_encoder_killed(command, whole, tmp_path):
 
 
 def test_an_encoder_slower_than_the_generator(command, whole, tmp_path, monkeypatch):
-    from memflow_cli import video
+    from memflow_cli.film import video
 
     slow = tmp_path / "slow-ffmpeg"
     slow.write_text(f'#!/bin/sh\nsleep 0.5\nexec {video._ffmpeg()} "$@"\n')

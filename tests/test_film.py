@@ -10,11 +10,12 @@ import pytest
 import torch
 
 from memflow_cli.errors import MemflowError, UsageError
-from memflow_cli.film import ChunkDone, FilmDone, FilmStarted, SegmentDone, make_film
-from memflow_cli.recipe import make_recipe, recorded_seed
-from memflow_cli.storyboard import Storyboard
-from memflow_cli.trace import read_trace
-from memflow_cli.video import probe, read_frames
+from memflow_cli.film.events import ChunkDone, FilmDone, FilmStarted, SegmentDone
+from memflow_cli.film.recipe import make_recipe, recorded_seed
+from memflow_cli.film.shooting import make_film
+from memflow_cli.film.trace import read_trace
+from memflow_cli.film.video import probe, read_frames
+from memflow_cli.story.storyboard import Storyboard
 from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
 
 

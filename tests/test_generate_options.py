@@ -67,7 +67,7 @@ def test_the_record_names_the_files_that_make_the_film_again(generate, lora, fol
 
 def test_the_old_model_goes_before_another_one_comes(folder, tmp_path, monkeypatch, capfd):
     """A model referred to itself, so that two of them lay in memory when films of two sizes were placed one by one."""
-    from memflow_cli.wan import checkpoints
+    from memflow_cli.models import load as checkpoints
 
     load, models, alive = checkpoints.load_model, [], []
 
@@ -92,7 +92,8 @@ def test_the_old_model_goes_before_another_one_comes(folder, tmp_path, monkeypat
 
 def test_a_large_text_encoder_is_loaded_once_for_all_stories(folder, tmp_path, monkeypatch, capfd):
     """It left after each film's prompts, and was loaded again for the next film's: 22 GB from disk for every story."""
-    from memflow_cli.wan import checkpoints, text_encoder
+    from memflow_cli.models import load as checkpoints
+    from memflow_cli.models.text import encoder as text_encoder
 
     load, loaded = text_encoder._load_encoder, []
     monkeypatch.setattr(text_encoder, "_load_encoder", lambda *arguments: loaded.append(1) or load(*arguments))

@@ -8,8 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from memflow_cli.errors import UsageError
-from memflow_cli.geometry import MAX_SEED, Geometry, derive_seed, plan_film
-from memflow_cli.storyboard import Segment, Storyboard
+from memflow_cli.geometry import Geometry
+from memflow_cli.story.plan import derive_seed, plan_film
+from memflow_cli.story.schema import MAX_SEED
+from memflow_cli.story.storyboard import Segment, Storyboard
 
 WAN = Geometry(16, 8, 4, 1, (1, 2, 2), num_layers=30, num_heads=12, head_dim=128)
 THEATRE = Geometry(192, 16, 4, 4, (1, 2, 2), num_layers=6, num_heads=4, head_dim=64)

@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 
 from memflow_cli.cli.app import run
-from memflow_cli.film import make_film
+from memflow_cli.film.shooting import make_film
+from memflow_cli.film.trace import TraceWriter, read_trace
+from memflow_cli.film.video import PartWriter, read_frame, read_frames, stitch
+from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.memory.record import Recalled
 from memflow_cli.report import inspect, write_report
 from memflow_cli.report.pictures import clock
-from memflow_cli.storyboard import MemoryOptions, Segment
-from memflow_cli.trace import Recalled, TraceWriter, read_trace
-from memflow_cli.video import PartWriter, read_frame, read_frames, stitch
+from memflow_cli.story.storyboard import Segment
 from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
 
 CODEC_ERROR = 25  # mean difference that H.264 may make on these pictures, random as they are

@@ -8,10 +8,10 @@ import sys
 import pytest
 import torch
 
-from memflow_cli.catalog import find_model
 from memflow_cli.errors import ModelError
-from memflow_cli.film import make_film
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.film.shooting import make_film
+from memflow_cli.models.catalog import find_model
+from memflow_cli.models.load import load_model
 from tiny_files import save_json, save_model, save_transformer
 from tiny_model import story
 
@@ -30,7 +30,7 @@ def test_a_folder_in_diffusers_layout_makes_a_film(folder, tmp_path):
 
 
 def test_embeddings_of_a_large_encoder_are_kept_on_disk(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("memflow_cli.wan.checkpoints.SMALL_ENCODER", 0)
+    monkeypatch.setattr("memflow_cli.models.load.SMALL_ENCODER", 0)
     entry = find_model(folder)
     first = load_model(entry, embeddings=tmp_path / "embeddings").encode_prompts(["a red fox"])
     assert first.dtype == torch.bfloat16 and len(list((tmp_path / "embeddings").iterdir())) == 1
@@ -95,7 +95,7 @@ def test_folder_without_a_model_and_unknown_names_are_sentences(tmp_path):
 def test_theatre_loads_without_the_slow_libraries():
     """Drawing random numbers on the meta device once imported torch's compiler: a second before every film."""
     code = (
-        "import sys, torch; from memflow_cli.catalog import find_model; from memflow_cli.wan.checkpoints import load_model\n"
+        "import sys, torch; from memflow_cli.models.catalog import find_model; from memflow_cli.models.load import load_model\n"
         "model = load_model(find_model('theatre')); model.encode_prompts(['a red fox'])\n"
         "print(*[name for name in ('torch._dynamo', 'sympy', 'transformers', 'diffusers') if name in sys.modules])"
     )

@@ -10,9 +10,9 @@ from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.archive import Archive
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.official import published_score
+from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.scores import SCORES
-from memflow_cli.storyboard import MemoryOptions
 from tiny_model import tiny_entry
 
 LAYERS, TOKENS, HEADS, SIZE, WORDS = 2, 3, 2, 4, 5

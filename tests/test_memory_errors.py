@@ -9,9 +9,9 @@ import torch
 
 from memflow_cli.cli.app import run
 from memflow_cli.errors import OutOfMemoryError
-from memflow_cli.film import make_film
+from memflow_cli.film.shooting import make_film
 from memflow_cli.kv_cache import KVCache
-from memflow_cli.memory_errors import HINT, HOST_HINT, is_memory_error, memory_errors
+from memflow_cli.machine.out_of_memory import HINT, HOST_HINT, is_memory_error, memory_errors
 from tiny_model import story, tiny_backbone, tiny_entry
 
 CUDA = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 7.79 GiB"
@@ -84,9 +84,7 @@ def story_file(tmp_path, tiny_model_folder) -> Path:
     return path
 
 
-@pytest.mark.parametrize(
-    "where", ["memflow_cli.kv_cache.KVCache.commit", "memflow_cli.wan.checkpoints.load_transformer"]
-)
+@pytest.mark.parametrize("where", ["memflow_cli.kv_cache.KVCache.commit", "memflow_cli.models.load.load_transformer"])
 def test_a_card_that_is_full_is_exit_4_on_the_command_line(where, story_file, tmp_path, monkeypatch, capfd):
     def full(*_, **__):
         raise torch.OutOfMemoryError(CUDA)
@@ -103,7 +101,7 @@ def test_a_card_that_is_full_is_exit_4_on_the_command_line(where, story_file, tm
 # Runs a command in a process that may take so many more bytes than it has after its imports.
 LIMITED = """
 import resource, sys
-import memflow_cli.film, memflow_cli.wan.checkpoints, memflow_cli.theatre.autoencoder
+import memflow_cli.film.shooting, memflow_cli.models.load, memflow_cli.models.theatre.autoencoder
 from memflow_cli.cli.app import run
 pages = int(open("/proc/self/statm").read().split()[0])
 limit = pages * resource.getpagesize() + int(sys.argv[1])

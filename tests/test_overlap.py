@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from memflow_cli.errors import Interrupted, MemflowError, OutOfMemoryError
-from memflow_cli.film import ChunkDone, ChunkReplayed, SegmentDone, make_film
-from memflow_cli.interrupts import StopRequests
-from memflow_cli.overlap import AHEAD, Overlap, overlap_pays
+from memflow_cli.film.events import ChunkDone, ChunkReplayed, SegmentDone
+from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
+from memflow_cli.film.shooting import make_film
+from memflow_cli.machine.stop_requests import StopRequests
 from tiny_model import make, story, tiny_backbone, tiny_entry
 
 CPU = torch.device("cpu")
@@ -191,7 +192,7 @@ def test_a_signal_tells_of_all_that_is_kept(plain, tmp_path):
 
 def test_a_second_signal_does_not_wait_for_an_encoder_that_hangs(tmp_path, monkeypatch):
     """ffmpeg stands still, the thread waits for it, the caller for the thread: a second Ctrl-C ends all three."""
-    import memflow_cli.video as video
+    import memflow_cli.film.video as video
 
     started: list = []
     hanging = threading.Event()
@@ -222,7 +223,7 @@ def test_a_second_signal_does_not_wait_for_an_encoder_that_hangs(tmp_path, monke
 
 @pytest.mark.parametrize("overlap", [False, True])
 def test_the_encoder_dying_is_the_same_sentence(tmp_path, overlap, monkeypatch):
-    import memflow_cli.video as video
+    import memflow_cli.film.video as video
 
     started: list = []
     start = video._start
@@ -242,7 +243,7 @@ def test_the_encoder_dying_is_the_same_sentence(tmp_path, overlap, monkeypatch):
 
 @pytest.mark.parametrize("overlap", [False, True])
 def test_running_out_of_memory_while_decoding_is_the_same_sentence(tmp_path, overlap, monkeypatch):
-    from memflow_cli.theatre.autoencoder import PatchAutoencoder
+    from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 
     calls: list[int] = []
     decode = PatchAutoencoder.decode_linear

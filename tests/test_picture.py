@@ -8,15 +8,15 @@ import torch
 from PIL import Image
 
 import toy_backbone
-from memflow_cli.catalog import find_model
 from memflow_cli.cli.app import run
 from memflow_cli.errors import UsageError
-from memflow_cli.film import make_film
-from memflow_cli.geometry import plan_film
-from memflow_cli.picture import load_picture
-from memflow_cli.recipe import make_recipe
-from memflow_cli.video import read_frame
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.film.recipe import make_recipe
+from memflow_cli.film.shooting import make_film
+from memflow_cli.film.video import read_frame
+from memflow_cli.models.catalog import find_model
+from memflow_cli.models.load import load_model
+from memflow_cli.story.picture import load_picture
+from memflow_cli.story.plan import plan_film
 from tiny_files import save_model
 from tiny_model import story
 

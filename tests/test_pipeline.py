@@ -8,12 +8,12 @@ import torch
 import toy_backbone
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.nam import NarrativeMemory
+from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.scores import SCORES
+from memflow_cli.models.wan.attention import attend, rotary_table, rotate
 from memflow_cli.pipeline import generate_chunks
 from memflow_cli.sampler import chunk_noise, denoise, sigmas
-from memflow_cli.storyboard import MemoryOptions
-from memflow_cli.wan.attention import attend, rotary_table, rotate
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 TRANSITIONS = ("smooth", "smooth", "cut")

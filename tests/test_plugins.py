@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 import toy_backbone
-from memflow_cli import catalog
 from memflow_cli.cli.app import run
 from memflow_cli.errors import ModelError
-from memflow_cli.film import make_film
-from memflow_cli.storyboard import RECALLING, MemoryOptions
-from memflow_cli.trace import read_trace
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.film.shooting import make_film
+from memflow_cli.film.trace import read_trace
+from memflow_cli.memory.options import RECALLING, MemoryOptions
+from memflow_cli.models import catalog
+from memflow_cli.models.load import load_model
 from tiny_model import story
 
 

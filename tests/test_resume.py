@@ -12,9 +12,10 @@ import pytest
 import torch
 
 from memflow_cli.errors import Interrupted, MemflowError, Terminated, TimeLimitReached, UsageError
-from memflow_cli.film import ChunkDone, ChunkReplayed, FilmStarted, SegmentDone, make_film
-from memflow_cli.interrupts import StopRequests
-from memflow_cli.recipe import is_finished, make_recipe, resolve
+from memflow_cli.film.events import ChunkDone, ChunkReplayed, FilmStarted, SegmentDone
+from memflow_cli.film.recipe import is_finished, make_recipe, resolve
+from memflow_cli.film.shooting import make_film
+from memflow_cli.machine.stop_requests import StopRequests
 from tiny_model import HEIGHT, WIDTH, make, story, tiny_backbone, tiny_entry
 
 STORY = story("a fox", "an empty wood", "the fox again", "a bear", seconds=2.25)  # 12 chunks
@@ -143,7 +144,7 @@ def test_another_model_or_version_is_refused(tmp_path, monkeypatch):
     interrupted(tmp_path, 4)
     with pytest.raises(UsageError, match="model name was tiny-theatre, is now tiny-wan"):
         make(tmp_path, STORY, "wan")
-    monkeypatch.setattr("memflow_cli.recipe.__version__", "99.0")
+    monkeypatch.setattr("memflow_cli.film.recipe.__version__", "99.0")
     with pytest.raises(UsageError, match="memflow was .*, is now 99.0"):
         make(tmp_path, STORY)
 
@@ -269,7 +270,7 @@ def test_the_time_limit_stops_between_chunks(theatre, tmp_path):
 
 
 def test_the_encoder_dying_loses_nothing_finished(theatre, tmp_path):
-    import memflow_cli.video as video
+    import memflow_cli.film.video as video
 
     def kill(event: object) -> None:
         if isinstance(event, ChunkDone) and event.chunk == 4:
@@ -290,7 +291,7 @@ def test_the_encoder_dying_loses_nothing_finished(theatre, tmp_path):
 
 def test_a_slow_encoder_holds_the_generator_back(tmp_path, monkeypatch):
     """Frames wait in a queue of fixed length, never in memory without bound."""
-    from memflow_cli.video import QUEUED_WRITES, PartWriter
+    from memflow_cli.film.video import QUEUED_WRITES, PartWriter
 
     most = 0
     write = PartWriter.write

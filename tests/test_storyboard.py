@@ -11,13 +11,15 @@ import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
-from memflow_cli.catalog import find_model
 from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.stories import read_stories
 from memflow_cli.errors import MemflowError, StoryboardError, UsageError
-from memflow_cli.geometry import plan_film
-from memflow_cli.storyboard import (
-    MemoryOptions,
+from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.models.catalog import find_model
+from memflow_cli.models.theatre.vocabulary import unknown_words
+from memflow_cli.story.plan import plan_film
+from memflow_cli.story.schema import complete_prompt, parse_bytes, parse_seconds
+from memflow_cli.story.storyboard import (
     Override,
     Segment,
     Storyboard,
@@ -26,8 +28,6 @@ from memflow_cli.storyboard import (
     load_storyboard,
     parse_override,
 )
-from memflow_cli.storyboard_schema import complete_prompt, parse_bytes, parse_seconds
-from memflow_cli.theatre.vocabulary import unknown_words
 
 FULL = """\
 title: The red fox

@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from memflow_cli.wan.config import WanConfig
-from memflow_cli.wan.streaming import BlockStream, HostLinear, StreamedLinear, move_streamed
-from memflow_cli.wan.transformer import CausalWanTransformer
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.wan.streaming import BlockStream, HostLinear, StreamedLinear, move_streamed
+from memflow_cli.models.wan.transformer import CausalWanTransformer
 
 LAYERS = 5
 DEVICES = [

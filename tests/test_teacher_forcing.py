@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from memflow_cli.kv_cache import CacheShape, KVCache
-from memflow_cli.wan.attention import rotary_table, rotate
-from memflow_cli.wan.config import WanConfig
+from memflow_cli.models.wan.attention import rotary_table, rotate
+from memflow_cli.models.wan.config import WanConfig
 from training.batches import StoryBatch, recached_beats
 from training.contexts import StoryContexts
 from training.learn import where_puppets_may_be

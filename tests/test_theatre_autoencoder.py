@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memflow_cli.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
+from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from benchmarks.memory import POLICIES, film_frames
-from memflow_cli.catalog import THEATRE_FOLDER, find_model
-from memflow_cli.storyboard import Segment, Storyboard
-from memflow_cli.wan.checkpoints import load_model
+from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
+from memflow_cli.models.load import load_model
+from memflow_cli.story.storyboard import Segment, Storyboard
 from training.drawing import backdrop
 from training.world import BACKDROPS_PER_SETTING, FPS, FRAMES_PER_CHUNK
 

@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import save_file
 
-from memflow_cli.catalog import WAN_GEOMETRY
 from memflow_cli.cli.app import run
 from memflow_cli.errors import ModelError
-from memflow_cli.wan.tiny_decoder import load_tiny_decoder
+from memflow_cli.models.catalog import WAN_GEOMETRY
+from memflow_cli.models.wan.tiny_decoder import load_tiny_decoder
 from tiny_files import save_model
 
 WIDTHS, STRIDES = (12, 8, 6, 4), (1, 2, 2)

@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memflow_cli.errors import UsageError
-from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
-from memflow_cli.trace import ChunkRecord, Recalled, TraceHeader, TraceWriter, read_trace
+from memflow_cli.film.trace import TraceHeader, TraceWriter, read_trace
+from memflow_cli.geometry import Geometry
+from memflow_cli.memory.record import ChunkRecord, Recalled
+from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 GEOMETRY = Geometry(16, 8, 4, 1, (1, 2, 2), num_layers=2, num_heads=2, head_dim=8)
 PROMPTS = ("a fox — “red” \u2028 in a meadow", "the empty meadow", "the fox again")
@@ -188,7 +190,7 @@ def test_no_number_is_no_score(written):
 
 
 def test_lines_without_end_are_refused_unread(written, monkeypatch):
-    monkeypatch.setattr("memflow_cli.trace.MAX_RECORD_BYTES", 2000)
+    monkeypatch.setattr("memflow_cli.film.trace.MAX_RECORD_BYTES", 2000)
     path = written[0]
     with path.open("ab") as file:
         file.truncate(path.read_bytes().index(b"\n") + 1)

@@ -7,9 +7,9 @@ import av
 import numpy as np
 import pytest
 
-from memflow_cli import video
 from memflow_cli.errors import MemflowError
-from memflow_cli.video import PartWriter, exact_fps, probe, read_frame, read_frames, stitch
+from memflow_cli.film import video
+from memflow_cli.film.video import PartWriter, exact_fps, probe, read_frame, read_frames, stitch
 
 WIDTH, HEIGHT = 96, 64
 BITS = 12
@@ -84,7 +84,7 @@ def test_any_frame_is_found_by_its_number(tmp_path, fps):
 
 
 def test_frames_far_apart_are_read_in_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("memflow_cli.video.READ_GROUP", 7)
+    monkeypatch.setattr("memflow_cli.film.video.READ_GROUP", 7)
     film = write_film(tmp_path, lengths=(400,))
     assert [(index, number_of(frame)) for index, frame in read_frames(film, range(0, 400, 9))] == [
         (index, index) for index in range(0, 400, 9)

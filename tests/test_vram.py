@@ -7,13 +7,13 @@ import torch
 from safetensors.torch import save_file
 
 from memflow_cli.attention_context import FrameState
-from memflow_cli.catalog import find_model
 from memflow_cli.errors import OutOfMemoryError
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.activation import TopFrames
-from memflow_cli.vram import GIB, Placement, card_use, count_weights, place
-from memflow_cli.wan.checkpoints import load_model
-from memflow_cli.wan.streaming import HostLinear
+from memflow_cli.models.catalog import find_model
+from memflow_cli.models.footprint import GIB, Placement, card_use, count_weights, place
+from memflow_cli.models.load import load_model
+from memflow_cli.models.wan.streaming import HostLinear
 from tiny_files import save_model
 
 ENTRY = find_model("memflow-1.3b")
@@ -97,7 +97,7 @@ def test_a_small_card_s_placement_streams_the_loaded_model(folder):
 
 
 def test_tiles_with_their_state_on_the_host_give_the_same_frames(folder):
-    from memflow_cli.wan.vae import Tiling, WanDecoder
+    from memflow_cli.models.wan.vae import Tiling, WanDecoder
 
     tiled = load_model(find_model(folder), placement=Placement(card_use(ENTRY, 64, 32), tile_decoder=True)).decoder()
     assert tiled._tiling == Tiling(256, 192, state_on_host=True)

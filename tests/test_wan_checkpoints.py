@@ -11,12 +11,12 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from memflow_cli.errors import ModelError
-from memflow_cli.wan.checkpoints import load_transformer, read_config
-from memflow_cli.wan.config import WanConfig
-from memflow_cli.wan.lora import Lora
-from memflow_cli.wan.names import from_diffusers
-from memflow_cli.wan.quantised import quantise_rows
-from memflow_cli.wan.transformer import CausalWanTransformer
+from memflow_cli.models.load import load_transformer, read_config
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.wan.names import from_diffusers
+from memflow_cli.models.wan.transformer import CausalWanTransformer
+from memflow_cli.models.weights.lora import Lora
+from memflow_cli.models.weights.quantised import quantise_rows
 from parity.check import check
 
 PARITY = Path(__file__).parent / "parity"
@@ -115,7 +115,7 @@ def test_transformer_equals_diffusers(tmp_path):
         positions = range(3)
 
         def gather(self, layer, query, key, value):
-            from memflow_cli.wan.attention import rotary_table, rotate
+            from memflow_cli.models.wan.attention import rotary_table, rotate
 
             return rotate(key, rotary_table(tuple(self.positions), (4, 6), 24, query.device)).flatten(
                 1, 2

@@ -9,8 +9,8 @@ import torch
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from memflow_cli.errors import ModelError
-from memflow_cli.wan.prompt_tokens import PromptTokenizer, clean_prompt, least_tokens, most_tokens
-from memflow_cli.wan.text_encoder import EmbeddingCache, TextEncoder
+from memflow_cli.models.text.encoder import EmbeddingCache, TextEncoder
+from memflow_cli.models.text.prompt_tokens import PromptTokenizer, clean_prompt, least_tokens, most_tokens
 from tiny_files import WORDS, save_encoder, save_tokenizer
 
 CPU = torch.device("cpu")

@@ -4,7 +4,7 @@ import pytest
 import torch
 from diffusers import AutoencoderKLWan
 
-from memflow_cli.wan.vae import Tiling, WanDecoder, channels_last, denormalise, encode, normalise
+from memflow_cli.models.wan.vae import Tiling, WanDecoder, channels_last, denormalise, encode, normalise
 
 TOLERANCE = 1e-5
 

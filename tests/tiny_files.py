@@ -9,9 +9,9 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
-from memflow_cli.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder
-from memflow_cli.wan.config import WanConfig
-from memflow_cli.wan.transformer import CausalWanTransformer
+from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.wan.transformer import CausalWanTransformer
 
 WORDS = ["<pad>", "</s>", "<unk>", "a", "red", "blue", "fox", "walks", "in", "the", "snow"]
 

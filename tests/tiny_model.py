@@ -9,14 +9,17 @@ from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from memflow_cli.attention_context import PositionMode
-from memflow_cli.catalog import ModelEntry, Sampling
-from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
-from memflow_cli.storyboard import MemoryOptions, Segment, Storyboard
-from memflow_cli.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
-from memflow_cli.wan.config import WanConfig
-from memflow_cli.wan.model import WanModel
-from memflow_cli.wan.transformer import CausalWanTransformer
-from memflow_cli.wan.vae import WanDecoder
+from memflow_cli.backbone import Sampling
+from memflow_cli.geometry import Geometry
+from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.models.catalog import ModelEntry
+from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.wan.model import WanModel
+from memflow_cli.models.wan.transformer import CausalWanTransformer
+from memflow_cli.models.wan.vae import WanDecoder
+from memflow_cli.story.plan import FilmPlan, SegmentPlan
+from memflow_cli.story.storyboard import Segment, Storyboard
 
 WIDTH, HEIGHT = 64, 32
 TEXT_DIM, TEXT_LENGTH = 16, 12
@@ -131,7 +134,7 @@ def story(*prompts: str, seconds: float = 1.5, fps: int = 16, **changes) -> Stor
 
 def make(folder: Path, storyboard: Storyboard | None = None, kind: str = "theatre", name: str = "film.mp4", **options):
     """A tiny film, made by the real walk."""
-    from memflow_cli.film import make_film
+    from memflow_cli.film.shooting import make_film
 
     entry = tiny_entry(kind)
     return make_film(storyboard or story(), entry, tiny_backbone(entry), folder / name, **options)

@@ -18,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
-from memflow_cli.catalog import ModelEntry, Sampling
+from memflow_cli.backbone import Sampling
 from memflow_cli.geometry import Geometry
+from memflow_cli.models.catalog import ModelEntry
 
 HEADS, HEAD_DIM, LAYERS, WORDS = 2, 8, 2, 10
 GEOMETRY = Geometry(

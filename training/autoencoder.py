@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from memflow_cli.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder
+from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder
 from training.data import sample_fitting_clip
 from training.precision import fast_products
 

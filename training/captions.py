@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 import numpy as np
 
-from memflow_cli.theatre.vocabulary import (
+from memflow_cli.models.theatre.vocabulary import (
     ACTIONS,
     EMPTY_PLACES,
     EMPTY_SCENES,

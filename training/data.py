@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from memflow_cli.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.theatre.vocabulary import SETTINGS
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.theatre.vocabulary import SETTINGS
 from training.drawing import cell_masks, render
 from training.world import (
     BACKDROPS_PER_SETTING,

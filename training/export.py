@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from memflow_cli.catalog import THEATRE_FOLDER
-from memflow_cli.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.wan.config import WanConfig
-from memflow_cli.wan.quantised import SCALE, dequantise, quantise_rows
+from memflow_cli.models.catalog import THEATRE_FOLDER
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.weights.quantised import SCALE, dequantise, quantise_rows
 from training.batches import LEVELS, SHIFT, Pictures
 from training.data import Latents
 from training.learn import Learner, Options, picture_errors

@@ -2,7 +2,7 @@
 
 import torch
 
-from memflow_cli.precision import fast_dtype
+from memflow_cli.machine.device import fast_dtype
 
 
 def product_dtype(device: torch.device) -> torch.dtype:

@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast
 
-from memflow_cli.catalog import THEATRE_FOLDER
-from memflow_cli.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.catalog import THEATRE_FOLDER
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from training import teacher_forcing
 from training.autoencoder import fit_basis, psnr, train_refiner
 from training.batches import Pictures, Stories

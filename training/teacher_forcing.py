@@ -12,9 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import UMT5EncoderModel
 
-from memflow_cli.wan.attention import rotary_table, rotate
-from memflow_cli.wan.config import WanConfig
-from memflow_cli.wan.transformer import Block, CausalWanTransformer, modulate
+from memflow_cli.models.wan.attention import rotary_table, rotate
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.wan.transformer import Block, CausalWanTransformer, modulate
 from training.text import encode_ids
 
 CHUNK, SINK, BANK, WINDOW = 3, 3, 3, 9

@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from memflow_cli.theatre.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, COLOURS, SETTINGS, SIDES, SPECIES
+from memflow_cli.models.theatre.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, COLOURS, SETTINGS, SIDES, SPECIES
 
 WIDTH, HEIGHT, FPS = 224, 128, 16
 FRAMES_PER_LATENT, LATENTS_PER_CHUNK = 4, 3

@@ -7,80 +7,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
-from memflow_cli.catalog import Sampling
-from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
+from memflow_cli.attention_context import PositionMode, PromptProjection
+from memflow_cli.backbone import Backbone
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
+from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.sampler import chunk_noise, denoise, sigmas
-from memflow_cli.trace import ChunkRecord, Recalled
+from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
 """(segment, the film's chunk, shape of a chunk's latents) -> the chunk's noise, see `sampler.denoise`."""
-
-
-class StreamingDecoder(Protocol):
-    """Latents to frames, chunk by chunk, with the state between chunks kept in the object.
-
-    `past`: how many latent frames back a decoded frame depends on, so that decoding can begin in the middle of a film;
-    None: on all of them, or it holds frames back.
-    """
-
-    @property
-    def past(self) -> int | None: ...
-
-    def reset(self) -> None: ...
-
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents [F, C, h, w] -> frames [F', height, width, 3], fp32 in 0..1."""
-        ...
-
-    def flush(self) -> Tensor:
-        """The frames that were still held back (none, for decoders without look-ahead)."""
-        ...
-
-
-class Backbone(Protocol):
-    """A streaming video model: what the loop needs of it, and nothing more."""
-
-    geometry: Geometry
-    sampling: Sampling
-    positions: PositionMode
-    device: torch.device
-    dtype: torch.dtype
-
-    def encode_prompts(self, prompts: Sequence[str]) -> Tensor:
-        """Prompts -> embeddings [P, T, C], padding rows exactly zero."""
-        ...
-
-    def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
-        """Embeddings [1, T, C] -> finished cross-attention keys and values."""
-        ...
-
-    def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
-        """One pass over latents [1, F, C, h, w] at a timestep in 0..1000 -> the prediction, same shape, fp32."""
-        ...
-
-    def stage(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> None:
-        """A pass that only lets the context see keys, values and (where it observes) prompt queries, all as `predict`
-        would. A backbone without this method has `predict` called and its prediction dropped.
-        """
-        self.predict(latents, timestep, prompt, context)
-
-    def rotate(self, key: Tensor, positions: Sequence[int], grid: tuple[int, int]) -> Tensor:
-        """Rotary embedding of keys [B, F, N, H, D] at one temporal position a frame; `grid`: rows, columns of tokens."""
-        ...
-
-    def decoder(self) -> StreamingDecoder: ...
-
-    def encode_frames(self, frames: Tensor) -> Tensor:
-        """Frames [F', height, width, 3] in 0..1 -> latents [F, C, h, w]. A backbone without it cannot start from a picture."""
-        ...
 
 
 @dataclass(frozen=True)

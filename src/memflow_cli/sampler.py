@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import Tensor
 
-from memflow_cli.catalog import Sampling
+from memflow_cli.backbone import Sampling
 
 
 def sigmas(sampling: Sampling) -> tuple[float, ...]:

@@ -15,15 +15,16 @@ from safetensors import safe_open
 from torch import Tensor
 
 from memflow_cli.attention_context import PromptProjection
-from memflow_cli.catalog import Sampling
-from memflow_cli.geometry import FilmPlan, Geometry, SegmentPlan
+from memflow_cli.backbone import Sampling
+from memflow_cli.geometry import Geometry
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.official import OfficialMemory
 from memflow_cli.memory.policy import Recall
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.wan.model import WanModel
+from memflow_cli.models.wan.transformer import CausalWanTransformer
 from memflow_cli.pipeline import generate_chunks
-from memflow_cli.wan.config import WanConfig
-from memflow_cli.wan.model import WanModel
-from memflow_cli.wan.transformer import CausalWanTransformer
+from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 TOLERANCE = 1e-4
 

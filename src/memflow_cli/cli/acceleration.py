@@ -11,7 +11,7 @@ from memflow_cli.cli.talk import warn
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from memflow_cli.pipeline import Backbone
+    from memflow_cli.backbone import Backbone
 
 KINDS = ("compile", "graphs", "cudnn", "sage", "fp8")  # as wan/acceleration.py has them, without importing torch
 
@@ -39,7 +39,7 @@ def speed_up(backbone: "Backbone", names: tuple[str, ...]) -> None:
         return
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memflow" / "compiled"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-    from memflow_cli.wan.acceleration import accelerate
+    from memflow_cli.models.wan.acceleration import accelerate
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

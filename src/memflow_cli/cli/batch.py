@@ -13,7 +13,7 @@ from memflow_cli.cli.talk import in_words, json_text, note, report_error
 from memflow_cli.errors import Interrupted, MemflowError, TimeLimitReached
 
 if TYPE_CHECKING:
-    from memflow_cli.film import FilmResult
+    from memflow_cli.film.events import FilmResult
 
 
 @dataclass

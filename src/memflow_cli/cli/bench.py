@@ -13,7 +13,7 @@ from memflow_cli.cli.talk import note
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from memflow_cli.bench import BenchReport
+    from memflow_cli.bench.speed import BenchReport
 
 PROMPTS = ("a red fox walks to the right in a meadow", "the fox jumps")
 
@@ -58,12 +58,12 @@ def bench(
     accelerations = parse_accelerations(accelerate)
     wanted = _size(size) if size else None
 
-    from memflow_cli.bench import num_chunks, run_bench
-    from memflow_cli.catalog import find_model
-    from memflow_cli.memory_errors import memory_errors
-    from memflow_cli.overlap import overlap_pays
-    from memflow_cli.wan.checkpoints import load_model
-    from memflow_cli.wan.random_weights import random_model, random_prompts
+    from memflow_cli.bench.speed import num_chunks, run_bench
+    from memflow_cli.film.overlap import overlap_pays
+    from memflow_cli.machine.out_of_memory import memory_errors
+    from memflow_cli.models.catalog import find_model
+    from memflow_cli.models.load import load_model
+    from memflow_cli.models.wan.random_weights import random_model, random_prompts
 
     entry = find_model(model or "theatre")
     place = choose_device(device)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     import torch
 
     from memflow_cli.cli.stories import Story
-    from memflow_cli.vram import Placement
+    from memflow_cli.models.footprint import Placement
 
 DTYPES = ("auto", "fp32", "bf16", "fp16")
 
@@ -42,7 +42,7 @@ def choose_device(name: str) -> "torch.device":
 
 def parse_vram(text: str) -> int | None:
     """ "8GiB" -> bytes, "auto" -> None. Raises UsageError for an amount that is none."""
-    from memflow_cli.storyboard_schema import parse_bytes
+    from memflow_cli.story.schema import parse_bytes
 
     try:
         return None if text == "auto" else parse_bytes(text)
@@ -60,7 +60,7 @@ def choose_placement(
     """
     import torch
 
-    from memflow_cli.vram import place
+    from memflow_cli.models.footprint import place
 
     if budget is None:
         if device.type != "cuda" or story.entry.backbone is not None:
@@ -75,7 +75,7 @@ def choose_dtype(name: str, device: "torch.device") -> "torch.dtype":
     """`auto`: bfloat16 where the device multiplies it fast, else float16 on a GPU and float32 on a CPU."""
     import torch
 
-    from memflow_cli.precision import fast_dtype
+    from memflow_cli.machine.device import fast_dtype
 
     if name == "auto":
         return fast_dtype(device)

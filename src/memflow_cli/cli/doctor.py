@@ -119,7 +119,7 @@ def _torch() -> Iterator[Finding]:
     except (ImportError, OSError) as error:
         yield Finding("torch", "failed", f"PyTorch cannot be imported: {error}", _pip("torch"))
         return
-    from memflow_cli.precision import fast_dtype
+    from memflow_cli.machine.device import fast_dtype
 
     yield Finding("torch", "ok", f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads")
     for index in range(torch.cuda.device_count()):
@@ -172,7 +172,7 @@ def _physical_memory() -> int | None:
 
 
 def _disk() -> Iterator[Finding]:
-    from memflow_cli.downloads import cache_folder
+    from memflow_cli.models.hub import cache_folder
 
     here = _look_at_folder("the current folder", Path.cwd())
     yield replace(here, repair='cd "$HOME"') if here.status == "failed" else here
@@ -214,8 +214,8 @@ def _ffmpeg_repair() -> str:
 
 
 def _models() -> Iterator[Finding]:
-    from memflow_cli.catalog import known_models, theatre
-    from memflow_cli.downloads import hub_files, locate
+    from memflow_cli.models.catalog import known_models, theatre
+    from memflow_cli.models.hub import hub_files, locate
 
     try:
         locate(theatre())

@@ -21,9 +21,10 @@ from memflow_cli.cli.talk import note, talk_as, warn
 from memflow_cli.errors import Interrupted, ModelError, UsageError
 
 if TYPE_CHECKING:
-    from memflow_cli.catalog import Lora, ModelEntry
-    from memflow_cli.film import FilmResult, Stop
-    from memflow_cli.pipeline import Backbone
+    from memflow_cli.backbone import Backbone
+    from memflow_cli.film.events import FilmResult
+    from memflow_cli.film.shooting import Stop
+    from memflow_cli.models.catalog import Lora, ModelEntry
 
 # Bars and warnings of the libraries below, which would run through our own progress.
 _QUIET = {
@@ -137,9 +138,9 @@ def generate(
         batch.finish()
         return
 
-    from memflow_cli.interrupts import StopRequests
-    from memflow_cli.recipe import read_record, run_path
-    from memflow_cli.run_folder import remove_leftover
+    from memflow_cli.film.recipe import read_record, run_path
+    from memflow_cli.film.run_folder import remove_leftover
+    from memflow_cli.machine.stop_requests import StopRequests
 
     with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
         place = device, dtype, vram_bytes
@@ -169,7 +170,7 @@ def generate(
 
 def _check_preview_decoder(entry: "ModelEntry", path: Path | None) -> None:
     """Raises UsageError for a model that has other latents than a tiny decoder's, ModelError for a file that is not there."""
-    from memflow_cli.catalog import WAN_GEOMETRY
+    from memflow_cli.models.catalog import WAN_GEOMETRY
 
     if path is None:
         return
@@ -197,7 +198,7 @@ def _prepare(
     story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool
 ) -> Story | None:
     """The story with its seed, or None if the film is there and stays. Raises UsageError if it is another film."""
-    from memflow_cli.recipe import is_finished, make_recipe, recorded_seed, run_path
+    from memflow_cli.film.recipe import is_finished, make_recipe, recorded_seed, run_path
 
     is_begun = run_path(film).is_dir()
     if story.storyboard.seed is None:
@@ -215,9 +216,9 @@ def _prepare(
 
 def _check(story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool) -> None:
     """Raises MemflowError for what would keep this film from being made, as far as can be told without a device."""
-    from memflow_cli.downloads import locate
-    from memflow_cli.picture import load_picture
-    from memflow_cli.recipe import check_record
+    from memflow_cli.film.recipe import check_record
+    from memflow_cli.models.hub import locate
+    from memflow_cli.story.picture import load_picture
 
     if _prepare(story, film, preview_decoder, overwrite, no_overwrite) is None:
         return
@@ -272,7 +273,7 @@ class _Maker:
         _warn_of_unknown_words(story)
         warn_of_lost_tokens(story, lost_tokens(story))
         backbone = self._load(story)
-        from memflow_cli.film import make_film
+        from memflow_cli.film.shooting import make_film
 
         return make_film(
             story.storyboard,
@@ -297,14 +298,14 @@ class _Maker:
         self._loaded = None  # the old model goes before the new one comes,
         gc.collect()  # and with it what refers to itself, as a recorded or compiled pass does
         if entry.backbone is None:
-            from memflow_cli.downloads import locate
+            from memflow_cli.models.hub import locate
 
             locate(entry)  # a missing file is told before seconds of imports
         self._tell.stage(f"loading {entry.name}")
         for library_talk, setting in _QUIET.items():
             os.environ.setdefault(library_talk, setting)
-        from memflow_cli.memory_errors import HINT, memory_errors
-        from memflow_cli.wan.checkpoints import load_model
+        from memflow_cli.machine.out_of_memory import HINT, memory_errors
+        from memflow_cli.models.load import load_model
 
         device = choose_device(self._device)
         precision = choose_dtype(self._dtype, device)
@@ -314,7 +315,7 @@ class _Maker:
         with memory_errors(f"for {entry.name}", f"{HINT}; so does --dtype bf16"):
             backbone = load_model(entry, device, precision, _embeddings_folder(), placement, prompts)
             if self._preview_decoder is not None:
-                from memflow_cli.wan.tiny_decoder import use_tiny_decoder
+                from memflow_cli.models.wan.tiny_decoder import use_tiny_decoder
 
                 use_tiny_decoder(backbone, self._preview_decoder)
             speed_up(backbone, self._accelerations)
@@ -326,7 +327,7 @@ def _warn_of_unknown_words(story: Story) -> None:
     """theatre knows few words; whoever uses others should hear of it before wondering at the film."""
     if story.entry.name != "theatre":
         return
-    from memflow_cli.theatre.vocabulary import unknown_words
+    from memflow_cli.models.theatre.vocabulary import unknown_words
 
     text = " ".join(segment.prompt for segment in story.storyboard.segments[:1000])
     if unknown := unknown_words(text):
@@ -337,7 +338,7 @@ def _warn_of_unknown_words(story: Story) -> None:
 def _max_seconds(text: str | None) -> float | None:
     if text is None:
         return None
-    from memflow_cli.storyboard_schema import parse_seconds
+    from memflow_cli.story.schema import parse_seconds
 
     try:
         return parse_seconds(text)
@@ -347,7 +348,7 @@ def _max_seconds(text: str | None) -> float | None:
 
 def _parse_lora(text: str) -> "Lora":
     """FILE or FILE:STRENGTH. Raises UsageError for a strength that is none, ModelError for a file that is not there."""
-    from memflow_cli.catalog import Lora
+    from memflow_cli.models.catalog import Lora
 
     name, _, strength = text.rpartition(":")
     lora = Lora(Path(text))

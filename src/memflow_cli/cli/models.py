@@ -15,8 +15,8 @@ from memflow_cli.cli.talk import note, warn
 from memflow_cli.errors import ModelError
 
 if TYPE_CHECKING:
-    from memflow_cli.catalog import ModelEntry
-    from memflow_cli.downloads import HubFile
+    from memflow_cli.models.catalog import ModelEntry
+    from memflow_cli.models.hub import HubFile
 
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model's name, its folder or its checkpoint.")]
 
@@ -32,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def list_models(as_json: options.Json = False) -> None:
     """List the models that are known, what is downloaded, and the disk it takes."""
-    from memflow_cli.catalog import known_models
+    from memflow_cli.models.catalog import known_models
 
     entries, problems = known_models()
     for problem in problems:
@@ -53,9 +53,9 @@ def pull(name: Name) -> None:
 
     Obeys HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE. Prints the path of each file.
     """
-    from memflow_cli.catalog import find_model
-    from memflow_cli.downloads import missing_bytes
-    from memflow_cli.downloads import pull as pull_files
+    from memflow_cli.models.catalog import find_model
+    from memflow_cli.models.hub import missing_bytes
+    from memflow_cli.models.hub import pull as pull_files
 
     entry = find_model(name)
     size = missing_bytes(entry)
@@ -74,7 +74,7 @@ def pull(name: Name) -> None:
 
 def show(name: Name, as_json: options.Json = False) -> None:
     """Show all that is known about a model: sizes, steps, licence, files, and what theatre understands."""
-    from memflow_cli.catalog import find_model
+    from memflow_cli.models.catalog import find_model
 
     entry = find_model(name)
     about = _summary(entry) | _details(entry)
@@ -110,8 +110,8 @@ def verify(name: Name) -> None:
 
     What there is nothing to compare with is listed as "not checked".
     """
-    from memflow_cli.catalog import find_model
-    from memflow_cli.downloads import verify as verify_files
+    from memflow_cli.models.catalog import find_model
+    from memflow_cli.models.hub import verify as verify_files
 
     entry = find_model(name)
     num_wrong = 0
@@ -127,7 +127,7 @@ def verify(name: Name) -> None:
             f"{entry.name}: {num_wrong} files are not as they should be", f"memflow models pull {entry.address}"
         )
     if entry.backbone is None:
-        from memflow_cli.wan.checkpoints import check_model
+        from memflow_cli.models.load import check_model
 
         for line in check_model(entry):
             print(f"ok     {line}", flush=True)
@@ -178,7 +178,7 @@ class _Download:
 
 
 def _summary(entry: "ModelEntry") -> dict[str, Any]:
-    from memflow_cli.downloads import hub_files
+    from memflow_cli.models.hub import hub_files
 
     files = hub_files(entry)
     here = [file for file in files if file.path is not None]
@@ -203,7 +203,7 @@ def _state_text(row: dict[str, Any]) -> str:
 
 
 def _disk_used(entries: "list[ModelEntry]") -> int:
-    from memflow_cli.downloads import hub_files
+    from memflow_cli.models.hub import hub_files
 
     paths: set[Path] = set()
     for entry in entries:
@@ -217,7 +217,7 @@ def _disk_used(entries: "list[ModelEntry]") -> int:
 def _details(entry: "ModelEntry") -> dict[str, Any]:
     import dataclasses
 
-    from memflow_cli.downloads import hub_files
+    from memflow_cli.models.hub import hub_files
 
     about: dict[str, Any] = {
         "width": entry.width,
@@ -245,7 +245,7 @@ def _details(entry: "ModelEntry") -> dict[str, Any]:
 
 
 def _vocabulary() -> dict[str, list[str]]:
-    from memflow_cli.theatre import vocabulary
+    from memflow_cli.models.theatre import vocabulary
 
     sides = " or ".join(vocabulary.SIDES)
     return {

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from memflow_cli.storyboard import Override
+    from memflow_cli.story.storyboard import Override
 
 
 class Policy(StrEnum):
@@ -74,7 +74,10 @@ class StoryOptions:
 
     def overrides(self) -> "list[Override]":
         """As overrides of storyboard fields, `--set` first: an option of its own name wins."""
-        from memflow_cli.storyboard import Override, parse_override  # brings pydantic, which `--help` can do without
+        from memflow_cli.story.storyboard import (  # brings pydantic, which `--help` can do without
+            Override,
+            parse_override,
+        )
 
         named = {
             "--model": ("model", self.model),

@@ -10,11 +10,11 @@ from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, read_stories
 from memflow_cli.cli.talk import json_text, printable
-from memflow_cli.storyboard import RECALLING
-from memflow_cli.vram import card_use, least_bytes, place
+from memflow_cli.memory.options import RECALLING
+from memflow_cli.models.footprint import card_use, least_bytes, place
 
 if TYPE_CHECKING:
-    from memflow_cli.catalog import ModelEntry
+    from memflow_cli.models.catalog import ModelEntry
 
 _BITS_PER_PIXEL = 0.25  # of the encoded film: above what theatre's films take, so that the estimate is on the safe side
 _CACHE_ITEMSIZE = 2  # keys and values are kept in 16 bits on a GPU; on a CPU they may take twice that

@@ -13,9 +13,9 @@ from memflow_cli.cli.plan import clock
 from memflow_cli.cli.talk import note, printable, tell_event
 
 if TYPE_CHECKING:
-    from memflow_cli.film import ChunkDone
-    from memflow_cli.geometry import FilmPlan
-    from memflow_cli.trace import ChunkRecord
+    from memflow_cli.film.events import ChunkDone
+    from memflow_cli.memory.record import ChunkRecord
+    from memflow_cli.story.plan import FilmPlan
 
 KINDS = ("auto", "rich", "plain", "jsonl", "none")
 _STAGES = {
@@ -41,7 +41,7 @@ def make_progress(kind: str) -> Progress:
     if kind == "auto":
         kind = "rich" if sys.stderr.isatty() else "plain"
     if kind == "rich":
-        from memflow_cli.cli.live import LiveProgress
+        from memflow_cli.cli.terminal import LiveProgress
 
         return LiveProgress()
     return {"plain": PlainProgress, "jsonl": JsonProgress, "none": NoProgress}[kind]()
@@ -128,7 +128,7 @@ class PlainProgress(NoProgress):
         note(text)
 
     def __call__(self, event: object) -> None:
-        from memflow_cli.film import ChunkDone, FilmStarted, SegmentDone, StageStarted
+        from memflow_cli.film.events import ChunkDone, FilmStarted, SegmentDone, StageStarted
 
         if isinstance(event, FilmStarted):
             self._pace = Pace(event.plan, event.resumed_chunks)
@@ -160,7 +160,7 @@ class JsonProgress(NoProgress):
         tell_event({"event": "stage", "text": text})
 
     def __call__(self, event: object) -> None:
-        from memflow_cli import film
+        from memflow_cli.film import shooting as film
 
         if isinstance(event, film.FilmStarted):
             plan = event.plan

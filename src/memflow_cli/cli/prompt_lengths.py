@@ -8,7 +8,7 @@ from memflow_cli.errors import ModelError
 
 if TYPE_CHECKING:
     from memflow_cli.cli.stories import Story
-    from memflow_cli.wan.prompt_tokens import PromptTokenizer
+    from memflow_cli.models.text.prompt_tokens import PromptTokenizer
 
 _MOST_NAMED = 6  # segments
 
@@ -23,7 +23,7 @@ class LostTokens:
 
 def lost_tokens(story: "Story") -> LostTokens:
     """What the model does not read of a story's prompts. The tokenizer is read only if a prompt may be too long."""
-    from memflow_cli.wan.prompt_tokens import most_tokens
+    from memflow_cli.models.text.prompt_tokens import most_tokens
 
     prompts = [segment.prompt for segment in story.plan.segments]
     text_len = story.entry.text_len
@@ -51,14 +51,14 @@ def warn_of_lost_tokens(story: "Story", lost: LostTokens) -> None:
 
 def _count(prompt: str, tokenizer: "PromptTokenizer | None") -> int:
     """A prompt's tokens; without a tokenizer, the fewest that it can have."""
-    from memflow_cli.wan.prompt_tokens import clean_prompt, least_tokens
+    from memflow_cli.models.text.prompt_tokens import clean_prompt, least_tokens
 
     return least_tokens(prompt) if tokenizer is None else len(tokenizer.ids(clean_prompt(prompt)))
 
 
 def _tokenizer(story: "Story") -> "PromptTokenizer | None":
-    from memflow_cli.downloads import tokenizer_folder
-    from memflow_cli.wan.prompt_tokens import PromptTokenizer
+    from memflow_cli.models.hub import tokenizer_folder
+    from memflow_cli.models.text.prompt_tokens import PromptTokenizer
 
     folder = tokenizer_folder(story.entry)
     try:

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from memflow_cli.catalog import ModelEntry
-    from memflow_cli.geometry import FilmPlan
-    from memflow_cli.storyboard import Override, Storyboard
+    from memflow_cli.models.catalog import ModelEntry
+    from memflow_cli.story.plan import FilmPlan
+    from memflow_cli.story.storyboard import Override, Storyboard
 
 _RANDOM_SEED_BITS = 32
 
@@ -32,7 +32,7 @@ class Story:
     plan: "FilmPlan"
 
     def with_seed(self, seed: int) -> "Story":
-        from memflow_cli.geometry import plan_film
+        from memflow_cli.story.plan import plan_film
 
         storyboard = self.storyboard.with_seed(seed)
         return dataclasses.replace(self, storyboard=storyboard, plan=plan_film(storyboard, self.entry.geometry))
@@ -44,10 +44,10 @@ def draw_seed() -> int:
 
 def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Override"]) -> list[Story]:
     """The films of one file: one of a .yaml, one a line of a .jsonl or .txt. Raises MemflowError."""
-    from memflow_cli.catalog import find_model
-    from memflow_cli.geometry import plan_film
-    from memflow_cli.recipe import resolve
-    from memflow_cli.storyboard import load_stories
+    from memflow_cli.film.recipe import resolve
+    from memflow_cli.models.catalog import find_model
+    from memflow_cli.story.plan import plan_film
+    from memflow_cli.story.storyboard import load_stories
 
     stories = []
     storyboards = load_stories(path, segment_seconds, overrides)
@@ -66,7 +66,7 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
 @contextlib.contextmanager
 def _placed(path: Path, overrides: Sequence["Override"], *field: str) -> Iterator[None]:
     """What a model finds wrong with a field is told with the field's place."""
-    from memflow_cli.storyboard import place_of
+    from memflow_cli.story.storyboard import place_of
 
     try:
         yield

@@ -6,9 +6,9 @@ from memflow_cli.errors import UsageError
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.official import OfficialMemory
+from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policy import MemoryPolicy, NoMemory
 from memflow_cli.memory.scores import SCORES
-from memflow_cli.storyboard import MemoryOptions
 
 OFFICIAL_RECORD_INTERVAL = 3
 # Recalls the right frames most often on theatre's held-out stories: see the package's docstring.

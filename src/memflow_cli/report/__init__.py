@@ -11,12 +11,12 @@ import numpy as np
 from PIL import Image
 
 from memflow_cli.errors import MemflowError, UsageError
-from memflow_cli.recipe import run_path, trace_path
+from memflow_cli.film.recipe import run_path, trace_path
+from memflow_cli.film.trace import read_trace
+from memflow_cli.film.video import VideoInfo, probe, read_frames
 from memflow_cli.report.page import make_page, relative_url
 from memflow_cli.report.pictures import Picture, clock, draw_map, draw_sheet
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory, summarise
-from memflow_cli.trace import read_trace
-from memflow_cli.video import VideoInfo, probe, read_frames
 
 OWN_FRAMES = 6  # pictures that stand for a segment
 MANY_PICTURES = 1500  # above this many, segments show fewer of their own

@@ -7,8 +7,9 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memflow_cli.geometry import FilmPlan, SegmentPlan
-from memflow_cli.trace import ChunkRecord, MemoryTrace, Recalled, TraceHeader
+from memflow_cli.film.trace import MemoryTrace, TraceHeader
+from memflow_cli.memory.record import ChunkRecord, Recalled
+from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 BEST_CANDIDATES = 24  # of all that were scored for a segment, kept for show
 

@@ -1,0 +1,70 @@
+"""Latents in the film's order -> frames -> parts: what may run in a thread of its own (see overlap.py)."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from memflow_cli.backbone import StreamingDecoder
+from memflow_cli.film.parts import FilmParts
+from memflow_cli.story.plan import SegmentPlan
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What came of a chunk's latents. `segments`: those whose parts are whole now; `seconds`: what each stage took."""
+
+    segments: tuple[SegmentPlan, ...]
+    seconds: dict[str, float]
+
+
+class FilmFrames:
+    """Decodes latents and hands their frames to the parts. Everything that touches the decoder goes through here."""
+
+    def __init__(self, decoder: StreamingDecoder, parts: FilmParts) -> None:
+        self.past = decoder.past
+        self._decoder = decoder
+        self._parts = parts
+        self._owed = 0  # frames that are there already, and that the decoder still holds back
+        decoder.reset()
+
+    def show(self, latents: Tensor) -> Shown:
+        """Latents [F, C, h, w], the next of the film."""
+        seconds: dict[str, float] = {}
+        with _timed("decode", seconds):
+            frames = self._decoder.decode(latents)
+        return self._write(frames, seconds)
+
+    def skip(self, latents: Tensor, num_frames: int) -> Shown:
+        """Latents whose `num_frames` frames are there already: they only bring the decoder to where it was."""
+        seconds: dict[str, float] = {}
+        with _timed("decode", seconds):
+            frames = self._decoder.decode(latents)
+        if self.past is None:  # begun at the film's start, so that every frame counts
+            self._owed += num_frames - len(frames)
+        return Shown((), seconds)
+
+    def flush(self) -> Shown:
+        """The frames that the decoder still holds back."""
+        return self._write(self._decoder.flush(), {})
+
+    def _write(self, frames: Tensor, seconds: dict[str, float]) -> Shown:
+        """Frames [F, height, width, 3] in 0..1 go to the encoder, as uint8."""
+        late = min(self._owed, len(frames))
+        self._owed, frames = self._owed - late, frames[late:]
+        if not len(frames):
+            return Shown((), seconds)
+        with _timed("encode", seconds):
+            pixels = (frames.clamp(0, 1) * 255).round_().to(torch.uint8).cpu().numpy()
+            segments = self._parts.write(pixels)
+        return Shown(tuple(segments), seconds)
+
+
+@contextlib.contextmanager
+def _timed(stage: str, seconds: dict[str, float]) -> Iterator[None]:
+    before = time.perf_counter()
+    yield
+    seconds[stage] = time.perf_counter() - before

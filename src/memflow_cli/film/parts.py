@@ -1,0 +1,70 @@
+"""Frames in the film's order -> one encoded part a segment. No torch.
+
+`write` and `seal` may be called from two threads: the first touches the encoder, the second the run folder.
+"""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from memflow_cli.film.events import SegmentDone
+from memflow_cli.film.run_folder import RunFolder
+from memflow_cli.film.video import PartWriter
+from memflow_cli.story.plan import FilmPlan, SegmentPlan
+
+
+class FilmParts:
+    """Frames in the film's order -> a part a segment, beginning with the first segment that is not finished."""
+
+    def __init__(self, plan: FilmPlan, run: RunFolder, events: Callable[[object], None]) -> None:
+        self._plan = plan
+        self._run = run
+        self._events = events
+        self._segment = len(run.parts)
+        self._frame = plan.geometry.num_frames(self.start_chunk)  # of the film, the next to come
+        self._writer: PartWriter | None = None
+
+    @property
+    def start_chunk(self) -> int:
+        """The first chunk of the segment at hand: frames are wanted from here on."""
+        return 0 if self.are_complete else self._plan.segments[self._segment].start_chunk
+
+    @property
+    def are_complete(self) -> bool:
+        return self._segment == len(self._plan.segments)
+
+    def write(self, frames: np.ndarray) -> list[SegmentPlan]:
+        """Frames [F, height, width, 3] uint8. Returns the segments that they complete: their parts are to be sealed."""
+        complete = []
+        while len(frames):
+            assert not self.are_complete, "more frames than the plan has"
+            segment = self._plan.segments[self._segment]
+            end = segment.start_frame + segment.num_frames
+            count = min(len(frames), end - self._frame)
+            self._writer = self._writer or self._begin(segment)
+            self._writer.write(frames[:count])
+            self._frame += count
+            frames = frames[count:]
+            if self._frame == end:
+                self._writer.close()
+                self._writer = None
+                self._segment += 1
+                complete.append(segment)
+        return complete
+
+    def seal(self, segment: SegmentPlan) -> None:
+        """Marks a complete segment as finished, in the run folder and to the caller."""
+        self._run.seal(segment.index)
+        self._events(SegmentDone(segment, self._run.part_path(segment.index)))
+
+    def _begin(self, segment: SegmentPlan) -> PartWriter:
+        return PartWriter(self._run.part_path(segment.index), self._plan.width, self._plan.height, self._plan.fps)
+
+    def kill(self) -> None:
+        """Ends the encoder at hand, so that nobody waits for it; `abort` is still to come."""
+        if (writer := self._writer) is not None:
+            writer.kill()
+
+    def abort(self) -> None:
+        if self._writer is not None:
+            self._writer.abort()

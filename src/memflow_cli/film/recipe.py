@@ -1,0 +1,212 @@
+"""What a film was made from, how that is compared, and where a film's companions lie. No torch."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from memflow_cli import __version__
+from memflow_cli.errors import UsageError
+from memflow_cli.memory.options import RECALLING
+from memflow_cli.models.catalog import ModelEntry
+from memflow_cli.story.picture import picture_identity
+from memflow_cli.story.plan import FilmPlan, plan_film
+from memflow_cli.story.schema import MAX_SEED
+from memflow_cli.story.storyboard import Storyboard
+
+MAX_RECIPE_BYTES = 256 * 2**20
+HASHED_BYTES = 256 * 2**20  # local weights up to this size are told apart by content, larger ones by size and time
+
+
+def run_path(film: Path) -> Path:
+    return film.with_name(film.name + ".run")
+
+
+def record_path(film: Path) -> Path:
+    """film.json: everything needed to make the film again."""
+    return film.with_suffix(".json")
+
+
+def trace_path(film: Path) -> Path:
+    return film.with_suffix(".memory.jsonl")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """All that a film's bytes depend on. `common`: what holds for the whole film, by the name a user knows it under."""
+
+    common: dict[str, Any]
+    segments: tuple[dict[str, Any], ...]
+
+    def differences(self, other: "Recipe") -> list[str]:
+        """Sentences' ends, "seed was 7, is now 8", for all but the segments."""
+        return _differences(self.common, other.common)
+
+    def unchanged_segments(self, other: "Recipe") -> int:
+        """How many segments from the first on are the same in both."""
+        count = 0
+        for mine, theirs in zip(self.segments, other.segments):
+            if mine != theirs:
+                break
+            count += 1
+        return count
+
+    def to_json(self) -> dict[str, Any]:
+        return {"common": self.common, "segments": list(self.segments)}
+
+    @staticmethod
+    def from_json(content: Any) -> "Recipe":
+        """Raises ValueError for anything but a recipe."""
+        if not isinstance(content, dict) or not isinstance(content.get("common"), dict):
+            raise ValueError("no recipe")
+        segments = content.get("segments")
+        if not isinstance(segments, list) or not all(isinstance(segment, dict) for segment in segments):
+            raise ValueError("no segments")
+        return Recipe(content["common"], tuple(segments))
+
+
+def resolve(storyboard: Storyboard, entry: ModelEntry, seed: int) -> Storyboard:
+    """The storyboard with all that the model decides filled in: what is recorded, and made again from the record.
+
+    Raises UsageError for a memory that can not be.
+    """
+    width, height = storyboard.width or entry.width, storyboard.height or entry.height
+    memory = replace(storyboard.memory, policy=storyboard.memory.policy or entry.policy)
+    if memory.policy == "sink" and not entry.geometry.sink:
+        raise UsageError(f"memory.policy: {entry.name} has no sink", "choose window")
+    if memory.activate and memory.policy not in RECALLING:
+        raise UsageError(
+            f"memory.activate: the policy {memory.policy} recalls no frames of which heads could read some",
+            f"choose {' or '.join(RECALLING)}, or leave activate out",
+        )
+    seed = seed if storyboard.seed is None else storyboard.seed
+    return replace(storyboard, model=entry.name, width=width, height=height, seed=seed, memory=memory)
+
+
+def make_recipe(
+    storyboard: Storyboard, entry: ModelEntry, preview_decoder: Path | None = None, **run: str
+) -> tuple[FilmPlan, Recipe]:
+    """The plan and the recipe of a resolved storyboard.
+
+    `preview_decoder`: the file that decodes in place of the model's own. `run`: what else the film's bytes depend on, as
+    device and dtype.
+    """
+    plan = plan_film(storyboard, entry.geometry)
+    if preview_decoder is not None:
+        run["preview_decoder"] = "sha256 " + hashlib.sha256(preview_decoder.read_bytes()).hexdigest()[:16]
+    common = {
+        "model": model_identity(entry),
+        "size": f"{plan.width}x{plan.height}",
+        "fps": plan.fps,
+        "seed": plan.seed,
+        "memory": asdict(storyboard.memory),
+        "sampling": asdict(entry.sampling),
+        "geometry": asdict(entry.geometry),
+        "memflow": __version__,
+        **run,
+    }
+    segments = [
+        {
+            "prompt": segment.prompt,
+            "num_chunks": segment.num_chunks,
+            "seed": segment.seed,
+            "transition": segment.transition,
+            "image": picture_identity(source.image),
+        }
+        for segment, source in zip(plan.segments, storyboard.segments, strict=True)
+    ]
+    return plan, Recipe(json.loads(json.dumps(common)), tuple(segments))
+
+
+def model_identity(entry: ModelEntry) -> dict[str, Any]:
+    """A model's name and what tells its weights from others: revisions on the hub, content of local files."""
+    remote = [f"{repository.repo_id}@{repository.revision}" for repository in entry.repositories]
+    local = []
+    if entry.folder is not None:
+        local = sorted(path for path in entry.folder.rglob("*") if path.suffix in (".safetensors", ".json"))
+    for name in (entry.transformer_file, entry.lora_file):
+        if name and Path(name).is_absolute():
+            local.append(Path(name))
+    local += [lora.path for lora in entry.loras]
+    digest = hashlib.sha256(" ".join(str(lora.strength) for lora in entry.loras).encode())
+    for path in local:
+        about = path.stat()
+        digest.update(f"{path.name} {about.st_size} ".encode())
+        if about.st_size <= HASHED_BYTES:
+            digest.update(path.read_bytes())
+        else:
+            digest.update(str(about.st_mtime_ns).encode())
+    return {"name": entry.name, "files": digest.hexdigest()[:16] if local else None, "repositories": remote}
+
+
+def model_source(entry: ModelEntry, preview_decoder: Path | None = None) -> dict[str, Any]:
+    """Where a model's files were: with its name, what to give on a command line to make the film again."""
+    return {
+        "path": str(Path(entry.given_as).expanduser().absolute()) if entry.given_as else None,
+        "loras": [{"path": str(lora.path.absolute()), "strength": lora.strength} for lora in entry.loras],
+        "preview_decoder": preview_decoder and str(preview_decoder.absolute()),
+    }
+
+
+def check_record(film: Path) -> None:
+    """Raises UsageError if a film's record would take the place of a file that is none."""
+    if record_path(film).exists() and read_record(film) is None:
+        raise UsageError(
+            f"{record_path(film)} is no film's record, and would be overwritten by one",
+            "Give the film another name with -o.",
+        )
+
+
+def read_record(film: Path) -> dict[str, Any] | None:
+    """film.json beside a film, or None if there is none that can be read."""
+    try:
+        with record_path(film).open("rb") as file:
+            content = json.loads(file.read(MAX_RECIPE_BYTES))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return content if isinstance(content, dict) and content.get("memflow") else None
+
+
+def recorded_seed(film: Path) -> int | None:
+    """The seed that this film, or its unfinished run, was begun with: a seed that was drawn is drawn once."""
+    try:
+        with (run_path(film) / "run.json").open("rb") as file:
+            seed = json.loads(file.read(MAX_RECIPE_BYTES))["recipe"]["common"]["seed"]
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        seed = (read_record(film) or {}).get("seed")
+    return seed if type(seed) is int and 0 <= seed <= MAX_SEED else None
+
+
+def is_finished(film: Path, recipe: Recipe, title: str) -> bool:
+    """Whether `film` is there, whole, of this title, and came from this recipe.
+
+    Machine, precision and versions may have been others.
+    """
+    record = read_record(film) or {}
+    try:
+        old = Recipe.from_json(record.get("recipe"))
+        num_bytes = film.stat().st_size
+    except (OSError, ValueError):
+        return False
+    irrelevant = {"device", "dtype", "torch", "memflow", "accelerate"}
+    same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
+    same = same and old.segments == recipe.segments
+    return same and record.get("title") == title and record.get("num_bytes") == num_bytes
+
+
+def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key in sorted({*old, *new}):
+        before, now = old.get(key), new.get(key)
+        if isinstance(before, dict) and isinstance(now, dict):
+            found += _differences(before, now, f"{prefix}{key} ")
+        elif before != now:
+            found.append(f"{prefix}{key} was {_brief(before)}, is now {_brief(now)}")
+    return found
+
+
+def _brief(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list)) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,258 @@
+"""The memory trace: what every chunk of a film attended to, remembered and forgot.
+
+A text file, film.memory.jsonl: one header line, then one JSON object a chunk, written and flushed while the film is made.
+A trace is read back as untrusted input: lines are bounded, every number is checked, a last line torn by a kill is left
+out. Records are read one at a time, so that the trace of an hour needs no more memory than the trace of a second.
+"""
+
+import contextlib
+import json
+import math
+import os
+import types
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Self, get_args, get_origin, get_type_hints
+
+from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.memory.record import ChunkRecord, Recalled
+from memflow_cli.story.plan import FilmPlan
+
+FORMAT = "memflow-trace"
+FORMAT_VERSION = 1
+
+MAX_HEADER_BYTES = 256 * 2**20
+MAX_RECORD_BYTES = 16 * 2**20
+SCORE_DIGITS = 6  # significant digits; float32 holds seven
+
+
+@dataclass(frozen=True)
+class TraceHeader:
+    """A trace's first line: who made the film, and the plan that turns its latent frames into film times."""
+
+    memflow: str  # version
+    model: str
+    policy: str
+    plan: FilmPlan
+    version: int = FORMAT_VERSION
+
+
+class TraceWriter:
+    """Writes a trace line by line, each flushed as soon as its chunk is done. `append=True` goes on with an existing file."""
+
+    def __init__(self, path: Path, header: TraceHeader, append: bool = False) -> None:
+        self.path = path
+        try:
+            self._file = path.open("ab" if append else "wb")
+            if not append:
+                self._write_line({"format": FORMAT, **asdict(header)})
+        except OSError as error:
+            raise MemflowError(f"cannot write the memory trace {path}: {error.strerror}") from error
+
+    def write(self, record: ChunkRecord) -> None:
+        line = asdict(record)
+        # A prompt is kept once, in the header's plan; a record repeats it by its segment's number.
+        del line["prompt"]
+        line["candidates"] = {str(frame): _short(score) for frame, score in record.candidates.items()}
+        line["bank"] = [[item.frame, _short(item.score), _short(item.use)] for item in record.bank]
+        line["sink_use"] = [_short(use) for use in record.sink_use]
+        try:
+            self._write_line({key: value for key, value in line.items() if value not in ((), {}, [])})
+        except OSError as error:
+            raise MemflowError(f"cannot write the memory trace {self.path}: {error.strerror}") from error
+
+    def sync(self) -> None:
+        """Writes through to the disk what was written so far."""
+        os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):  # what could not be written was told when it was written
+            self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _write_line(self, content: dict[str, Any]) -> None:
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+        self._file.write(text.encode("utf-8", "replace") + b"\n")
+        self._file.flush()
+
+
+@dataclass(frozen=True)
+class MemoryTrace:
+    """A trace on disk: its header, and its records as often as they are asked for."""
+
+    path: Path
+    header: TraceHeader
+
+    def records(self) -> Iterator[ChunkRecord]:
+        """The chunks in order, read one at a time. A torn last line ends the trace silently, any other bad line is an error."""
+        plan = self.header.plan
+        with _open(self.path) as file:
+            file.readline(MAX_HEADER_BYTES)
+            for number in range(2, plan.num_chunks + 2):
+                line = file.readline(MAX_RECORD_BYTES + 1)
+                if not line.endswith(b"\n") and len(line) <= MAX_RECORD_BYTES:
+                    return
+                if len(line) > MAX_RECORD_BYTES:
+                    raise UsageError(
+                        f"{self.path}, line {number}: longer than {MAX_RECORD_BYTES >> 20} MiB: no memory trace"
+                    )
+                yield _record(_parse(line, self.path, number), plan, f"{self.path}, line {number}", number - 2)
+
+
+def read_trace(path: Path) -> MemoryTrace:
+    """Opens a trace and reads its header. Raises UsageError for whatever is no trace, or one of another version."""
+    with _open(path) as file:
+        line = file.readline(MAX_HEADER_BYTES + 1)
+    if not line.endswith(b"\n"):
+        raise UsageError(f"{path} holds no complete header line: no memory trace, or its film stopped before it began")
+    content = _parse(line, path, 1)
+    if content.get("format") != FORMAT:
+        raise UsageError(f"{path} is no memory trace", "A trace lies beside its film and ends in .memory.jsonl.")
+    version = content.get("version")
+    if type(version) is not int or version < 1:
+        raise UsageError(f"{path}: the trace's version {version!r} is none that ever was")
+    if version > FORMAT_VERSION:
+        raise UsageError(
+            f"{path} was written by memflow {str(content.get('memflow'))[:40]} (trace version {version}); "
+            f"this one reads up to version {FORMAT_VERSION}",
+            "Update memflow-cli.",
+        )
+    where = f"{path}, line 1"
+    content = {key: value for key, value in content.items() if key != "format"}
+    header = _rebuild(TraceHeader, content, where)
+    _check_plan(header.plan, where)
+    return MemoryTrace(path, header)
+
+
+def _open(path: Path) -> Any:
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise UsageError(f"cannot read the memory trace {path}: {error.strerror}") from error
+
+
+def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
+    try:
+        content = json.loads(line, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path}, line {number}: not valid JSON") from error
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}, line {number}: not a JSON object")
+    return content
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no number")
+
+
+def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> ChunkRecord:
+    num_latent_frames = plan.num_chunks * plan.geometry.chunk
+
+    def frame(value: object) -> int:
+        if type(value) is not int or not 0 <= value < num_latent_frames:
+            raise UsageError(f"{where}: {_quote(value)} is no latent frame of a film of {num_latent_frames}")
+        return value
+
+    def number(value: object) -> float:
+        if not _is_number(value):
+            raise UsageError(f"{where}: {_quote(value)} is no number")
+        return float(value)  # type: ignore[arg-type]
+
+    def items(key: str) -> list[Any]:
+        value = content.get(key, [])
+        if not isinstance(value, list) or len(value) > num_latent_frames:
+            raise UsageError(f"{where}: {key} is no list of latent frames")
+        return value
+
+    def recalled(value: object) -> Recalled:
+        if not isinstance(value, list) or len(value) != 3:
+            raise UsageError(f"{where}: {_quote(value)} is no recalled frame (frame, score, use)")
+        return Recalled(frame(value[0]), number(value[1]), number(value[2]))
+
+    segment = content.get("segment")
+    if content.get("chunk") != chunk or type(segment) is not int or segment != plan.segment_of_chunk(chunk).index:
+        raise UsageError(f"{where}: not the record of chunk {chunk}")
+    candidates = content.get("candidates", {})
+    if not isinstance(candidates, dict) or not all(
+        key.isascii() and key.isdecimal() and len(key) < 12 for key in candidates
+    ):
+        raise UsageError(f"{where}: candidates is no table of latent frames and scores")
+    layer_banks = content.get("layer_banks", [])
+    if not isinstance(layer_banks, list) or not all(isinstance(bank, list) for bank in layer_banks):
+        raise UsageError(f"{where}: layer_banks is no list of lists")
+    return ChunkRecord(
+        chunk=chunk,
+        segment=segment,
+        prompt=plan.segments[segment].prompt,
+        start_seconds=number(content.get("start_seconds")),
+        end_seconds=number(content.get("end_seconds")),
+        sink=tuple(map(frame, items("sink"))),
+        window=tuple(map(frame, items("window"))),
+        bank=tuple(map(recalled, items("bank"))),
+        sink_use=tuple(map(number, items("sink_use"))),
+        candidates={frame(int(key)): number(score) for key, score in candidates.items()},
+        archived=tuple(map(frame, items("archived"))),
+        evicted=tuple(map(frame, items("evicted"))),
+        layer_banks=tuple(tuple(map(frame, bank)) for bank in layer_banks),
+    )
+
+
+def _rebuild(kind: Any, value: Any, where: str) -> Any:
+    """JSON back into frozen dataclasses, tuples and scalars, by their type hints. Unknown and missing keys are errors."""
+    if isinstance(kind, types.UnionType):
+        if value is None and types.NoneType in get_args(kind):
+            return None
+        return _rebuild(next(arm for arm in get_args(kind) if arm is not types.NoneType), value, where)
+    if hasattr(kind, "__dataclass_fields__"):
+        hints = get_type_hints(kind)
+        names = [item.name for item in fields(kind)]
+        if not isinstance(value, dict) or sorted(value) != sorted(names):
+            raise UsageError(f"{where}: not the fields of a {kind.__name__}")
+        try:
+            return kind(**{name: _rebuild(hints[name], value[name], f"{where}, {name}") for name in names})
+        except (ValueError, AssertionError, ZeroDivisionError) as error:
+            raise UsageError(f"{where}: {error}") from error
+    if get_origin(kind) is tuple:
+        arms = get_args(kind)
+        if not isinstance(value, list) or (arms[-1] is not Ellipsis and len(arms) != len(value)):
+            raise UsageError(f"{where}: {_quote(value)} is no list of the right length")
+        return tuple(_rebuild(arms[0], item, where) for item in value)
+    if kind is float and _is_number(value):
+        return float(value)
+    if type(value) is not kind or (kind is int and abs(value) >= 2**63):
+        raise UsageError(f"{where}: {_quote(value)} is no {getattr(kind, '__name__', kind)}")
+    return value
+
+
+def _check_plan(plan: FilmPlan, where: str) -> None:
+    """Refuses a plan whose numbers contradict each other: everything after the header relies on them."""
+    geometry = plan.geometry
+    sizes = (plan.width, plan.height, geometry.chunk, geometry.temporal_stride, geometry.first_frames)
+    if not plan.segments or min(sizes) < 1 or max(sizes) > 65536 or not 0 < plan.fps <= 1000:
+        raise UsageError(f"{where}: sizes that no film has")
+    chunk = frame = 0
+    for index, segment in enumerate(plan.segments):
+        if (segment.index, segment.start_chunk, segment.start_frame) != (index, chunk, frame) or segment.num_chunks < 1:
+            raise UsageError(f"{where}: segment {index + 1} does not follow the one before it")
+        chunk, frame = chunk + segment.num_chunks, frame + segment.num_frames
+    if (plan.num_chunks, plan.num_frames) != (chunk, frame) or geometry.num_frames(chunk) != frame:
+        raise UsageError(f"{where}: the segments do not add up to the film")
+
+
+def _is_number(value: object) -> bool:
+    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 2**63)
+
+
+def _short(value: float) -> float:
+    """A score as the trace keeps it; what is no finite number becomes 0, as JSON has no word for it."""
+    return float(f"{value:.{SCORE_DIGITS}g}") if math.isfinite(value) else 0.0
+
+
+def _quote(value: object) -> str:
+    return repr(value)[:60] if not isinstance(value, (list, dict)) else f"a {type(value).__name__} of {len(value)}"

@@ -1,0 +1,29 @@
+"""The memory options of a film, and the one list of policies and scores. No torch."""
+
+from dataclasses import dataclass
+
+DEFAULT_ARCHIVE_BYTES = 8 << 30
+RECALLING = ("nam", "official")  # memory policies that recall frames
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """How a film remembers. None: what the model or the policy does by default."""
+
+    policy: str | None = None
+    bank: int = 3  # prototypes recalled for a chunk
+    activate: int | None = None  # frames of sink and bank that a head reads; None: all of them
+    archive_bytes: int = DEFAULT_ARCHIVE_BYTES
+    record_interval: int | None = None  # chunks from one prototype to the next; None: the policy's own
+    score: str | None = None
+    positions: str | None = None
+
+    @property
+    def num_recalled(self) -> int:
+        """Latent frames recalled for a chunk: the bank of a policy that has one."""
+        return self.bank if self.policy in RECALLING else 0
+
+    @property
+    def num_chosen(self) -> int:
+        """Latent frames that each head chooses for a chunk; 0: it reads all of them, or chooses in every pass (`official`)."""
+        return self.activate or 0 if self.policy == "nam" else 0

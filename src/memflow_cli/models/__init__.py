@@ -1,0 +1,1 @@
+"""The models: what is known of each, where its files are, and how they become a backbone."""

@@ -1,0 +1,147 @@
+"""Prompts to embeddings: a UMT5 encoder and its tokenizer.
+
+The encoder of the 1.3B family is four times the size of the transformer it serves. So it is loaded when a prompt is
+not in the cache on disk, and leaves when prompts are done (`release`); theatre's is small and stays.
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from memflow_cli.models.text.prompt_tokens import PromptTokenizer, clean_prompt
+from memflow_cli.models.text.umt5 import UMT5Encoder, read_sizes
+from memflow_cli.models.weights.tensor_files import check_fit, read_tensors
+
+
+@dataclass(frozen=True)
+class EmbeddingCache:
+    """Embeddings on disk, a file for each model and text. A file that cannot be read counts as missing."""
+
+    folder: Path
+    model: str  # tells one encoder's embeddings from another's
+
+    def load(self, text: str) -> Tensor | None:
+        """The real rows [T, C] for a cleaned prompt."""
+        try:
+            return load_file(self._path(text))["embeds"]
+        except (OSError, SafetensorError, KeyError):
+            return None
+
+    def save(self, text: str, embeds: Tensor) -> None:
+        """Failing to write is no error: the next film encodes again."""
+        with contextlib.suppress(OSError, SafetensorError):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")
+            os.close(handle)
+            try:
+                save_file({"embeds": embeds.contiguous().cpu()}, name)
+                os.replace(name, self._path(text))
+            finally:
+                Path(name).unlink(missing_ok=True)
+
+    def _path(self, text: str) -> Path:
+        digest = hashlib.sha256(f"{self.model}\n{text}".encode()).hexdigest()
+        return self.folder / f"{digest}.safetensors"
+
+
+class TextEncoder:
+    """Prompts -> embeddings. The model is loaded at the first prompt that needs it.
+
+    `text_len`: rows of an embedding; longer prompts are cut. `stays`: do not leave at `release`. `ahead`: prompts of the
+    films to come; with a cache they are encoded when the model is loaded, which then need not come back for them.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        tokenizer_folder: Path,
+        text_len: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        stays: bool = False,
+        cache: EmbeddingCache | None = None,
+        ahead: Sequence[str] = (),
+    ) -> None:
+        self.text_len = text_len
+        self._folder = folder
+        self._tokenizer_folder = tokenizer_folder
+        self._device = device
+        self._dtype = dtype
+        self._stays = stays
+        self._cache = cache
+        self._ahead = ahead
+        self._model: UMT5Encoder | None = None
+        self._tokenizer: PromptTokenizer | None = None
+
+    def encode(self, prompts: Sequence[str]) -> Tensor:
+        """Embeddings [P, text_len, C] on the CPU in the encoder's dtype; the rows after a prompt's end are zero.
+
+        A prompt is encoded alone and without padding, so its embedding does not depend on the others.
+        Raises ModelError if the encoder or its tokenizer is missing or broken.
+        """
+        texts = [clean_prompt(prompt) for prompt in prompts]
+        rows = {text: self._rows(text).to(self._dtype) for text in dict.fromkeys(texts)}
+        if self._cache and self._model is not None:
+            ahead, self._ahead = self._ahead, ()
+            for text in dict.fromkeys(map(clean_prompt, ahead)):
+                self._rows(text)
+        size = (len(texts), self.text_len, next(iter(rows.values())).shape[-1])
+        embeds = torch.zeros(size, dtype=self._dtype)
+        for index, text in enumerate(texts):
+            embeds[index, : len(rows[text])] = rows[text]
+        return embeds
+
+    def release(self) -> None:
+        """All prompts are encoded: the model leaves the device and the memory, unless it stays."""
+        if self._model is None or self._stays:
+            return
+        self._model = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        elif self._device.type == "mps":
+            torch.mps.empty_cache()
+
+    def _rows(self, text: str) -> Tensor:
+        """A cleaned prompt -> its real rows [T, C], on the CPU: from the cache, or into it."""
+        known = self._cache.load(text) if self._cache else None
+        if known is None:
+            known = self._encode_one(text)
+            if self._cache:
+                self._cache.save(text, known)
+        return known
+
+    def _encode_one(self, text: str) -> Tensor:
+        """A cleaned prompt -> its real rows [T, C], on the CPU."""
+        if self._tokenizer is None:
+            self._tokenizer = PromptTokenizer(self._tokenizer_folder)
+        tokens = self._tokenizer.ids_read(text, self.text_len)
+        if self._model is None:
+            self._model = _load_encoder(self._folder, self._device, self._dtype)
+        with torch.inference_mode():
+            return self._model(torch.tensor(tokens, device=self._device)).to("cpu", copy=True)
+
+
+def fit_encoder(folder: Path) -> tuple[UMT5Encoder, dict[str, Tensor]]:
+    """The encoder on the meta device, and its weights on disk: every key and shape checked, none loaded."""
+    with torch.device("meta"):
+        model = UMT5Encoder(read_sizes(folder))
+    weights = read_tensors(folder)
+    if "shared.weight" in weights:
+        weights["encoder.embed_tokens.weight"] = weights.pop("shared.weight")
+    check_fit(folder, weights, {name: tensor.shape for name, tensor in model.state_dict().items()})
+    return model, weights
+
+
+def _load_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> UMT5Encoder:
+    model, weights = fit_encoder(folder)
+    model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in weights.items()}, assign=True)
+    return model.eval().requires_grad_(False)

@@ -1,0 +1,92 @@
+"""A Wan model as the pipeline sees it: text encoder, causal transformer and autoencoder behind the `Backbone` protocol."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
+from memflow_cli.backbone import Sampling, StreamingDecoder
+from memflow_cli.geometry import Geometry
+from memflow_cli.models.wan.transformer import CausalWanTransformer
+
+EncodePrompts = Callable[[Sequence[str]], Tensor]
+WholePass = Callable[[Tensor, float, PromptProjection, AttentionContext], Tensor]
+
+
+class WanModel:
+    """Implements `pipeline.Backbone`.
+
+    `encode_prompts`: prompts -> [P, T, C], padding rows zero. `make_decoder`: a fresh streaming decoder a film.
+    `encode_frames`: frames [F', height, width, 3] in 0..1 -> normalised latents [F, C, h, w].
+    `release_text`: called when a prompt is projected, that is when encoding is over: a large text encoder leaves then.
+    """
+
+    def __init__(
+        self,
+        transformer: CausalWanTransformer,
+        geometry: Geometry,
+        sampling: Sampling,
+        positions: PositionMode,
+        encode_prompts: EncodePrompts,
+        make_decoder: Callable[[], StreamingDecoder],
+        release_text: Callable[[], None] = lambda: None,
+        encode_frames: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        weight = transformer.patch_embedding.weight
+        self.transformer = transformer.eval().requires_grad_(False)
+        self.geometry = geometry
+        self.sampling = sampling
+        self.positions = positions
+        self.device = weight.device
+        self.dtype = weight.dtype
+        self.encode_prompts = encode_prompts
+        self.decoder = make_decoder
+        self.whole_pass: WholePass = partial(_whole_pass, self.transformer)  # no cycle: a model goes when it is let go
+        """What `predict` runs; wan/acceleration.py may put a recorded pass in its place."""
+        self._release_text = release_text
+        if encode_frames is not None:
+            self.encode_frames = encode_frames
+
+    def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
+        self._release_text()
+        return self.transformer.project_prompt(prompt_embeds.to(self.device))
+
+    def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
+        return self.whole_pass(latents, timestep, prompt, context)
+
+    def stage(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> None:
+        timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=self.device)
+        self.transformer.stage(latents, timesteps, prompt, context)
+
+    def rotate(self, key: Tensor, positions: Sequence[int], grid: tuple[int, int]) -> Tensor:
+        return self.transformer.rotate(key, self.transformer.rotary(tuple(positions), grid, key.shape[-1], key.device))
+
+    def work_of_pass(self, grid: tuple[int, int], frames_in_view: int) -> tuple[float, float]:
+        """Floating-point operations and bytes moved at least (weights, keys and values) by a pass over one chunk.
+
+        `grid`: rows and columns of tokens in a latent frame. `frames_in_view`: latent frames that attention reads.
+        """
+        config = self.transformer.config
+        tokens_a_frame = grid[0] * grid[1]
+        tokens, keys = self.geometry.chunk * tokens_a_frame, frames_in_view * tokens_a_frame
+        a_token = config.num_layers * 2 * config.dim * (6 * config.dim + 2 * config.ffn_dim)
+        a_token += config.num_layers * 4 * config.dim * (keys + config.text_len)
+        a_token += 4 * config.dim * config.in_dim * config.patch_size[1] * config.patch_size[2]
+        tensors = (*self.transformer.parameters(), *self.transformer.buffers())
+        weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        read = 2 * config.num_layers * keys * config.dim * torch.finfo(self.dtype).bits // 8
+        return float(tokens * a_token), float(weights + read)
+
+
+def _whole_pass(
+    transformer: CausalWanTransformer,
+    latents: Tensor,
+    timestep: float,
+    prompt: PromptProjection,
+    context: AttentionContext,
+) -> Tensor:
+    timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=latents.device)
+    prediction: Tensor = transformer(latents, timesteps, prompt, context)
+    return prediction

@@ -1,0 +1,85 @@
+"""A model of the right shape with random numbers in it: for measuring, without a download."""
+
+import torch
+from torch import Tensor, nn
+
+from memflow_cli.backbone import Backbone
+from memflow_cli.models.catalog import ModelEntry
+from memflow_cli.models.load import FULL_PRECISION, load_autoencoder, read_config
+from memflow_cli.models.wan.config import WanConfig
+from memflow_cli.models.wan.model import WanModel
+from memflow_cli.models.wan.transformer import CausalWanTransformer
+from memflow_cli.models.wan.vae import WanDecoder
+
+WEIGHT_STD = 0.02
+REAL_TOKENS = 16  # of a random prompt; the rest is padding
+
+
+def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Backbone:
+    """A model as `load_model` would give it, but for its weights. It has no text encoder: bring `random_prompts`."""
+    device = torch.device(device)
+    config = _config(entry)
+    with torch.device("meta"):
+        transformer = CausalWanTransformer(config)
+    weights = {
+        name: _random(tensor.shape, device, torch.float32 if FULL_PRECISION.search(name) else dtype)
+        for name, tensor in transformer.state_dict().items()
+    }
+    transformer.load_state_dict(weights, strict=True, assign=True)
+    if entry.folder is not None:
+        make_decoder = load_autoencoder(entry.folder / "vae", device, dtype).make_decoder
+    else:
+        vae = _random_vae(device, dtype)
+
+        def make_decoder() -> WanDecoder:
+            return WanDecoder(vae)
+
+    return WanModel(
+        transformer,
+        entry.geometry,
+        entry.sampling,
+        "relative" if entry.positions == "relative" else "absolute",
+        encode_prompts=_no_text,
+        make_decoder=make_decoder,
+    )
+
+
+def random_prompts(entry: ModelEntry, count: int) -> Tensor:
+    """Embeddings [count, T, C] with padding, as a text encoder would give them."""
+    config = _config(entry)
+    embeds = torch.randn(count, config.text_len, config.text_dim, generator=torch.Generator().manual_seed(0))
+    embeds[:, REAL_TOKENS:] = 0
+    return embeds
+
+
+def _config(entry: ModelEntry) -> WanConfig:
+    if entry.folder is not None and (entry.folder / "transformer" / "config.json").is_file():
+        return read_config(entry.folder / "transformer")
+    geometry = entry.geometry
+    return WanConfig(
+        dim=geometry.num_heads * geometry.head_dim,
+        num_heads=geometry.num_heads,
+        num_layers=geometry.num_layers,
+        in_dim=geometry.latent_channels,
+        out_dim=geometry.latent_channels,
+        patch_size=geometry.patch_size,
+    )
+
+
+def _random(shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tensor:
+    return torch.empty(shape, device=device, dtype=dtype).normal_(std=WEIGHT_STD)
+
+
+def _random_vae(device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """The Wan 2.1 autoencoder's shape: diffusers' defaults."""
+    from diffusers import AutoencoderKLWan  # here: seconds to import, and theatre does without
+
+    with device:
+        vae = AutoencoderKLWan()
+    for tensor in vae.parameters():
+        tensor.data = tensor.data.to(dtype)
+    return vae.eval().requires_grad_(False)
+
+
+def _no_text(prompts: object) -> Tensor:
+    raise AssertionError("a model with random weights has no text encoder; give it random_prompts()")

@@ -1,0 +1,1 @@
+"""Files of weights from anywhere: read safely, named alike, merged."""

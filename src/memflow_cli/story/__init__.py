@@ -1,0 +1,1 @@
+"""The storyboard: read, checked, resolved, and planned in chunks and frames. No torch."""
