@@ -14,6 +14,7 @@ from memflow_cli.cli.acceleration import KINDS, parse_accelerations, speed_up
 from memflow_cli.errors import DeviceError, UsageError
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
+from memflow_cli.models.wan import acceleration
 from memflow_cli.models.wan.acceleration import (
     Float8Linear,
     GraphedPass,
@@ -36,7 +37,6 @@ from memflow_cli.models.wan.attention import (
 )
 from memflow_cli.models.wan.streaming import move_streamed
 from memflow_cli.pipeline import generate_chunks
-from memflow_cli.models.wan import acceleration
 from tiny_model import tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 

@@ -338,11 +338,11 @@ def test_a_kept_run_folder_stays_and_one_that_a_kill_left_behind_goes(generate, 
     assert not run_folder.exists()
 
 
-def test_json_has_the_keys_that_the_readme_promises(generate, story, tmp_path):
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    _, _, section = readme.partition("### What `--json` prints")
+def test_json_has_the_keys_that_the_page_promises(generate, story, tmp_path):
+    page = (Path(__file__).parent.parent / "docs" / "json.md").read_text(encoding="utf-8")
+    _, _, section = page.partition("## `memflow generate --json`")
     promised: dict[str, set[str]] = {"all": set(), "made": set(), "failed": set()}
-    for line in section.partition("`plan --json`")[0].splitlines():
+    for line in section.partition("## `memflow plan --json`")[0].splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if len(cells) == 3 and cells[1] in promised:
             promised[cells[1]] |= set(re.findall(r"`(\w+)`", cells[0]))

@@ -1,4 +1,4 @@
-"""What a storyboard may contain, field by field. README's reference is generated from the descriptions here."""
+"""What a storyboard may contain, field by field. docs/storyboard.md is generated from the descriptions here."""
 
 import difflib
 import math
