@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import toy_backbone
+from memflow_cli.backbone import Sampling
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.options import MemoryOptions
@@ -13,7 +14,7 @@ from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.scores import SCORES
 from memflow_cli.models.wan.attention import attend, rotary_table, rotate
 from memflow_cli.pipeline import generate_chunks
-from memflow_cli.sampler import chunk_noise, denoise, sigmas
+from memflow_cli.sampler import Level, chunk_noise, denoise, schedule
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 TRANSITIONS = ("smooth", "smooth", "cut")
@@ -127,7 +128,7 @@ def slow_film(model, plan, embeds, records, positions):
 
         size = (1, geometry.chunk, geometry.latent_channels, *geometry.latent_size(WIDTH, HEIGHT))
         noise = chunk_noise(segment.seed, record.chunk - segment.start_chunk, size)
-        film.append(denoise(predict, noise, sigmas(model.sampling), model.sampling.prediction))
+        film.append(denoise(predict, noise, schedule(model.sampling), model.sampling))
         passes.append(make_pass(frames, film[-1], 0, prompt, record, record.window))
         latest |= {frame: (len(passes) - 1, i) for i, frame in enumerate(frames)}
         previous = record
@@ -301,7 +302,8 @@ def test_each_step_but_the_last_is_followed_by_fresh_noise(prediction):
         clean, sigma = torch.tanh(latents), timestep / 1000
         return clean if prediction == "sample" else (latents - clean) / sigma
 
-    made = denoise(predict, drawn, (1.0, 0.8, 0.3), prediction)
+    levels = [Level(1000 * sigma, sigma) for sigma in (1.0, 0.8, 0.3)]
+    made = denoise(predict, drawn, levels, Sampling(prediction=prediction))
     torch.testing.assert_close(seen[1], 0.2 * torch.tanh(start) + 0.8 * fresh[0])
     torch.testing.assert_close(seen[2], 0.7 * torch.tanh(seen[1]) + 0.3 * fresh[1])
     torch.testing.assert_close(made, torch.tanh(seen[2]))

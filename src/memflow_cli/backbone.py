@@ -7,8 +7,8 @@ import: a model's sampling is known long before the model is loaded.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, Protocol
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import torch
@@ -24,13 +24,27 @@ class Sampling:
 
     steps: training timesteps of 1000, first is pure noise; warp: pass them through the shifted schedule.
     prediction: "flow": x0 = x_t - sigma * output; "sample": the output is x0. context_noise: timestep of the commit.
+    solver: how one step leads to the next: "renoise": x0 with fresh noise; "unipc": UniPC of second order, which draws none.
+    first_chunk_steps: the steps of a film's first generated chunk, where they are others. sigmas: the noise levels, where
+    they do not follow from the steps by `warp` and `shift`; `steps` are then what the transformer is told.
     """
 
-    steps: tuple[int, ...] = (1000, 750, 500, 250)
+    steps: tuple[float, ...] = (1000, 750, 500, 250)
     shift: float = 5.0
     warp: bool = True
     prediction: Literal["flow", "sample"] = "flow"
     context_noise: int = 0
+    solver: Literal["renoise", "unipc"] = "renoise"
+    first_chunk_steps: tuple[float, ...] = ()
+    sigmas: tuple[float, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Its values for a film's recipe. What the first version did not know is left out where it says nothing, so that
+        films begun with it go on.
+        """
+        known_from_the_start = ("steps", "shift", "warp", "prediction", "context_noise")
+        values = ((field.name, getattr(self, field.name), field.default) for field in fields(self))
+        return {name: value for name, value, default in values if name in known_from_the_start or value != default}
 
 
 class StreamingDecoder(Protocol):

@@ -16,7 +16,7 @@ from memflow_cli.backbone import Backbone
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
 from memflow_cli.memory.record import ChunkRecord, Recalled
-from memflow_cli.sampler import chunk_noise, denoise, sigmas
+from memflow_cli.sampler import chunk_noise, denoise, schedule
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
@@ -83,7 +83,7 @@ class _Walk:
             geometry.latent_channels,
             *geometry.latent_size(plan.width, plan.height),
         )
-        self.levels = sigmas(backbone.sampling)
+        self.levels = schedule(backbone.sampling)
         needs = memory.needs
         window = geometry.window
         self.cache = KVCache(
@@ -169,14 +169,14 @@ class _Walk:
     def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:
         self.cache.begin(frames, keep=False)
         noise = (sample.to(self.backbone.device) for sample in self.noise(segment, chunk, self.latent_shape))
-        halfway = 1000 * self.levels[len(self.levels) // 2]
+        halfway = self.levels[len(self.levels) // 2].timestep
 
         def predict(latents: Tensor, timestep: float) -> Tensor:
             if timestep == halfway:
                 self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
             return self.backbone.predict(latents, timestep, prompt=prompt, context=self.cache)
 
-        return denoise(predict, noise, self.levels, self.backbone.sampling.prediction)
+        return denoise(predict, noise, self.levels, self.backbone.sampling)
 
     def commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         self.commit_pass(frames, latents, prompt)

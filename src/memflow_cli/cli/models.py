@@ -225,7 +225,7 @@ def _details(entry: "ModelEntry") -> dict[str, Any]:
         "policy": entry.policy,
         "positions": entry.positions,
         "geometry": dataclasses.asdict(entry.geometry),
-        "sampling": dataclasses.asdict(entry.sampling),
+        "sampling": entry.sampling.to_json(),
         "folder": str(entry.folder) if entry.folder else None,
         "files": [
             {

@@ -102,7 +102,7 @@ def make_recipe(
         "fps": plan.fps,
         "seed": plan.seed,
         "memory": asdict(storyboard.memory),
-        "sampling": asdict(entry.sampling),
+        "sampling": entry.sampling.to_json(),
         "geometry": asdict(entry.geometry),
         "memflow": __version__,
         **run,
