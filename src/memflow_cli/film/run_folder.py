@@ -11,7 +11,6 @@ A kill at any byte leaves it readable: files are append-only and end at their fi
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
@@ -23,9 +22,9 @@ from pathlib import Path
 from typing import IO
 
 from memflow_cli.errors import KEPT, MemflowError, UsageError
+from memflow_cli.film.durable import file_sha256, rename_through, write_through
 from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe
 from memflow_cli.film.trace import TraceHeader, TraceWriter, read_trace
-from memflow_cli.film.video import rename_through
 
 FORMAT_VERSION = 1
 START_OVER = "--no-resume starts the film over and gives up what was rendered."
@@ -255,21 +254,6 @@ class RunFolder:
             return bool(content == {"segment": segment, "sha256": file_sha256(self.part_path(segment))})
         except (ValueError, OSError):
             return False
-
-
-def write_through(path: Path, content: bytes) -> None:
-    """Writes a whole file so that it is there with this content, or as it was before."""
-    unfinished = path.with_name(path.name + ".unfinished")
-    try:
-        unfinished.write_bytes(content)
-    except OSError as error:
-        raise MemflowError(f"cannot write {path}: {error.strerror}") from error
-    rename_through(unfinished, path)
-
-
-def file_sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _lock(path: Path, folder: Path) -> IO[str]:

@@ -21,6 +21,7 @@ from torch import Tensor
 from memflow_cli import __version__
 from memflow_cli.backbone import Backbone
 from memflow_cli.errors import Interrupted, MemflowError, UsageError
+from memflow_cli.film.durable import file_sha256, rename_through, write_through
 from memflow_cli.film.events import (
     ChunkDone,
     ChunkReplayed,
@@ -45,9 +46,9 @@ from memflow_cli.film.recipe import (
     run_path,
     trace_path,
 )
-from memflow_cli.film.run_folder import RunFolder, file_sha256, mark_kept, write_through
+from memflow_cli.film.run_folder import RunFolder, mark_kept
 from memflow_cli.film.trace import TraceHeader
-from memflow_cli.film.video import rename_through, stitch
+from memflow_cli.film.video import stitch
 from memflow_cli.machine.heap import give_back_freed_memory
 from memflow_cli.machine.out_of_memory import HINT, memory_errors
 from memflow_cli.memory.policies import make_policy

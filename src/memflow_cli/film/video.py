@@ -23,6 +23,7 @@ from typing import IO, Self
 import numpy as np
 
 from memflow_cli.errors import KEPT, MemflowError
+from memflow_cli.film.durable import rename_through
 
 KEYFRAME_SECONDS = 2  # a player seeks to any time by decoding at most this much
 QUEUED_WRITES = 2  # calls of PartWriter.write that may wait for the encoder; the next one blocks
@@ -277,25 +278,6 @@ def _read_group(path: Path, group: list[int], info: VideoInfo) -> np.ndarray:
         if failed:
             raise MemflowError(f"cannot read frame {first} of {path}: {_last_words(stderr)}")
     return np.frombuffer(pixels, np.uint8).reshape(len(group), info.height, info.width, 3)
-
-
-def rename_through(source: Path, target: Path) -> None:
-    """Renames a finished file into place so that it survives a power cut: content first, then the name."""
-    try:
-        _write_through(source)
-        os.replace(source, target)
-        if os.name == "posix":  # elsewhere a folder cannot be opened
-            _write_through(target.parent)
-    except OSError as error:
-        raise MemflowError(f"cannot write {target}: {error.strerror}") from error
-
-
-def _write_through(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 _FFMPEG_QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error")
