@@ -19,7 +19,7 @@ from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.policy import MemoryPolicy
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.memory.scores import Score
-from memflow_cli.pipeline import generate_chunks
+from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
 from memflow_cli.story.plan import plan_film
 from memflow_cli.story.storyboard import Segment, Storyboard
 from training.captions import captions
@@ -112,7 +112,8 @@ def film_frames(
     embeds = [backbone.encode_prompts([segment.prompt])[0] for segment in plan.segments]
     decoder = backbone.decoder()
     decoder.reset()
-    for chunk in generate_chunks(backbone, plan, memory, embeds):
+    walk = Walk(backbone, plan.size, plan.fps, memory)
+    for chunk in generate_chunks(walk, planned_shots(plan, embeds)):
         yield chunk.record, (decoder.decode(chunk.latents[0]) * 255).round().byte().numpy()
 
 

@@ -20,7 +20,7 @@ from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.models.catalog import ModelEntry, find_model
 from memflow_cli.models.wan.random_weights import random_model, random_prompts
-from memflow_cli.pipeline import generate_chunks
+from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
 
 CPU = torch.device("cpu")
 
@@ -44,7 +44,7 @@ def measure(entry: ModelEntry, policy: str) -> Iterator[dict[str, object]]:
     memory = make_policy(MemoryOptions(policy=policy), backbone.geometry)
     embeds = list(random_prompts(entry, 1))
     started = time.perf_counter()
-    (chunk,) = generate_chunks(backbone, plan, memory, embeds)
+    (chunk,) = generate_chunks(Walk(backbone, plan.size, plan.fps, memory), planned_shots(plan, embeds))
     spent = {name: round(seconds, 2) for name, seconds in chunk.seconds.items()}
     yield stage("chunk", started, latents=list(chunk.latents.shape), steps=len(backbone.sampling.steps), **spent)
     decoder = backbone.decoder()

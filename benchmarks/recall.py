@@ -24,7 +24,7 @@ from memflow_cli.memory.scores import SCORES
 from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.models.load import load_model
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.pipeline import generate_chunks
+from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
 from memflow_cli.story.plan import plan_film
 from training.data import visibility
 from training.drawing import render
@@ -52,7 +52,8 @@ def recalled(backbone: Backbone, latents: torch.Tensor, story: Story, score: str
     returned = story.beat_starts[-2]
     replay = (latents[chunk : chunk + 1] for chunk in range(len(latents)))
     banks = {}
-    for chunk in generate_chunks(backbone, plan, memory, embeds, replay=replay):
+    walk = Walk(backbone, plan.size, plan.fps, memory)
+    for chunk in generate_chunks(walk, planned_shots(plan, embeds), replay):
         banks[chunk.index] = [bool(shown[item.frame // backbone.geometry.chunk]) for item in chunk.record.bank]
         if chunk.index == returned + LATER[-1]:
             break

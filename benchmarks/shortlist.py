@@ -22,7 +22,7 @@ from memflow_cli.memory.scores import SCORES, SketchingScore
 from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.models.load import load_model
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.pipeline import generate_chunks
+from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
 from memflow_cli.story.plan import plan_film
 from training.drawing import render
 from training.world import HEIGHT, WIDTH
@@ -85,7 +85,8 @@ def gather(backbone: Backbone, num_stories: int, score: str) -> tuple[list[Proto
         plan = plan_film(to_storyboard(story, options, seed=0), backbone.geometry, (WIDTH, HEIGHT))
         embeds = [backbone.encode_prompts([segment.prompt])[0] for segment in plan.segments]
         replay = (latents[chunk : chunk + 1] for chunk in range(len(latents)))
-        for _ in generate_chunks(backbone, plan, memory, embeds, replay=replay):
+        walk = Walk(backbone, plan.size, plan.fps, memory)
+        for _ in generate_chunks(walk, planned_shots(plan, embeds), replay):
             pass
         prototypes += memory.archive.prototypes
         prompts += [backbone.project_prompt(each.unsqueeze(0)) for each in embeds]

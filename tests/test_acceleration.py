@@ -36,14 +36,13 @@ from memflow_cli.models.wan.attention import (
     rotate_by_parts,
 )
 from memflow_cli.models.wan.streaming import move_streamed
-from memflow_cli.pipeline import generate_chunks
-from tiny_model import tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
+from tiny_model import film_chunks, tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 
 def film(model, options=None, chunks=(7, 3)):
     plan = tiny_plan(model.geometry, chunks, transitions=["smooth", *["cut"] * (len(chunks) - 1)])
     options = options or MemoryOptions(policy="nam")
-    return list(generate_chunks(model, plan, make_policy(options, model.geometry), tiny_prompts(len(chunks))))
+    return list(film_chunks(model, plan, make_policy(options, model.geometry), tiny_prompts(len(chunks))))
 
 
 def tiny(positions="relative"):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from memflow_cli.errors import UsageError
 from memflow_cli.geometry import Geometry
-from memflow_cli.story.plan import derive_seed, plan_film
+from memflow_cli.story.plan import Timeline, derive_seed, plan_film
 from memflow_cli.story.schema import MAX_SEED
 from memflow_cli.story.storyboard import Segment, Storyboard
 
@@ -106,3 +106,23 @@ def test_any_size_that_fits_is_planned():
     for width, height in [(480, 832), (512, 512), (16, 16), (1280, 720)]:
         WAN.check_size(width, height, "wan")
         assert WAN.tokens_per_frame(width, height) == width * height // 256
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.01, 20), st.none() | st.integers(1, 40)), min_size=1, max_size=12),
+    st.sampled_from([8, 16, 24, 30]),
+    st.sampled_from([WAN, THEATRE]),
+)
+def test_a_timeline_that_grew_is_the_plan_of_what_it_says(asked, fps, geometry):
+    """A film is steered: segments come one by one, and some get another length than they asked for. The storyboard with
+    the seconds that the timeline then names is planned as just this film.
+    """
+    timeline = Timeline(geometry, fps, film_seed=7)
+    for index, (seconds, num_chunks) in enumerate(asked):
+        added = timeline.add(Segment(f"scene {index}", seconds))
+        if num_chunks is not None:
+            assert timeline.set_length(num_chunks).num_chunks == num_chunks
+        assert timeline.segments[-1].start_chunk == added.start_chunk
+    grown = timeline.plan("a story", 832, 480)
+    again = story(*(segment.requested_seconds for segment in grown.segments), fps=fps, seed=7)
+    assert plan_film(again, geometry) == grown

@@ -1,21 +1,23 @@
 """The chunk loop: cached generation against a slow recomputation, replay, transitions, determinism."""
 
 from dataclasses import replace
+from time import sleep
 
 import pytest
 import torch
 
 import toy_backbone
-from memflow_cli.backbone import Sampling
+from memflow_cli.backbone import Sampling, with_defaults
+from memflow_cli.errors import UsageError
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.scores import SCORES
 from memflow_cli.models.wan.attention import attend, rotary_table, rotate
-from memflow_cli.pipeline import generate_chunks
+from memflow_cli.pipeline import Shot, Walk
 from memflow_cli.sampler import Level, chunk_noise, denoise, schedule
-from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
+from tiny_model import HEIGHT, WIDTH, film_chunks, tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 TRANSITIONS = ("smooth", "smooth", "cut")
 CHUNKS = (4, 5, 5)
@@ -29,7 +31,7 @@ def tiny_model(positions="absolute", prediction="flow"):
 def run(model, options, plan=None, embeds=None, **kwargs):
     plan = plan or tiny_plan(model.geometry, CHUNKS, TRANSITIONS)
     embeds = tiny_prompts(len(plan.segments)) if embeds is None else embeds
-    return list(generate_chunks(model, plan, make_policy(options, model.geometry), embeds, **kwargs))
+    return list(film_chunks(model, plan, make_policy(options, model.geometry), embeds, **kwargs))
 
 
 class Uncached:
@@ -166,7 +168,7 @@ def test_replayed_film_is_the_same_film_when_its_archive_outgrows_the_shortlist(
 
     def film(replay):
         memory = NarrativeMemory(3, 3, SCORES["combined"](), shortlist=4)
-        return list(generate_chunks(model, plan, memory, tiny_prompts(3), replay=replay))
+        return list(film_chunks(model, plan, memory, tiny_prompts(3), replay=replay))
 
     whole = film([])
     resumed = film([chunk.latents for chunk in whole[:15]])
@@ -182,6 +184,12 @@ def test_what_a_cut_dropped_does_not_come_back_with_the_next_prompt(policy):
     assert records[4].window and not records[5].window
     assert records[6].window == (15, 16, 17), "the one chunk since the cut"
     assert records[7].window == tuple(range(15, 21))
+
+
+class Bare:
+    """Has nothing of a backbone."""
+
+    stage = encode_frames = work_of_pass = None
 
 
 class WithoutStage:
@@ -204,9 +212,44 @@ def test_a_pass_that_only_stages_leaves_what_a_whole_pass_leaves(policy):
         plan = replace(tiny_plan(model.geometry, (5, 5)), width=64, height=48)
         words = model.encode_prompts(["a red fox", "the empty snow"])
         options = MemoryOptions(policy=policy, activate=2)
-        films = [run(each, options, plan, words) for each in (model, WithoutStage(model))]
+        films = [run(each, options, plan, words) for each in (model, with_defaults(WithoutStage(model)))]
         for fast, slow in zip(*films, strict=True):
             assert torch.equal(fast.latents, slow.latents) and fast.record == slow.record
+
+
+def test_a_backbone_of_any_class_gets_what_it_may_leave_out():
+    """Plug-ins of 0.1.0 derive from nothing, and know neither pictures nor how much a pass computes."""
+    model = with_defaults(WithoutStage(tiny_model()))
+    assert model.work_of_pass((2, 4), 3) == tiny_model().work_of_pass((2, 4), 3), "what it has stays"
+    toy = toy_backbone.ToyBackbone(toy_backbone.model(), torch.device("cpu"))
+    assert toy.work_of_pass((6, 8), 3) is None
+    with pytest.raises(UsageError, match="cannot start from a picture"):
+        toy.encode_frames(torch.zeros(1, 48, 64, 3))
+    with pytest.raises(TypeError, match="a Bare lacks geometry, sampling"):
+        with_defaults(Bare())
+
+
+def test_a_film_can_be_steered():
+    """Shots whose length nobody knew, entered between chunks, give the film of the plan that came of it."""
+    model = tiny_model("relative")
+    plan = tiny_plan(model.geometry, CHUNKS, TRANSITIONS)
+    embeds = tiny_prompts(3)
+    walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy="nam"), model.geometry))
+    steered = []
+    for segment, prompt_embeds in zip(plan.segments, embeds, strict=True):
+        walk.enter(Shot(segment.prompt, prompt_embeds, segment.seed, segment.transition))
+        steered += [walk.chunk() for _ in range(segment.num_chunks)]
+    for one, other in zip(steered, run(model, MemoryOptions(policy="nam")), strict=True):
+        assert torch.equal(one.latents, other.latents) and one.record == other.record
+        assert (one.index, one.segment) == (other.index, other.segment) and one.seconds.keys() == other.seconds.keys()
+
+
+def test_what_passes_between_a_shot_and_its_chunk_is_not_the_chunks_time():
+    model = tiny_model()
+    walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy="sink"), model.geometry))
+    walk.enter(Shot("a fox", tiny_prompts(1)[0], seed=1))
+    sleep(0.5)
+    assert sum(walk.chunk().seconds.values()) < 0.5
 
 
 def test_same_seed_same_film_and_another_seed_another():
@@ -271,7 +314,7 @@ def test_heads_choose_in_a_chunks_first_step_halfway_and_in_its_clean_pass(monke
     sampling = replace(entry.sampling, steps=tuple(1000 * (steps - step) // steps for step in range(steps)))
     model = tiny_backbone(replace(entry, sampling=sampling))
     memory = make_policy(MemoryOptions(policy="nam", activate=2), model.geometry)
-    chunks = generate_chunks(model, tiny_plan(model.geometry, (2,)), memory, tiny_prompts(1))
+    chunks = film_chunks(model, tiny_plan(model.geometry, (2,)), memory, tiny_prompts(1))
     next(chunks)
     passes, choices = [], []
     for name in ("predict", "stage"):

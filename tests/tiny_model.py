@@ -1,7 +1,7 @@
 """Backbones of the real classes at tiny size, with random weights: all the walk, in fractions of a second."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.wan.model import WanModel
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 from memflow_cli.models.wan.vae import WanDecoder
+from memflow_cli.pipeline import Chunk, Walk, generate_chunks, planned_shots
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 from memflow_cli.story.storyboard import Segment, Storyboard
 
@@ -96,6 +97,12 @@ def tiny_prompts(count: int, seed: int = 1) -> Tensor:
     embeds = torch.randn(count, TEXT_LENGTH, TEXT_DIM, generator=torch.Generator().manual_seed(seed))
     embeds[:, -2:] = 0
     return embeds
+
+
+def film_chunks(model, plan: FilmPlan, memory, prompt_embeds, replay=(), **options) -> Iterator[Chunk]:
+    """The chunks of a planned film. `options`: the walk's."""
+    walk = Walk(model, plan.size, plan.fps, memory, **options)
+    return generate_chunks(walk, planned_shots(plan, prompt_embeds), replay)
 
 
 def _patch_decoder(geometry: Geometry):

@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
-from memflow_cli.backbone import Sampling
+from memflow_cli.backbone import Backbone, Sampling
 from memflow_cli.geometry import Geometry
 from memflow_cli.models.catalog import ModelEntry
 
@@ -54,8 +54,8 @@ def model() -> ModelEntry:
     )
 
 
-class ToyBackbone(nn.Module):
-    """Implements `memflow_cli.pipeline.Backbone`."""
+class ToyBackbone(nn.Module, Backbone):
+    """Derives from `Backbone`, which brings what this model has not: an encoder of pictures."""
 
     def __init__(self, entry: ModelEntry, device: torch.device) -> None:
         super().__init__()
@@ -136,7 +136,7 @@ class ToyBackbone(nn.Module):
 
 
 class ToyDecoder:
-    """Implements `memflow_cli.pipeline.StreamingDecoder`: every pixel of a latent is a square, shown twice."""
+    """Implements `memflow_cli.backbone.StreamingDecoder`: every pixel of a latent is a square, shown twice."""
 
     past = 0  # a frame depends on no latent frame but its own
 

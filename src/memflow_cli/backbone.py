@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +72,10 @@ class StreamingDecoder(Protocol):
 
 
 class Backbone(Protocol):
-    """A streaming video model: what the loop needs of it, and nothing more."""
+    """A streaming video model: what the loop needs of it, and nothing more.
+
+    A class that derives from this one inherits the members that have a body here; `with_defaults` gives them to any other.
+    """
 
     geometry: Geometry
     sampling: Sampling
@@ -91,7 +97,7 @@ class Backbone(Protocol):
 
     def stage(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> None:
         """A pass that only lets the context see keys, values and (where it observes) prompt queries, all as `predict`
-        would. A backbone without this method has `predict` called and its prediction dropped.
+        would. Unless a backbone knows a shorter way, `predict` is called and its prediction dropped.
         """
         self.predict(latents, timestep, prompt, context)
 
@@ -102,5 +108,33 @@ class Backbone(Protocol):
     def decoder(self) -> StreamingDecoder: ...
 
     def encode_frames(self, frames: Tensor) -> Tensor:
-        """Frames [F', height, width, 3] in 0..1 -> latents [F, C, h, w]. A backbone without it cannot start from a picture."""
-        ...
+        """Frames [F', height, width, 3] in 0..1 -> latents [F, C, h, w]. Raises UsageError where the model has no encoder."""
+        return no_encoder(frames)
+
+    def work_of_pass(self, grid: tuple[int, int], frames_in_view: int) -> tuple[float, float] | None:
+        """Floating-point operations and bytes moved at least by a pass over one chunk; None where nobody has counted them.
+
+        `grid`: rows and columns of tokens in a latent frame. `frames_in_view`: latent frames that attention reads.
+        """
+        return None
+
+
+def no_encoder(frames: Tensor) -> Tensor:
+    """What `encode_frames` is of a model without an encoder."""
+    raise UsageError("this model cannot start from a picture", "leave out `image:`")
+
+
+def with_defaults(backbone: Any) -> Backbone:
+    """A backbone of a class that does not derive from `Backbone`, with what it lacks of the members that have a body there.
+
+    Raises TypeError for one that lacks others.
+    """
+    for name in ("stage", "encode_frames", "work_of_pass"):
+        if not hasattr(backbone, name):
+            setattr(backbone, name, MethodType(getattr(Backbone, name), backbone))
+    if missing := [name for name in _ALL_MEMBERS if not hasattr(backbone, name)]:
+        raise TypeError(f"a {type(backbone).__name__} lacks {', '.join(missing)}")
+    return cast("Backbone", backbone)
+
+
+_ALL_MEMBERS = (*Backbone.__annotations__, *(name for name in vars(Backbone) if not name.startswith("_")))

@@ -1,4 +1,4 @@
-"""Seconds, frames, latent frames, chunks, tokens, bytes: all conversions, and the plan of a film.
+"""Seconds, frames, latent frames, chunks, tokens, bytes: all conversions.
 
 *Frame* alone is a pixel frame. A latent frame is one time step of the latent and decodes to `temporal_stride` frames,
 the film's first to `first_frames`. A chunk is `chunk` latent frames, denoised together. No other module converts.
@@ -6,12 +6,8 @@ the film's first to `first_frames`. A chunk is `chunk` latent frames, denoised t
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from memflow_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 MAX_SIDE = 8192  # pixels; the largest picture H.264 level 6 knows
 MAX_QUERY_PLACES = 64  # of a frame: memory asks what it shows, not where exactly
@@ -49,6 +45,10 @@ class Geometry:
     def latent_size(self, width: int, height: int) -> tuple[int, int]:
         """(h, w) of the latent, from the film's width and height in pixels."""
         return exact_div(height, self.spatial_stride), exact_div(width, self.spatial_stride)
+
+    def chunk_shape(self, width: int, height: int) -> tuple[int, ...]:
+        """Shape of one chunk's latents: [1, F, C, h, w]."""
+        return (1, self.chunk, self.latent_channels, *self.latent_size(width, height))
 
     def grid_size(self, width: int, height: int) -> tuple[int, int]:
         """(rows, columns) of tokens in a latent frame."""
@@ -120,5 +120,5 @@ def query_places(num_tokens: int) -> int:
 
 
 def exact_div(dividend: int, divisor: int) -> int:
-    assert dividend % divisor == 0, f"{dividend} is no multiple of {divisor}"
+    assert dividend % divisor == 0, f"{dividend} is not a multiple of {divisor}"
     return dividend // divisor

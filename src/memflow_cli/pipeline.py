@@ -1,12 +1,14 @@
-"""The chunk loop: retrieve, denoise, commit, remember -> a stream of chunks.
+"""The walk of a film, chunk by chunk: retrieve, denoise, commit, remember.
 
-It drives any backbone that speaks to its past through an `AttentionContext`.
+It drives any backbone that speaks to its past through an `AttentionContext`. Who makes a whole film takes the stream of
+chunks of `generate_chunks`; who steers one goes step by step, with `Walk.enter` and `Walk.chunk`.
 """
 
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -14,18 +16,33 @@ from torch import Tensor
 from memflow_cli.attention_context import PositionMode, PromptProjection
 from memflow_cli.backbone import Backbone
 from memflow_cli.kv_cache import CacheShape, KVCache
-from memflow_cli.memory.policy import MemoryPolicy, Recall, Remembered
+from memflow_cli.memory.policy import CacheNeeds, MemoryPolicy, Recall, Remembered
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.sampler import chunk_noise, denoise, schedule
-from memflow_cli.story.plan import FilmPlan, SegmentPlan
+from memflow_cli.story.plan import FilmPlan
 
-NoiseSource = Callable[[SegmentPlan, int, tuple[int, ...]], Iterator[Tensor]]
-"""(segment, the film's chunk, shape of a chunk's latents) -> the chunk's noise, see `sampler.denoise`."""
+NoiseSource = Callable[["Shot", int, tuple[int, ...]], Iterator[Tensor]]
+"""(shot, which of its chunks, shape of a chunk's latents) -> the chunk's noise, see `sampler.denoise`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Shot:
+    """What a walk makes under one prompt; the walk itself never asks how long.
+
+    `prompt_embeds`: [T, C], as `Backbone.encode_prompts` makes them. `transition`: "smooth" runs the local window again
+    under the prompt, "cut" empties it. `num_chunks`: None, until the next shot comes.
+    """
+
+    prompt: str
+    prompt_embeds: Tensor
+    seed: int
+    transition: str = "smooth"
+    num_chunks: int | None = None
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A finished chunk: clean latents [1, F, C, h, w] in fp32, its memory record, and seconds spent a stage."""
+    """A finished chunk: clean latents [1, F, C, h, w] in fp32, its memory record, and the seconds of each stage."""
 
     index: int
     segment: int
@@ -34,188 +51,201 @@ class Chunk:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-@torch.no_grad()
-def generate_chunks(
-    backbone: Backbone,
-    plan: FilmPlan,
-    memory: MemoryPolicy,
-    prompt_embeds: Sequence[Tensor],
-    *,
-    positions: PositionMode | None = None,
-    noise: NoiseSource | None = None,
-    replay: Iterable[Tensor] = (),
-    synchronize: bool = False,
-) -> Iterator[Chunk]:
-    """Make a film's latents, chunk by chunk.
+def generate_chunks(walk: "Walk", shots: Iterable[Shot], replay: Iterable[Tensor] = ()) -> Iterator[Chunk]:
+    """Make a film's latents, chunk by chunk. `replay`: the latents of its first chunks, see `Walk.chunk`."""
+    known = iter(replay)
+    for shot in shots:
+        walk.enter(shot)
+        for _ in count() if shot.num_chunks is None else range(shot.num_chunks):
+            yield walk.chunk(next(known, None))
 
-    `memory`: fresh, from `memory.policies.make_policy`. `prompt_embeds`: one [T, C] a segment. `positions`: the
-    backbone's own unless given. `replay`: latents of the film's first chunks, as an earlier run made them;
-    they are not denoised again, only committed, after which cache and memory are exactly as they were; what their heads
-    read is not known, so their records' use is not to be relied on. `synchronize`:
-    wait for the device after each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk.
+
+def planned_shots(plan: FilmPlan, prompt_embeds: Sequence[Tensor]) -> Iterator[Shot]:
+    """The shots of a film whose plan is known. `prompt_embeds`: [T, C] for each segment."""
+    for segment in plan.segments:
+        embeds = prompt_embeds[segment.index]
+        yield Shot(segment.prompt, embeds, segment.seed, segment.transition, segment.num_chunks)
+
+
+class Walk:
+    """One film's walk: the state that lives from chunk to chunk.
+
+        walk.enter(Shot("a red fox walks in", prompt_embeds, seed=1))
+        latents = walk.chunk().latents
+
+    A shot may be entered after any chunk; where the film ends is its caller's affair.
     """
-    timer = _Timer(backbone.device if synchronize else None)
-    walk = _Walk(backbone, plan, memory, positions or backbone.positions, noise or _seeded_noise, timer)
-    yield from walk.run(prompt_embeds, iter(replay))
-
-
-class _Walk:
-    """One film's walk: the state that lives from chunk to chunk."""
 
     def __init__(
         self,
         backbone: Backbone,
-        plan: FilmPlan,
+        size: tuple[int, int],
+        fps: int,
         memory: MemoryPolicy,
-        positions: PositionMode,
-        noise: NoiseSource,
-        timer: "_Timer",
+        positions: PositionMode | None = None,
+        noise: NoiseSource | None = None,
+        synchronize: bool = False,
     ) -> None:
-        geometry = backbone.geometry
-        grid = geometry.grid_size(plan.width, plan.height)
+        """`size`: width and height in pixels. `memory`: fresh, from `memory.policies.make_policy`. `positions`: the
+        backbone's own unless given. `noise`: from each shot's seed unless given. `synchronize`: wait for the device after
+        each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk.
+        """
         self.backbone = backbone
-        self.plan = plan
         self.memory = memory
-        self.noise = noise
-        self.latent_shape = (
-            1,
-            geometry.chunk,
-            geometry.latent_channels,
-            *geometry.latent_size(plan.width, plan.height),
-        )
-        self.levels = schedule(backbone.sampling)
-        needs = memory.needs
-        window = geometry.window
-        self.cache = KVCache(
-            CacheShape(
-                num_layers=geometry.num_layers,
-                num_heads=geometry.num_heads,
-                head_dim=geometry.head_dim,
-                num_tokens=grid[0] * grid[1],
-                sink=needs.sink,
-                window=window,
-                bank=needs.bank,
-                memory_places=geometry.sink + max(geometry.bank, needs.bank),
-            ),
-            rotate=lambda key, positions: backbone.rotate(key, positions, grid),
-            positions=positions,
-            activation=needs.activation,
-            attend_bank=needs.attend_bank,
-            keep_prompt_queries=needs.keep_prompt_queries,
-            dtype=backbone.dtype,
-            device=backbone.device,
-        )
-        self.latents: deque[Tensor] = deque(maxlen=-(-(needs.sink + window) // geometry.chunk))
-        self.scores: dict[int, float] = {}
-        self.timer = timer
+        self.index = 0  # of the chunk to come
+        self._fps = fps
+        self._noise = noise or _seeded_noise
+        self._latent_shape = backbone.geometry.chunk_shape(*size)
+        self._cache = _make_cache(backbone, size, memory.needs, positions or backbone.positions)
+        window = self._cache.shape.sink + self._cache.shape.window
+        self._latents: deque[Tensor] = deque(maxlen=-(-window // backbone.geometry.chunk))
+        self._scores: dict[int, float] = {}
+        self._segment = -1
+        self._index_in_shot = 0
+        self._timer = _Timer(backbone.device if synchronize else None)
 
-    def run(self, prompt_embeds: Sequence[Tensor], replay: Iterator[Tensor]) -> Iterator[Chunk]:
-        for segment in self.plan.segments:
-            prompt = self.backbone.project_prompt(prompt_embeds[segment.index].unsqueeze(0))
-            for index in range(segment.start_chunk, segment.end_chunk):
-                self.timer.start()
-                entered = self.enter(segment, prompt) if index == segment.start_chunk else Remembered()
-                frames = self.frames_of(index)
-                left = self.memory.leave(self.cache, self.cache.leaving(frames))
-                recall = self.recall(prompt)
-                record = self.record(segment, index, recall)
-                self.timer.stop("retrieve")
-                latents = next(replay, None)
-                if latents is None:
-                    latents = self.denoise(segment, index, frames, prompt)
-                latents = latents.to(self.backbone.device)
-                use = self.cache.sink_and_bank_use()
-                self.timer.stop("denoise")
-                self.commit(frames, latents, prompt)
-                kept = self.memory.committed(self.cache, index, frames.start)
-                self.timer.stop("commit")
-                record = _complete(record, use, (entered, left, kept))
-                yield Chunk(index, segment.index, latents, record, self.timer.seconds())
-
-    def enter(self, segment: SegmentPlan, prompt: PromptProjection) -> Remembered:
+    @torch.no_grad()
+    def enter(self, shot: Shot) -> None:
         """A new segment: the memory learns of its prompt, the window is run again under it, or emptied (a cut)."""
-        self.memory.switch_prompt(prompt)
-        self.scores.clear()
-        if segment.start_chunk == 0:
+        assert self._segment < 0 or self._index_in_shot, "a shot has at least one chunk"
+        self._shot, self._segment, self._index_in_shot = shot, self._segment + 1, 0
+        self._prompt = self.backbone.project_prompt(shot.prompt_embeds.unsqueeze(0))
+        self._timer.start()
+        self._entered = self._switch_prompt(shot.transition)
+        self._timer.stop("retrieve")
+
+    @torch.no_grad()
+    def chunk(self, latents: Tensor | None = None) -> Chunk:
+        """Make the next chunk of the shot: retrieve, denoise, commit, remember.
+
+        `latents`: [1, F, C, h, w] of this very chunk, as an earlier run made it or as a picture gives it: committed
+        without being denoised, after which cache and memory are exactly as they were. What its heads read is then not
+        known, so its record's use is not to be relied on.
+        """
+        assert self._segment >= 0, "a walk begins with a shot"
+        self._timer.start()
+        frames, prompt = self._frames_of(self.index), self._prompt
+        left = self.memory.leave(self._cache, self._cache.leaving(frames))
+        record = self._record(frames, self._recall(prompt))
+        self._timer.stop("retrieve")
+        latents = (self._denoise(frames, prompt) if latents is None else latents).to(self.backbone.device)
+        use = self._cache.sink_and_bank_use()
+        self._timer.stop("denoise")
+        self._commit(frames, latents, prompt)
+        self._latents.append(latents)
+        kept = self.memory.committed(self._cache, self.index, frames.start)
+        self._timer.stop("commit")
+        record = _complete(record, use, (self._entered, left, kept))
+        chunk = Chunk(self.index, self._segment, latents, record, self._timer.take())
+        self._entered = Remembered()
+        self.index += 1
+        self._index_in_shot += 1
+        return chunk
+
+    def _switch_prompt(self, transition: str) -> Remembered:
+        self.memory.switch_prompt(self._prompt)
+        self._scores.clear()
+        if self.index == 0:
             return Remembered()
-        if segment.transition == "cut":
-            left = self.memory.leave(self.cache, self.cache.window_frames)
-            self.cache.clear_window()
-            self.latents.clear()
+        if transition == "cut":
+            left = self.memory.leave(self._cache, self._cache.window_frames)
+            self._cache.clear_window()
+            self._latents.clear()
             return left
-        self.recache(self.frames_of(segment.start_chunk), prompt)
+        self._recache(self._frames_of(self.index), self._prompt)
         return Remembered()
 
-    def recache(self, coming: range, prompt: PromptProjection) -> None:
+    def _recache(self, coming: range, prompt: PromptProjection) -> None:
         """Run the latents that the coming chunk will see again, clean, under the new prompt."""
         length = self.backbone.geometry.chunk
         if self.memory.joint_recache:
-            self.recall(prompt)
-            latents = torch.cat(list(self.latents), dim=1)
-            length = min(self.cache.shape.sink + self.cache.shape.window, latents.shape[1])
-            self.commit_pass(range(coming.start - length, coming.start), latents[:, -length:], prompt)
+            self._recall(prompt)
+            latents = torch.cat(list(self._latents), dim=1)
+            length = min(self._cache.shape.sink + self._cache.shape.window, latents.shape[1])
+            self._commit(range(coming.start - length, coming.start), latents[:, -length:], prompt)
             return
-        visible = self.cache.window_before(coming)
-        for back in range(len(self.latents), 0, -1):
+        visible = self._cache.window_before(coming)
+        for back in range(len(self._latents), 0, -1):
             frames = range(coming.start - back * length, coming.start - (back - 1) * length)
             if frames.start in visible:
-                self.commit_pass(frames, self.latents[-back], prompt)
+                self._commit(frames, self._latents[-back], prompt)
 
-    def recall(self, prompt: PromptProjection) -> Recall:
-        recall = self.memory.recall(self.cache, prompt)
-        self.scores.update(recall.scores)
+    def _recall(self, prompt: PromptProjection) -> Recall:
+        recall = self.memory.recall(self._cache, prompt)
+        self._scores.update(recall.scores)
         return recall
 
-    def denoise(self, segment: SegmentPlan, chunk: int, frames: range, prompt: PromptProjection) -> Tensor:
-        self.cache.begin(frames, keep=False)
-        noise = (sample.to(self.backbone.device) for sample in self.noise(segment, chunk, self.latent_shape))
-        halfway = self.levels[len(self.levels) // 2].timestep
+    def _denoise(self, frames: range, prompt: PromptProjection) -> Tensor:
+        sampling = self.backbone.sampling
+        levels = schedule(sampling, first_chunk=self.index == 0)
+        self._cache.begin(frames, keep=False)
+        noise = self._noise(self._shot, self._index_in_shot, self._latent_shape)
+        halfway = levels[len(levels) // 2].timestep
 
         def predict(latents: Tensor, timestep: float) -> Tensor:
             if timestep == halfway:
-                self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
-            return self.backbone.predict(latents, timestep, prompt=prompt, context=self.cache)
+                self._cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
+            return self.backbone.predict(latents, timestep, prompt=prompt, context=self._cache)
 
-        return denoise(predict, noise, self.levels, self.backbone.sampling)
+        return denoise(predict, (sample.to(self.backbone.device) for sample in noise), levels, sampling)
 
-    def commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
-        self.commit_pass(frames, latents, prompt)
-        self.latents.append(latents)
-
-    def commit_pass(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
+    def _commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         """The clean pass: only here do keys and values become permanent."""
-        self.cache.begin(frames)
-        stage = getattr(self.backbone, "stage", self.backbone.predict)
-        stage(latents, float(self.backbone.sampling.context_noise), prompt, self.cache)
-        self.cache.commit()
+        self._cache.begin(frames)
+        self.backbone.stage(latents, float(self.backbone.sampling.context_noise), prompt, self._cache)
+        self._cache.commit()
 
-    def frames_of(self, chunk: int) -> range:
+    def _frames_of(self, chunk: int) -> range:
         """The latent frames of a chunk."""
         length = self.backbone.geometry.chunk
         return range(chunk * length, (chunk + 1) * length)
 
-    def record(self, segment: SegmentPlan, chunk: int, recall: Recall) -> ChunkRecord:
+    def _record(self, frames: range, recall: Recall) -> ChunkRecord:
         """What the chunk at hand is about to see."""
-        banks = self.cache.banks_in_view
+        banks = self._cache.banks_in_view
         shared = all(bank == banks[0] for bank in banks)
         recalled = dict.fromkeys(frame for bank in banks for frame in bank)
-        pixel_frames = self.backbone.geometry.chunk_frame_range(chunk)
+        pixel_frames = self.backbone.geometry.chunk_frame_range(self.index)
         return ChunkRecord(
-            chunk=chunk,
-            segment=segment.index,
-            prompt=segment.prompt,
-            start_seconds=pixel_frames.start / self.plan.fps,
-            end_seconds=pixel_frames.stop / self.plan.fps,
-            sink=self.cache.sink_frames,
-            window=self.cache.window_before(self.frames_of(chunk)),
-            bank=tuple(Recalled(frame, self.scores.get(frame, 0.0)) for frame in recalled),
+            chunk=self.index,
+            segment=self._segment,
+            prompt=self._shot.prompt,
+            start_seconds=pixel_frames.start / self._fps,
+            end_seconds=pixel_frames.stop / self._fps,
+            sink=self._cache.sink_frames,
+            window=self._cache.window_before(frames),
+            bank=tuple(Recalled(frame, self._scores.get(frame, 0.0)) for frame in recalled),
             candidates=recall.scores,
             layer_banks=() if shared else tuple(tuple(bank) for bank in banks),
         )
 
 
-def _seeded_noise(segment: SegmentPlan, chunk: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
-    return chunk_noise(segment.seed, chunk - segment.start_chunk, shape)
+def _make_cache(backbone: Backbone, size: tuple[int, int], needs: CacheNeeds, positions: PositionMode) -> KVCache:
+    geometry = backbone.geometry
+    grid = geometry.grid_size(*size)
+    return KVCache(
+        CacheShape(
+            num_layers=geometry.num_layers,
+            num_heads=geometry.num_heads,
+            head_dim=geometry.head_dim,
+            num_tokens=grid[0] * grid[1],
+            sink=needs.sink,
+            window=geometry.window,
+            bank=needs.bank,
+            memory_places=geometry.sink + max(geometry.bank, needs.bank),
+        ),
+        rotate=lambda key, positions: backbone.rotate(key, positions, grid),
+        positions=positions,
+        activation=needs.activation,
+        attend_bank=needs.attend_bank,
+        keep_prompt_queries=needs.keep_prompt_queries,
+        dtype=backbone.dtype,
+        device=backbone.device,
+    )
+
+
+def _seeded_noise(shot: Shot, chunk: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
+    return chunk_noise(shot.seed, chunk, shape)
 
 
 def _complete(record: ChunkRecord, use: dict[int, float], remembered: Sequence[Remembered]) -> ChunkRecord:
@@ -234,7 +264,7 @@ def _complete(record: ChunkRecord, use: dict[int, float], remembered: Sequence[R
 
 
 class _Timer:
-    """Seconds a stage of the chunk at hand. Without a device to wait for, a GPU's work is timed when it is issued."""
+    """Seconds of each stage of the chunk at hand. Without a device to wait for, a GPU's work is timed when it is issued."""
 
     def __init__(self, device: torch.device | None) -> None:
         self._device = device
@@ -242,15 +272,16 @@ class _Timer:
         self._last = 0.0
 
     def start(self) -> None:
-        self._seconds = {}
         self._last = time.perf_counter()
 
     def stop(self, stage: str) -> None:
         if self._device is not None and self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         now = time.perf_counter()
-        self._seconds[stage] = now - self._last
+        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
-    def seconds(self) -> dict[str, float]:
-        return dict(self._seconds)
+    def take(self) -> dict[str, float]:
+        """The seconds since they were taken last."""
+        seconds, self._seconds = self._seconds, {}
+        return seconds

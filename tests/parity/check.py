@@ -23,7 +23,7 @@ from memflow_cli.memory.policy import Recall
 from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.wan.model import WanModel
 from memflow_cli.models.wan.transformer import CausalWanTransformer
-from memflow_cli.pipeline import generate_chunks
+from memflow_cli.pipeline import Shot, Walk, generate_chunks, planned_shots
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 TOLERANCE = 1e-4
@@ -60,9 +60,9 @@ def check(path: Path) -> Result:
     weights = {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
     model = build_model(scenario, weights)
     memory = build_memory(scenario)
-    chunks = generate_chunks(
-        model, build_plan(scenario, model.geometry), memory, tensors["prompt_embeds"], noise=recorded_noise(tensors)
-    )
+    plan = build_plan(scenario, model.geometry)
+    walk = Walk(model, plan.size, plan.fps, memory, noise=recorded_noise(tensors, plan))
+    chunks = generate_chunks(walk, planned_shots(plan, tensors["prompt_embeds"]))
     latents = torch.cat([chunk.latents for chunk in chunks], dim=1)
     expected = scenario["bank_frames_per_retrieval"]
     mismatches = abs(len(expected) - len(memory.heard))
@@ -129,11 +129,12 @@ def build_plan(scenario: dict[str, Any], geometry: Geometry) -> FilmPlan:
     return FilmPlan("parity", width, height, 16, 0, geometry, tuple(segments))
 
 
-def recorded_noise(tensors: dict[str, Tensor]) -> Any:
+def recorded_noise(tensors: dict[str, Tensor], plan: FilmPlan) -> Any:
     """The recording's noise in place of the seeded one."""
+    starts = {segment.prompt: segment.start_chunk for segment in plan.segments}
 
-    def noise(segment: SegmentPlan, chunk: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
-        length = shape[1]
+    def noise(shot: Shot, index: int, shape: tuple[int, ...]) -> Iterator[Tensor]:
+        length, chunk = shape[1], starts[shot.prompt] + index
         yield tensors["noise"][:, chunk * length : (chunk + 1) * length]
         num_chunks = tensors["noise"].shape[1] // length
         yield from tensors["renoise"].reshape(num_chunks, -1, *shape)[chunk]

@@ -7,7 +7,7 @@ same ratios. Figures are of the steady state: the window full, the bank full.
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from memflow_cli.film.video import PartWriter
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.options import RECALLING, MemoryOptions
 from memflow_cli.memory.policies import make_policy
-from memflow_cli.pipeline import Chunk, generate_chunks
+from memflow_cli.pipeline import Chunk, Walk, generate_chunks, planned_shots
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 STAGES = ("retrieve", "denoise", "commit", "decode", "encode")
@@ -241,7 +241,8 @@ class FilmUnderWay:
         self._options = memory_options(name)
         memory = make_policy(self._options, backbone.geometry)
         prompts = [embeds[segment.index % len(embeds)] for segment in plan.segments]
-        self._chunks: Iterator[Chunk] = generate_chunks(backbone, plan, memory, prompts, synchronize=synchronize)
+        walk = Walk(backbone, plan.size, plan.fps, memory, synchronize=synchronize)
+        self._chunks = generate_chunks(walk, planned_shots(plan, prompts))
         self._decoder = backbone.decoder()
         self._decoder.reset()
         self._writer = PartWriter(part, plan.width, plan.height, plan.fps)
@@ -286,15 +287,15 @@ class FilmUnderWay:
 
     def _count_work(self, chunk: Chunk) -> None:
         """The arithmetic of a chunk, for backbones that know theirs."""
-        work = getattr(self._backbone, "work_of_pass", None)
-        if work is None:
-            return
         record = chunk.record
         remembered = len(record.sink) + len(record.bank)
         if self._options.activate:
             remembered = min(remembered, self._options.activate)
         frames_in_view = remembered + len(record.window) + self._plan.geometry.chunk
-        flops, num_bytes = work(self._plan.geometry.grid_size(self._plan.width, self._plan.height), frames_in_view)
+        work = self._backbone.work_of_pass(self._plan.geometry.grid_size(*self._plan.size), frames_in_view)
+        if work is None:
+            return
+        flops, num_bytes = work
         passes = len(self._backbone.sampling.steps) + 1
         self.figures.flops_a_chunk, self.figures.bytes_a_chunk = passes * flops, passes * num_bytes
 

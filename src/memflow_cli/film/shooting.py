@@ -20,7 +20,7 @@ from torch import Tensor
 
 from memflow_cli import __version__
 from memflow_cli.backbone import Backbone
-from memflow_cli.errors import Interrupted, MemflowError, UsageError
+from memflow_cli.errors import Interrupted, MemflowError
 from memflow_cli.film.durable import file_sha256, rename_through, write_through
 from memflow_cli.film.events import (
     ChunkDone,
@@ -54,7 +54,7 @@ from memflow_cli.machine.out_of_memory import HINT, memory_errors
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.models.catalog import ModelEntry
-from memflow_cli.pipeline import Chunk, generate_chunks
+from memflow_cli.pipeline import Chunk, Walk, generate_chunks, planned_shots
 from memflow_cli.story.picture import load_picture
 from memflow_cli.story.plan import FilmPlan
 from memflow_cli.story.storyboard import Storyboard
@@ -200,7 +200,8 @@ class _Film:
         memory = make_policy(self.storyboard.memory, self.plan.geometry, archive_folder)
         positions: Any = self.storyboard.memory.positions
         given = self._kept_latents() if self.resumed else self._picture_latents()
-        chunks = generate_chunks(self.backbone, self.plan, memory, prompts, positions=positions, replay=given)
+        walk = Walk(self.backbone, self.plan.size, self.plan.fps, memory, positions)
+        chunks = generate_chunks(walk, planned_shots(self.plan, prompts), given)
         if self.resumed:
             self.events(StageStarted("replay", self.resumed))
         while True:
@@ -241,7 +242,7 @@ class _Film:
 
     def _kept_latents(self, first: int = 0) -> Iterator[Tensor]:
         """The earlier run's chunks [1, F, C, h, w] from `first` on, read from disk one at a time."""
-        shape = _latent_shape(self.plan)
+        shape = self.plan.geometry.chunk_shape(*self.plan.size)
         for content in self.run.latents(first, self.resumed):
             yield torch.from_numpy(np.frombuffer(content, np.float32).reshape(shape).copy())
 
@@ -355,14 +356,7 @@ def _first_picture(storyboard: Storyboard, backbone: Backbone, plan: FilmPlan) -
     path = storyboard.segments[0].image
     if path is None:
         return None
-    if not hasattr(backbone, "encode_frames"):
-        raise UsageError(f"the model {storyboard.model} cannot start from a picture", "leave out `image:`")
     return load_picture(Path(path), plan.width, plan.height)
-
-
-def _latent_shape(plan: FilmPlan) -> tuple[int, ...]:
-    geometry = plan.geometry
-    return (1, geometry.chunk, geometry.latent_channels, *geometry.latent_size(plan.width, plan.height))
 
 
 def _latent_bytes(plan: FilmPlan) -> int:

@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from memflow_cli.backbone import Backbone, StreamingDecoder
+from memflow_cli.backbone import Backbone, StreamingDecoder, with_defaults
 from memflow_cli.errors import MemflowError, ModelError
 from memflow_cli.geometry import Geometry
 from memflow_cli.machine.out_of_memory import is_memory_error
@@ -104,7 +104,7 @@ def _load_plugin(entry: ModelEntry, device: torch.device, dtype: torch.dtype) ->
     """What another package makes of its entry. Whatever goes wrong in there is told as its own fault."""
     assert entry.backbone is not None, "only plug-ins bring a loader"
     try:
-        backbone: Backbone = entry.backbone(entry, device, dtype)
+        backbone = with_defaults(entry.backbone(entry, device, dtype))
     except (Exception, SystemExit) as error:
         if isinstance(error, MemflowError) or is_memory_error(error):
             raise

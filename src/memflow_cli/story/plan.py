@@ -1,11 +1,11 @@
-"""A film's plan: its segments in chunks and frames. No torch."""
+"""A film's plan: its segments in chunks and frames, and the timeline that it grows on. No torch."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from memflow_cli.geometry import Geometry
-from memflow_cli.story.storyboard import Storyboard
+from memflow_cli.story.storyboard import Segment, Storyboard
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,11 @@ class FilmPlan:
     segments: tuple[SegmentPlan, ...]
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.width, self.height
+
+    @property
     def num_chunks(self) -> int:
         return self.segments[-1].end_chunk
 
@@ -72,38 +77,70 @@ class FilmPlan:
         return self.geometry.latent_frame_range(latent_frame).start / self.fps
 
 
-def plan_film(storyboard: "Storyboard", geometry: Geometry, default_size: tuple[int, int] | None = None) -> FilmPlan:
-    """The plan of a film: every segment's end goes to the nearest whole chunk, so that rounding never adds up.
+class Timeline:
+    """A film's segments in chunks and frames: it grows by a segment, and its last segment may yet get another length.
 
-    A segment has at least one chunk. `default_size`: (width, height) where the storyboard names none.
+    Every segment's end goes to the chunk nearest to where all segments so far should end, so that rounding never adds up;
+    a segment has at least one chunk.
+    """
+
+    def __init__(self, geometry: Geometry, fps: int, film_seed: int) -> None:
+        self.geometry = geometry
+        self.fps = fps
+        self.film_seed = film_seed
+        self.segments: list[SegmentPlan] = []
+        self._end, self._end_before = _Seconds(), _Seconds()
+
+    def add(self, segment: Segment) -> SegmentPlan:
+        """Append a segment; a seed that it lacks is derived from the film's."""
+        index, start = len(self.segments), self.num_chunks
+        self._end_before, self._end = self._end, self._end.plus(segment.seconds)
+        end = max(self.geometry.nearest_chunk(self._end.total * self.fps), start + 1)
+        first, last = self.geometry.num_frames(start), self.geometry.num_frames(end)
+        planned = SegmentPlan(
+            index=index,
+            prompt=segment.prompt,
+            start_chunk=start,
+            num_chunks=end - start,
+            start_frame=first,
+            num_frames=last - first,
+            seed=derive_seed(self.film_seed, index) if segment.seed is None else segment.seed,
+            transition=segment.transition,
+            requested_seconds=segment.seconds,
+        )
+        self.segments.append(planned)
+        return planned
+
+    def set_length(self, num_chunks: int) -> SegmentPlan:
+        """Give the last segment so many chunks; what it then asks for are the seconds that are planned as these."""
+        segment = self.segments.pop()
+        frames = self.geometry.num_frames(segment.start_chunk + num_chunks)
+        seconds = frames / self.fps - self._end_before.total
+        self._end = self._end_before
+        return self.add(Segment(segment.prompt, seconds, segment.seed, segment.transition))
+
+    @property
+    def num_chunks(self) -> int:
+        return self.segments[-1].end_chunk if self.segments else 0
+
+    def plan(self, title: str, width: int, height: int) -> FilmPlan:
+        """The film as far as it is known."""
+        return FilmPlan(title, width, height, self.fps, self.film_seed, self.geometry, tuple(self.segments))
+
+
+def plan_film(storyboard: Storyboard, geometry: Geometry, default_size: tuple[int, int] | None = None) -> FilmPlan:
+    """The plan of a whole film. `default_size`: (width, height) where the storyboard names none.
+
     A storyboard without a seed is planned with seed 0; draw one first (`storyboard.with_seed`).
     Raises UsageError for a size that the model cannot make.
     """
     size = (storyboard.width, storyboard.height) if storyboard.width and storyboard.height else default_size
     assert size is not None, "neither the storyboard nor the model says a size"
-    width, height = size
-    geometry.check_size(width, height, storyboard.model)
-    film_seed = storyboard.seed or 0
-    ends = _end_chunks([segment.seconds for segment in storyboard.segments], geometry, storyboard.fps)
-    plans = []
-    start = 0
-    for index, (segment, end) in enumerate(zip(storyboard.segments, ends, strict=True)):
-        first, last = geometry.num_frames(start), geometry.num_frames(end)
-        plans.append(
-            SegmentPlan(
-                index=index,
-                prompt=segment.prompt,
-                start_chunk=start,
-                num_chunks=end - start,
-                start_frame=first,
-                num_frames=last - first,
-                seed=derive_seed(film_seed, index) if segment.seed is None else segment.seed,
-                transition=segment.transition,
-                requested_seconds=segment.seconds,
-            )
-        )
-        start = end
-    return FilmPlan(storyboard.title, width, height, storyboard.fps, film_seed, geometry, tuple(plans))
+    geometry.check_size(*size, storyboard.model)
+    timeline = Timeline(geometry, storyboard.fps, storyboard.seed or 0)
+    for segment in storyboard.segments:
+        timeline.add(segment)
+    return timeline.plan(storyboard.title, *size)
 
 
 def derive_seed(film_seed: int, index: int) -> int:
@@ -115,16 +152,13 @@ def derive_seed(film_seed: int, index: int) -> int:
 _DERIVED_SEED_BITS = 48  # exact in every JSON reader
 
 
-def _end_chunks(seconds: Sequence[float], geometry: Geometry, fps: int) -> list[int]:
-    """The chunk at which each segment ends. The wished end times add up exactly (fsum of a running total)."""
-    ends: list[int] = []
-    total = 0.0
-    compensation = 0.0  # Kahan: 10,000 durations of 0.1 s end where they should
-    for value in seconds:
-        corrected = value - compensation
-        summed = total + corrected
-        compensation = (summed - total) - corrected
-        total = summed
-        previous = ends[-1] if ends else 0
-        ends.append(max(geometry.nearest_chunk(total * fps), previous + 1))
-    return ends
+class _Seconds(NamedTuple):
+    """A running total that stays exact (Kahan): 10,000 durations of 0.1 s end where they should."""
+
+    total: float = 0.0
+    compensation: float = 0.0
+
+    def plus(self, seconds: float) -> "_Seconds":
+        corrected = seconds - self.compensation
+        total = self.total + corrected
+        return _Seconds(total, (total - self.total) - corrected)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
-from memflow_cli.backbone import Sampling, StreamingDecoder
+from memflow_cli.backbone import Sampling, StreamingDecoder, no_encoder
 from memflow_cli.geometry import Geometry
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 
@@ -16,7 +16,7 @@ WholePass = Callable[[Tensor, float, PromptProjection, AttentionContext], Tensor
 
 
 class WanModel:
-    """Implements `pipeline.Backbone`.
+    """Implements `Backbone`.
 
     `encode_prompts`: prompts -> [P, T, C], padding rows zero. `make_decoder`: a fresh streaming decoder a film.
     `encode_frames`: frames [F', height, width, 3] in 0..1 -> normalised latents [F, C, h, w].
@@ -46,8 +46,7 @@ class WanModel:
         self.whole_pass: WholePass = partial(_whole_pass, self.transformer)  # no cycle: a model goes when it is let go
         """What `predict` runs; wan/acceleration.py may put a recorded pass in its place."""
         self._release_text = release_text
-        if encode_frames is not None:
-            self.encode_frames = encode_frames
+        self.encode_frames = encode_frames or no_encoder
 
     def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
         self._release_text()
