@@ -53,8 +53,8 @@ class Uncached:
             states.append((transformer.patchify(one["latents"]), *transformer.embed_timestep(steps), grid))
         for layer, block in enumerate(transformer.blocks):
             projected = []
-            for (x, _, time, _), _one in zip(states, passes, strict=True):
-                modulation = block.modulation_at(time, x.dtype)
+            for (x, _, at, _), _one in zip(states, passes, strict=True):
+                modulation = block.modulation_at(at, x.dtype)
                 projected.append((modulation, *block.project(x, modulation)))
             after = []
             for (x, embedded, time, grid), one, (modulation, query, key, value) in zip(

@@ -16,7 +16,7 @@ from torch import Tensor
 Rotate = Callable[[Tensor, Sequence[int]], Tensor]
 """(keys [B, F, N, H, D], one temporal position a frame) -> rotated keys of the same shape."""
 
-PositionMode = Literal["absolute", "relative"]
+PositionMode = Literal["absolute", "relative", "packed"]
 
 
 @dataclass(frozen=True, eq=False)

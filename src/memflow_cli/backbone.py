@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from memflow_cli.geometry import Geometry
 
 
+Timesteps = float | Sequence[float]
+"""The timestep of a pass in 0..1000: one for all latent frames at hand, or one for each."""
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How a model was distilled: the steps it denoises in, and what its output means.
@@ -91,7 +95,9 @@ class Backbone(Protocol):
         """Embeddings [1, T, C] -> finished cross-attention keys and values."""
         ...
 
-    def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
+    def predict(
+        self, latents: Tensor, timestep: Timesteps, prompt: PromptProjection, context: AttentionContext
+    ) -> Tensor:
         """One pass over latents [1, F, C, h, w] at a timestep in 0..1000 -> the prediction, same shape, fp32."""
         ...
 

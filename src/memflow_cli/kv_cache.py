@@ -75,6 +75,8 @@ class KVCache:
         self._values = torch.zeros_like(self._keys)
         query_size = (*size[:3], shape.num_query_places, *size[4:])
         self._prompt_queries = torch.zeros(query_size, dtype=dtype, device=device) if keep_prompt_queries else None
+        self._window = shape.window  # less what is kept elsewhere in its place
+        self._skipped: list[tuple[int, int]] = []  # (from this frame on, so many positions more)
         self._frames: list[int | None] = [None] * self._first_bank_slot
         self._rotated_at: list[int | None] = [None] * self._first_bank_slot
         self._at_hand = range(0)
@@ -95,7 +97,7 @@ class KVCache:
 
     @property
     def positions(self) -> list[int]:
-        return [self._position(frame) for frame in self._at_hand]
+        return [self.position(frame) for frame in self._at_hand]
 
     @property
     def observes(self) -> bool:
@@ -118,12 +120,12 @@ class KVCache:
 
     def window_before(self, frames: range) -> tuple[int, ...]:
         """The window's frames that `frames` may attend to: committed, earlier, and not pushed out by `frames`."""
-        oldest = frames.stop - self.shape.window
+        oldest = frames.stop - self._window
         return tuple(frame for frame in self.window_frames if oldest <= frame < frames.start)
 
     def leaving(self, frames: range) -> tuple[int, ...]:
         """The window's frames that leave it when `frames` come."""
-        return tuple(frame for frame in self.window_frames if frame < frames.stop - self.shape.window)
+        return tuple(frame for frame in self.window_frames if frame < frames.stop - self._window)
 
     # A pass
 
@@ -204,11 +206,19 @@ class KVCache:
         for frames, slots in self._staged:
             for frame, slot in zip(self._at_hand[frames], _expand(slots), strict=True):
                 self._frames[slot] = frame
-                self._rotated_at[slot] = self._position(frame)
+                self._rotated_at[slot] = self.position(frame)
 
     def clear_window(self) -> None:
         """Forget the local window; sink and bank stay."""
         self._frames[self.shape.sink :] = [None] * self.shape.window
+
+    def narrow_window(self, num_frames: int) -> None:
+        """From the next pass on the window is so many latent frames shorter: the bank holds as many in their place."""
+        self._window = self.shape.window - num_frames
+
+    def skip_positions(self, first_frame: int, count: int) -> None:
+        """Number `first_frame` and all that follow `count` positions further on. Frames before it keep theirs."""
+        self._skipped.append((first_frame, count))
 
     def sink_and_bank_use(self) -> dict[int, float]:
         """For each candidate frame, the share of layers and heads that read it in the last pass; empty if all read all."""
@@ -233,6 +243,13 @@ class KVCache:
         slot = self._frames.index(frame)
         queries = None if self._prompt_queries is None else self._prompt_queries[:, :, slot].clone()
         return FrameState(frame, self._keys[:, :, slot].clone(), self._values[:, :, slot].clone(), queries)
+
+    def write_sink(self, states: Sequence[FrameState]) -> None:
+        """Put other keys and values in the place of the sink's frames, in their order."""
+        for slot, state in enumerate(states):
+            self._keys[:, :, slot] = state.keys.to(self._keys.dtype)
+            self._values[:, :, slot] = state.values.to(self._values.dtype)
+            self._rotated_at[slot] = None
 
     def write_bank(self, layer: int, index: int, state: FrameState) -> None:
         """Put one layer of a recalled frame into the bank's slot `index`."""
@@ -290,20 +307,25 @@ class KVCache:
                 slots[frame] = self._slot(frame)
         return slots
 
-    def _position(self, frame: int) -> int:
-        """`absolute`: the film's latent frame. `relative`: sink, bank, window and chunk have fixed places in a row."""
+    def position(self, frame: int) -> int:
+        """`absolute`: the film's latent frame, and what cuts have skipped. `relative`: sink, bank, window and chunk have
+        fixed places in a row. `packed`: the places of what is held, with no gap while the film is short.
+        """
         if self._position_mode == "absolute":
-            return frame
+            return frame + sum(count for start, count in self._skipped if frame >= start)
         if frame < self.shape.sink and frame not in self._at_hand:
             return frame
+        if self._position_mode == "packed":
+            end = min(self._at_hand.stop, self.shape.sink + self.shape.window)
+            return end + len(self.bank_frames[0]) - (self._at_hand.stop - frame)
         return self.shape.memory_places + self.shape.window - (self._at_hand.stop - frame)
 
     def _bank_position(self, index: int, frame: int) -> int:
-        return frame if self._position_mode == "absolute" else self.shape.sink + index
+        return self.position(frame) if self._position_mode == "absolute" else self.shape.sink + index
 
     def _rotate_to_positions(self, frames: dict[int, int]) -> None:
         """Rotate the slots (slot -> frame) whose position is not the one they were rotated for."""
-        moved = {slot: self._position(frame) for slot, frame in frames.items()}
+        moved = {slot: self.position(frame) for slot, frame in frames.items()}
         moved = {slot: position for slot, position in moved.items() if self._rotated_at[slot] != position}
         for run in _runs({slot: slot for slot in moved}):
             slots = slice(run[0], run[-1] + 1)

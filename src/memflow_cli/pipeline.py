@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.attention_context import PositionMode, PromptProjection
-from memflow_cli.backbone import Backbone
+from memflow_cli.backbone import Backbone, Timesteps
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.policy import CacheNeeds, MemoryPolicy, Recall, Remembered
 from memflow_cli.memory.record import ChunkRecord, Recalled
@@ -85,10 +85,14 @@ class Walk:
         positions: PositionMode | None = None,
         noise: NoiseSource | None = None,
         synchronize: bool = False,
+        first_frame: Tensor | None = None,
+        num_given: int = 0,
     ) -> None:
         """`size`: width and height in pixels. `memory`: fresh, from `memory.policies.make_policy`. `positions`: the
         backbone's own unless given. `noise`: from each shot's seed unless given. `synchronize`: wait for the device after
-        each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk.
+        each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk. `first_frame`: a picture's
+        latent [1, 1, C, h, w], which the film's first chunk is generated around. `num_given`: how many of the film's first
+        chunks are not the model's own, but a picture's or another film's.
         """
         self.backbone = backbone
         self.memory = memory
@@ -96,12 +100,14 @@ class Walk:
         self._fps = fps
         self._noise = noise or _seeded_noise
         self._latent_shape = backbone.geometry.chunk_shape(*size)
-        self._cache = _make_cache(backbone, size, memory.needs, positions or backbone.positions)
-        window = self._cache.shape.sink + self._cache.shape.window
+        self.cache = _make_cache(backbone, size, memory.needs, positions or backbone.positions)
+        window = self.cache.shape.sink + self.cache.shape.window
         self._latents: deque[Tensor] = deque(maxlen=-(-window // backbone.geometry.chunk))
         self._scores: dict[int, float] = {}
         self._segment = -1
         self._index_in_shot = 0
+        self._first_frame = first_frame
+        self._num_given = num_given
         self._timer = _Timer(backbone.device if synchronize else None)
 
     @torch.no_grad()
@@ -125,15 +131,15 @@ class Walk:
         assert self._segment >= 0, "a walk begins with a shot"
         self._timer.start()
         frames, prompt = self._frames_of(self.index), self._prompt
-        left = self.memory.leave(self._cache, self._cache.leaving(frames))
+        left = self.memory.leave(self.cache, self.cache.leaving(frames))
         record = self._record(frames, self._recall(prompt))
         self._timer.stop("retrieve")
         latents = (self._denoise(frames, prompt) if latents is None else latents).to(self.backbone.device)
-        use = self._cache.sink_and_bank_use()
+        use = self.cache.sink_and_bank_use()
         self._timer.stop("denoise")
         self._commit(frames, latents, prompt)
         self._latents.append(latents)
-        kept = self.memory.committed(self._cache, self.index, frames.start)
+        kept = self.memory.committed(self.cache, self.index, frames.start)
         self._timer.stop("commit")
         record = _complete(record, use, (self._entered, left, kept))
         chunk = Chunk(self.index, self._segment, latents, record, self._timer.take())
@@ -148,52 +154,65 @@ class Walk:
         if self.index == 0:
             return Remembered()
         if transition == "cut":
-            left = self.memory.leave(self._cache, self._cache.window_frames)
-            self._cache.clear_window()
             self._latents.clear()
-            return left
-        self._recache(self._frames_of(self.index), self._prompt)
+            return self.memory.cut(self.cache, self._frames_of(self.index).start)
+        if self.memory.recache != "never":
+            self._recache(self._frames_of(self.index), self._prompt)
         return Remembered()
 
     def _recache(self, coming: range, prompt: PromptProjection) -> None:
         """Run the latents that the coming chunk will see again, clean, under the new prompt."""
         length = self.backbone.geometry.chunk
-        if self.memory.joint_recache:
+        if self.memory.recache == "jointly":
             self._recall(prompt)
             latents = torch.cat(list(self._latents), dim=1)
-            length = min(self._cache.shape.sink + self._cache.shape.window, latents.shape[1])
+            length = min(self.cache.shape.sink + self.cache.shape.window, latents.shape[1])
             self._commit(range(coming.start - length, coming.start), latents[:, -length:], prompt)
             return
-        visible = self._cache.window_before(coming)
+        visible = self.cache.window_before(coming)
         for back in range(len(self._latents), 0, -1):
             frames = range(coming.start - back * length, coming.start - (back - 1) * length)
             if frames.start in visible:
                 self._commit(frames, self._latents[-back], prompt)
 
     def _recall(self, prompt: PromptProjection) -> Recall:
-        recall = self.memory.recall(self._cache, prompt)
+        recall = self.memory.recall(self.cache, prompt)
         self._scores.update(recall.scores)
         return recall
 
     def _denoise(self, frames: range, prompt: PromptProjection) -> Tensor:
         sampling = self.backbone.sampling
-        levels = schedule(sampling, first_chunk=self.index == 0)
-        self._cache.begin(frames, keep=False)
+        levels = schedule(sampling, first_chunk=self.index == self._num_given)
+        self.cache.begin(frames, keep=False)
         noise = self._noise(self._shot, self._index_in_shot, self._latent_shape)
         halfway = levels[len(levels) // 2].timestep
+        hold, times = self._held_picture(frames)
 
         def predict(latents: Tensor, timestep: float) -> Tensor:
             if timestep == halfway:
-                self._cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
-            return self.backbone.predict(latents, timestep, prompt=prompt, context=self._cache)
+                self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
+            return self.backbone.predict(latents, times(timestep), prompt=prompt, context=self.cache)
 
-        return denoise(predict, (sample.to(self.backbone.device) for sample in noise), levels, sampling)
+        return denoise(predict, (sample.to(self.backbone.device) for sample in noise), levels, sampling, hold)
+
+    def _held_picture(self, frames: range) -> tuple[Callable[[Tensor], Tensor], Callable[[float], Timesteps]]:
+        """How the film's first picture stays in its place while its chunk is denoised: it is put back before each pass and
+        after the last, and its timestep is that of a clean frame.
+        """
+        picture = self._first_frame
+        if picture is None or frames.start > 0:
+            return lambda latents: latents, lambda timestep: timestep
+        first = picture.to(self.backbone.device)
+        return (
+            lambda latents: torch.cat([first, latents[:, 1:]], dim=1),
+            lambda timestep: [0.0, *[timestep] * (len(frames) - 1)],
+        )
 
     def _commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         """The clean pass: only here do keys and values become permanent."""
-        self._cache.begin(frames)
-        self.backbone.stage(latents, float(self.backbone.sampling.context_noise), prompt, self._cache)
-        self._cache.commit()
+        self.cache.begin(frames)
+        self.backbone.stage(latents, float(self.backbone.sampling.context_noise), prompt, self.cache)
+        self.cache.commit()
 
     def _frames_of(self, chunk: int) -> range:
         """The latent frames of a chunk."""
@@ -202,7 +221,7 @@ class Walk:
 
     def _record(self, frames: range, recall: Recall) -> ChunkRecord:
         """What the chunk at hand is about to see."""
-        banks = self._cache.banks_in_view
+        banks = self.cache.banks_in_view
         shared = all(bank == banks[0] for bank in banks)
         recalled = dict.fromkeys(frame for bank in banks for frame in bank)
         pixel_frames = self.backbone.geometry.chunk_frame_range(self.index)
@@ -212,8 +231,8 @@ class Walk:
             prompt=self._shot.prompt,
             start_seconds=pixel_frames.start / self._fps,
             end_seconds=pixel_frames.stop / self._fps,
-            sink=self._cache.sink_frames,
-            window=self._cache.window_before(frames),
+            sink=self.cache.sink_frames,
+            window=self.cache.window_before(frames),
             bank=tuple(Recalled(frame, self._scores.get(frame, 0.0)) for frame in recalled),
             candidates=recall.scores,
             layer_banks=() if shared else tuple(tuple(bank) for bank in banks),

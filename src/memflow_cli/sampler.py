@@ -39,21 +39,35 @@ def schedule(sampling: Sampling, first_chunk: bool = False) -> tuple[Level, ...]
     return tuple(Level(1000 * level, level) for level in levels)
 
 
-def denoise(predict: Predict, noise: Iterator[Tensor], levels: Sequence[Level], sampling: Sampling) -> Tensor:
+def denoise(
+    predict: Predict,
+    noise: Iterator[Tensor],
+    levels: Sequence[Level],
+    sampling: Sampling,
+    hold: Callable[[Tensor], Tensor] = lambda latents: latents,
+) -> Tensor:
     """Noise to clean latents [B, F, C, h, w], fp32.
 
     `predict(latents, timestep)` is one pass of the backbone; `noise` yields the starting noise, then, for a solver that
-    asks for it, fresh noise for each further step.
+    asks for it, fresh noise for each further step. `hold`: puts back what is known of the latents, before each pass and
+    at the end.
     """
     assert levels, "a schedule needs at least one step"
     if sampling.solver == "unipc":
-        return _by_unipc(predict, next(noise), levels)
-    return _by_renoising(predict, noise, levels, sampling.prediction)
+        return hold(_by_unipc(predict, next(noise), levels, hold))
+    return hold(_by_renoising(predict, noise, levels, sampling.prediction, hold))
 
 
-def _by_renoising(predict: Predict, noise: Iterator[Tensor], levels: Sequence[Level], prediction: str) -> Tensor:
+def _by_renoising(
+    predict: Predict,
+    noise: Iterator[Tensor],
+    levels: Sequence[Level],
+    prediction: str,
+    hold: Callable[[Tensor], Tensor],
+) -> Tensor:
     latents = next(noise)
     for step, (timestep, sigma) in enumerate(levels):
+        latents = hold(latents)
         output = predict(latents, timestep)
         clean = latents - sigma * output if prediction == "flow" else output
         if step + 1 < len(levels):
@@ -62,7 +76,7 @@ def _by_renoising(predict: Predict, noise: Iterator[Tensor], levels: Sequence[Le
     return clean
 
 
-def _by_unipc(predict: Predict, latents: Tensor, levels: Sequence[Level]) -> Tensor:
+def _by_unipc(predict: Predict, latents: Tensor, levels: Sequence[Level], hold: Callable[[Tensor], Tensor]) -> Tensor:
     """diffusers' solver, which starts afresh at each chunk, with a model's own timesteps and noise levels put into it."""
     from diffusers.schedulers.scheduling_unipc_multistep import UniPCMultistepScheduler  # here: seconds to import
 
@@ -71,6 +85,7 @@ def _by_unipc(predict: Predict, latents: Tensor, levels: Sequence[Level]) -> Ten
     solver.timesteps = torch.tensor([level.timestep for level in levels], dtype=torch.float64)
     solver.sigmas = torch.tensor([*(level.sigma for level in levels), 0.0])
     for timestep in solver.timesteps:
+        latents = hold(latents)
         latents = solver.step(predict(latents, float(timestep)), timestep, latents, return_dict=False)[0]
     return latents
 

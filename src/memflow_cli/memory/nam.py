@@ -14,7 +14,7 @@ from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.archive import Archive, Prototype, is_part
-from memflow_cli.memory.policy import CacheNeeds, Recall, Remembered
+from memflow_cli.memory.policy import CacheNeeds, Recache, Recall, Remembered
 from memflow_cli.memory.scores import Score, SketchingScore
 
 SCORE_BATCH_BYTES = 2**21  # of features compared at a time, so that a long film's archive is never copied whole
@@ -29,7 +29,7 @@ class NarrativeMemory:
     `shortlist` most promising ones and with every one that is archived while it lasts. What is compared once is kept.
     """
 
-    joint_recache = False
+    recache: Recache = "chunks"
 
     def __init__(
         self,
@@ -101,6 +101,11 @@ class NarrativeMemory:
             self._forget(frame)
         self._stale = True
         return evicted
+
+    def cut(self, cache: KVCache, first_frame: int) -> Remembered:
+        left = self.leave(cache, cache.window_frames)
+        cache.clear_window()
+        return left
 
     def recall(self, cache: KVCache, prompt: PromptProjection) -> Recall:
         if not self._stale or not self.archive.prototypes or not self.needs.bank:

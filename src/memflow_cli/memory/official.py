@@ -14,13 +14,13 @@ from torch import Tensor
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
-from memflow_cli.memory.policy import CacheNeeds, Recall, Remembered
+from memflow_cli.memory.policy import CacheNeeds, Recache, Recall, Remembered
 
 
 class OfficialMemory:
     """Source: the published inference code's behaviour, as recorded in the parity files."""
 
-    joint_recache = True
+    recache: Recache = "jointly"
 
     def __init__(self, sink: int, bank: int, record_interval: int = 3, activate: int | None = None) -> None:
         activation = TopFrames(activate, as_published=True) if activate else None
@@ -32,6 +32,11 @@ class OfficialMemory:
 
     def switch_prompt(self, prompt: PromptProjection) -> None:
         self._blind_retrievals = 2  # the recache's, and the next chunk's
+
+    def cut(self, cache: KVCache, first_frame: int) -> Remembered:
+        left = self.leave(cache, cache.window_frames)
+        cache.clear_window()
+        return left
 
     def recall(self, cache: KVCache, prompt: PromptProjection) -> Recall:
         blind = self._blind_retrievals > 0

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
 from memflow_cli.attention_context import Activation, PromptProjection
 from memflow_cli.kv_cache import KVCache
@@ -36,19 +36,26 @@ class Remembered:
     evicted: tuple[int, ...] = ()
 
 
+Recache = Literal["chunks", "jointly", "never"]
+"""At a prompt switch, the window runs again under the new prompt chunk by chunk, in one pass (as published), or not."""
+
+
 class MemoryPolicy(Protocol):
     """What is remembered and recalled. The loop calls: `switch_prompt`, `leave`, `recall`, (the chunk), `committed`."""
 
     needs: CacheNeeds
-    joint_recache: bool
-    """At a prompt switch, run the window again in one pass (as published) or chunk by chunk."""
+    recache: Recache
 
     def switch_prompt(self, prompt: PromptProjection) -> None:
         """A new segment begins."""
         ...
 
+    def cut(self, cache: KVCache, first_frame: int) -> Remembered:
+        """The new segment begins with a cut, at this latent frame: forget the window, or what the policy does instead."""
+        ...
+
     def recall(self, cache: KVCache, prompt: PromptProjection) -> Recall:
-        """Fill the cache's bank for the chunk at hand (and, with `joint_recache`, for the recache)."""
+        """Fill the cache's bank for the chunk at hand (and for a recache in one pass)."""
         ...
 
     def leave(self, cache: KVCache, frames: Sequence[int]) -> Remembered:
@@ -63,10 +70,14 @@ class MemoryPolicy(Protocol):
 class NoMemory:
     """`window` (no sink) and `sink`: nothing is remembered but what the cache holds anyway."""
 
-    joint_recache = False
+    recache: Recache = "chunks"
 
     def __init__(self, sink: int) -> None:
         self.needs = CacheNeeds(sink=sink)
+
+    def cut(self, cache: KVCache, first_frame: int) -> Remembered:
+        cache.clear_window()
+        return Remembered()
 
     def switch_prompt(self, prompt: PromptProjection) -> None:
         pass

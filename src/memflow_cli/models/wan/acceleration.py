@@ -22,10 +22,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memflow_cli.attention_context import AttentionContext, PromptProjection
-from memflow_cli.backbone import Backbone
+from memflow_cli.backbone import Backbone, Timesteps
 from memflow_cli.errors import DeviceError, UsageError
 from memflow_cli.models.wan.attention import rotate
-from memflow_cli.models.wan.model import WanModel
+from memflow_cli.models.wan.model import WanModel, timestep_of_each
 from memflow_cli.models.wan.streaming import HostLinear
 from memflow_cli.models.wan.transformer import Block, CausalWanTransformer
 
@@ -135,10 +135,10 @@ class StaticPass:
         cosine, sine = self._rotary_table(self._positions)
         self._table = cosine.clone(), sine.clone()
 
-    def load(self, latents: Tensor, timestep: float, prompt: PromptProjection) -> None:
+    def load(self, latents: Tensor, timestep: Timesteps, prompt: PromptProjection) -> None:
         """Bring the inputs of the next `run`. Shapes are those of the first ones."""
         self._latents.copy_(latents)
-        self._timesteps.fill_(timestep)
+        self._timesteps.copy_(timestep_of_each(timestep, latents))
         if prompt is not self._loaded_prompt:
             for held, new in zip(self._prompt.keys + self._prompt.values, prompt.keys + prompt.values, strict=True):
                 held.copy_(new)
@@ -192,7 +192,9 @@ class GraphedPass:
         self._record_after = record_after
         self._films: WeakKeyDictionary[AttentionContext, _Recordings] = WeakKeyDictionary()
 
-    def __call__(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
+    def __call__(
+        self, latents: Tensor, timestep: Timesteps, prompt: PromptProjection, context: AttentionContext
+    ) -> Tensor:
         layout = getattr(context, "layout", None)
         if layout is None:
             return self._plain(latents, timestep, prompt, context)

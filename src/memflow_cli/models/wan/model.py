@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
-from memflow_cli.backbone import Sampling, StreamingDecoder, no_encoder
+from memflow_cli.backbone import Sampling, StreamingDecoder, Timesteps, no_encoder
 from memflow_cli.geometry import Geometry
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 
 EncodePrompts = Callable[[Sequence[str]], Tensor]
-WholePass = Callable[[Tensor, float, PromptProjection, AttentionContext], Tensor]
+WholePass = Callable[[Tensor, Timesteps, PromptProjection, AttentionContext], Tensor]
 
 
 class WanModel:
@@ -52,7 +52,9 @@ class WanModel:
         self._release_text()
         return self.transformer.project_prompt(prompt_embeds.to(self.device))
 
-    def predict(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> Tensor:
+    def predict(
+        self, latents: Tensor, timestep: Timesteps, prompt: PromptProjection, context: AttentionContext
+    ) -> Tensor:
         return self.whole_pass(latents, timestep, prompt, context)
 
     def stage(self, latents: Tensor, timestep: float, prompt: PromptProjection, context: AttentionContext) -> None:
@@ -82,10 +84,14 @@ class WanModel:
 def _whole_pass(
     transformer: CausalWanTransformer,
     latents: Tensor,
-    timestep: float,
+    timestep: Timesteps,
     prompt: PromptProjection,
     context: AttentionContext,
 ) -> Tensor:
-    timesteps = torch.full(latents.shape[:2], timestep, dtype=torch.float32, device=latents.device)
-    prediction: Tensor = transformer(latents, timesteps, prompt, context)
+    prediction: Tensor = transformer(latents, timestep_of_each(timestep, latents), prompt, context)
     return prediction
+
+
+def timestep_of_each(timestep: Timesteps, latents: Tensor) -> Tensor:
+    """The timestep of every latent frame of latents [B, F, C, h, w], in fp32: [B, F]."""
+    return torch.tensor(timestep, dtype=torch.float32, device=latents.device).expand(latents.shape[:2])
