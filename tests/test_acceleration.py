@@ -10,10 +10,11 @@ import pytest
 import torch
 
 import toy_backbone
-from memflow_cli.cli.acceleration import KINDS, parse_accelerations, speed_up
+from memflow_cli.cli.acceleration import parse_accelerations, speed_up
 from memflow_cli.errors import DeviceError, UsageError
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
+from memflow_cli.models.family import ACCELERATIONS
 from memflow_cli.models.wan import acceleration
 from memflow_cli.models.wan.acceleration import (
     Float8Linear,
@@ -94,7 +95,7 @@ def test_without_a_compiler_there_is_a_warning_and_the_plain_film(monkeypatch, c
         accelerate(model, ["compile"])
     assert all(torch.equal(a.latents, b.latents) for a, b in zip(plain, film(model, chunks=(2,)), strict=True))
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    speed_up(model, ("compile",))
+    speed_up(tiny_entry(), model, ("compile",))
     assert capsys.readouterr().err.strip().endswith("the model runs uncompiled: CppCompileError: no g++ here")
 
 
@@ -270,11 +271,11 @@ def test_float8_layer_multiplies_what_it_holds():
 
 
 def test_the_command_line_knows_the_same_names():
-    assert KINDS == acceleration.KINDS
+    assert parse_accelerations(",".join(ACCELERATIONS)) == ACCELERATIONS
     assert parse_accelerations("compile, graphs,") == ("compile", "graphs")
     with pytest.raises(UsageError, match="--accelerate magic: no such way"):
         parse_accelerations("compile,magic")
-    speed_up(tiny(), ())
+    speed_up(tiny_entry(), tiny(), ())
 
 
 def test_compiled_code_is_kept_in_the_user_s_cache(monkeypatch, tmp_path):
@@ -282,5 +283,5 @@ def test_compiled_code_is_kept_in_the_user_s_cache(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "")
     monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     with pytest.raises(DeviceError):
-        speed_up(tiny(), ("graphs",))
+        speed_up(tiny_entry(), tiny(), ("graphs",))
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == str(tmp_path / "memflow" / "compiled")

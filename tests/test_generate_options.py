@@ -92,12 +92,11 @@ def test_the_old_model_goes_before_another_one_comes(folder, tmp_path, monkeypat
 
 def test_a_large_text_encoder_is_loaded_once_for_all_stories(folder, tmp_path, monkeypatch, capfd):
     """It left after each film's prompts, and was loaded again for the next film's: 22 GB from disk for every story."""
-    from memflow_cli.models import load as checkpoints
     from memflow_cli.models.text import encoder as text_encoder
 
     load, loaded = text_encoder._load_encoder, []
     monkeypatch.setattr(text_encoder, "_load_encoder", lambda *arguments: loaded.append(1) or load(*arguments))
-    monkeypatch.setattr(checkpoints, "SMALL_ENCODER", 0)
+    monkeypatch.setattr(text_encoder, "SMALL_ENCODER", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     stories = [tmp_path / f"{name}.yaml" for name in ("fox", "snow")]
     for path in stories:

@@ -30,7 +30,7 @@ def test_a_folder_in_diffusers_layout_makes_a_film(folder, tmp_path):
 
 
 def test_embeddings_of_a_large_encoder_are_kept_on_disk(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("memflow_cli.models.load.SMALL_ENCODER", 0)
+    monkeypatch.setattr("memflow_cli.models.text.encoder.SMALL_ENCODER", 0)
     entry = find_model(folder)
     first = load_model(entry, embeddings=tmp_path / "embeddings").encode_prompts(["a red fox"])
     assert first.dtype == torch.bfloat16 and len(list((tmp_path / "embeddings").iterdir())) == 1
@@ -82,7 +82,7 @@ def test_a_missing_component_is_named(component, folder, tmp_path):
 
 
 def test_folder_without_a_model_and_unknown_names_are_sentences(tmp_path):
-    with pytest.raises(ModelError, match="is no model"):
+    with pytest.raises(ModelError, match="is not a model"):
         find_model(tmp_path)
     with pytest.raises(ModelError, match="did you mean 'memflow-1.3b'"):
         find_model("memflow-13b")

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 from memflow_cli.cli.app import run
 from memflow_cli.errors import ModelError
-from memflow_cli.models.catalog import WAN_GEOMETRY
+from memflow_cli.models.catalog import find_model
 from memflow_cli.models.wan.tiny_decoder import load_tiny_decoder
 from tiny_files import save_model
 
@@ -65,7 +65,7 @@ def path(tmp_path):
 
 
 def make_decoder(path):
-    return load_tiny_decoder(path, WAN_GEOMETRY, "cpu", torch.float32)
+    return load_tiny_decoder(path, find_model("memflow-1.3b").geometry, "cpu", torch.float32)
 
 
 @pytest.mark.parametrize("pieces", [(3, 3, 3), (1, 1, 1, 1, 1, 1, 1, 1, 1), (9,), (2, 5, 2)])
@@ -90,7 +90,7 @@ def test_decoding_may_begin_in_the_middle(path):
 
 def test_a_frame_depends_on_the_past_that_is_told_and_on_no_more(path):
     latents = torch.randn(14, 16, 2, 2, generator=torch.Generator().manual_seed(1))
-    make = load_tiny_decoder(path, WAN_GEOMETRY, "cpu", torch.float64)
+    make = load_tiny_decoder(path, find_model("memflow-1.3b").geometry, "cpu", torch.float64)
 
     def last_frames_without(back: int) -> torch.Tensor:
         changed = latents.clone()

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from transformers import PreTrainedTokenizerFast
 
 from memflow_cli.models.catalog import THEATRE_FOLDER
-from memflow_cli.models.load import load_transformer
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.wan.checkpoint import load_transformer
 from training.batches import EMPHASIS, Stories, StoryBatch, emphasis_of
 from training.contexts import StoryContexts, spoil
 from training.data import GRID, STORY_CHUNKS, Latents, visibility

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from memflow_cli.errors import ModelError
-from memflow_cli.models.load import load_transformer, read_config
+from memflow_cli.models.wan.checkpoint import load_transformer, read_config
 from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.wan.names import from_diffusers
 from memflow_cli.models.wan.transformer import CausalWanTransformer

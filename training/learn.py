@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import UMT5EncoderModel
 
-from memflow_cli.models.load import load_transformer
+from memflow_cli.models.wan.checkpoint import load_transformer
 from memflow_cli.models.wan.config import WanConfig
 from training.batches import PictureBatch, Pictures, Stories, StoryBatch, add_noise, sample_sigma
 from training.optimizer import MuonAdamW, WeightAverage

@@ -9,11 +9,11 @@ import typer
 
 from memflow_cli.cli.talk import warn
 from memflow_cli.errors import UsageError
+from memflow_cli.models.family import ACCELERATIONS, family_of
 
 if TYPE_CHECKING:
     from memflow_cli.backbone import Backbone
-
-KINDS = ("compile", "graphs", "cudnn", "sage", "fp8")  # as wan/acceleration.py has them, without importing torch
+    from memflow_cli.models.entry import ModelEntry
 
 Accelerate = Annotated[
     str,
@@ -28,22 +28,24 @@ Accelerate = Annotated[
 def parse_accelerations(text: str) -> tuple[str, ...]:
     """ "compile,graphs" -> names. Raises UsageError for one that is none."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
-    if unknown := [name[:40] for name in names if name not in KINDS]:
-        raise UsageError(f"--accelerate {', '.join(unknown)}: no such way", hint=f"allowed: {', '.join(KINDS)}")
+    if unknown := [name[:40] for name in names if name not in ACCELERATIONS]:
+        raise UsageError(f"--accelerate {', '.join(unknown)}: no such way", hint=f"allowed: {', '.join(ACCELERATIONS)}")
     return names
 
 
-def speed_up(backbone: "Backbone", names: tuple[str, ...]) -> None:
+def speed_up(entry: "ModelEntry", backbone: "Backbone", names: tuple[str, ...]) -> None:
     """Switch on what was asked for; compiled code is kept in the user's cache for the next film."""
     if not names:
         return
+    family = family_of(entry)
+    if unknown := [name for name in names if name not in family.accelerations]:
+        raise UsageError(f"--accelerate: {entry.name} knows no such way", f"leave out {', '.join(unknown)}")
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memflow" / "compiled"
     os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
-    from memflow_cli.models.wan.acceleration import accelerate
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        accelerate(backbone, names)
+        family.accelerate(backbone, names)
     for warning in caught:
         if warning.category is RuntimeWarning:
             warn(str(warning.message))

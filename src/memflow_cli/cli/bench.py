@@ -62,8 +62,8 @@ def bench(
     from memflow_cli.film.overlap import overlap_pays
     from memflow_cli.machine.out_of_memory import memory_errors
     from memflow_cli.models.catalog import find_model
-    from memflow_cli.models.load import load_model
-    from memflow_cli.models.wan.random_weights import random_model, random_prompts
+    from memflow_cli.models.load import load_model, random_model
+    from memflow_cli.models.wan.random_weights import random_prompts
 
     entry = find_model(model or "theatre")
     place = choose_device(device)
@@ -78,7 +78,7 @@ def bench(
         chunk_bar(total, f"loading {entry.name}", shown=not as_json) as on_chunk,
     ):
         backbone = load(entry, place, choose_dtype(dtype, place))
-        speed_up(backbone, accelerations)
+        speed_up(entry, backbone, accelerations)
         report = run_bench(backbone, (width, height), names, chunks, prompts, on_chunk, overlapped)
     what = f"{entry.name} {width}x{height} on {place}, {str(backbone.dtype).removeprefix('torch.')}"
     what += "".join(f", {name}" for name in accelerations)

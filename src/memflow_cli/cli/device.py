@@ -60,10 +60,11 @@ def choose_placement(
     """
     import torch
 
+    from memflow_cli.models.family import family_of
     from memflow_cli.models.footprint import place
 
     if budget is None:
-        if device.type != "cuda" or story.entry.backbone is not None:
+        if device.type != "cuda" or not family_of(story.entry).takes_placement:
             return None
         torch.cuda.empty_cache()  # what torch keeps of a model before is free too
         budget = torch.cuda.mem_get_info(device)[0]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from memflow_cli.backbone import Backbone
     from memflow_cli.film.events import FilmResult
     from memflow_cli.film.shooting import Stop
-    from memflow_cli.models.catalog import Lora, ModelEntry
+    from memflow_cli.models.entry import Lora, ModelEntry
 
 # Bars and warnings of the libraries below, which would run through our own progress.
 _QUIET = {
@@ -170,12 +170,11 @@ def generate(
 
 def _check_preview_decoder(entry: "ModelEntry", path: Path | None) -> None:
     """Raises UsageError for a model that has other latents than a tiny decoder's, ModelError for a file that is not there."""
-    from memflow_cli.models.catalog import WAN_GEOMETRY
+    from memflow_cli.models.family import family_of
 
     if path is None:
         return
-    latents = ("latent_channels", "spatial_stride", "temporal_stride", "first_frames")
-    if entry.backbone is not None or any(getattr(entry.geometry, x) != getattr(WAN_GEOMETRY, x) for x in latents):
+    if not family_of(entry).takes_preview_decoder:
         raise UsageError(
             f"--preview-decoder {path}: {entry.name}'s latents are not Wan's, which a tiny decoder decodes",
             "leave the option out, or choose a model of the Wan 2.1 family",
@@ -186,8 +185,12 @@ def _check_preview_decoder(entry: "ModelEntry", path: Path | None) -> None:
 
 def _check_plugin(entry: "ModelEntry", loras: tuple["Lora", ...], vram: str) -> None:
     """Raises UsageError for options that a plug-in's own loader does not get to see."""
-    unused = [name for name, given in (("--lora", loras), ("--vram", vram != "auto")) if given]
-    if entry.backbone is not None and unused:
+    from memflow_cli.models.family import family_of
+
+    family = family_of(entry)
+    asked = (("--lora", loras, family.takes_loras), ("--vram", vram != "auto", family.takes_placement))
+    unused = [name for name, is_given, is_taken in asked if is_given and not is_taken]
+    if unused:
         raise UsageError(
             f"{' and '.join(unused)}: {entry.name} comes from a plug-in, which loads it in its own way",
             "leave the option out, or choose another model with --model",
@@ -217,14 +220,13 @@ def _prepare(
 def _check(story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool) -> None:
     """Raises MemflowError for what would keep this film from being made, as far as can be told without a device."""
     from memflow_cli.film.recipe import check_record
-    from memflow_cli.models.hub import locate
+    from memflow_cli.models.family import family_of
     from memflow_cli.story.picture import load_picture
 
     if _prepare(story, film, preview_decoder, overwrite, no_overwrite) is None:
         return
     check_record(film)
-    if story.entry.backbone is None:
-        locate(story.entry)
+    family_of(story.entry).check_files(story.entry)
     if (picture := story.storyboard.segments[0].image) is not None:
         load_picture(Path(picture), story.plan.width, story.plan.height)
 
@@ -297,10 +299,9 @@ class _Maker:
             return self._loaded[1]
         self._loaded = None  # the old model goes before the new one comes,
         gc.collect()  # and with it what refers to itself, as a recorded or compiled pass does
-        if entry.backbone is None:
-            from memflow_cli.models.hub import locate
+        from memflow_cli.models.family import family_of
 
-            locate(entry)  # a missing file is told before seconds of imports
+        family_of(entry).check_files(entry)  # a missing file is told before seconds of imports
         self._tell.stage(f"loading {entry.name}")
         for library_talk, setting in _QUIET.items():
             os.environ.setdefault(library_talk, setting)
@@ -313,26 +314,21 @@ class _Maker:
         self._places = placement is not None
         prompts = [part.prompt for other in self._stories if other.entry == entry for part in other.plan.segments]
         with memory_errors(f"for {entry.name}", f"{HINT}; so does --dtype bf16"):
-            backbone = load_model(entry, device, precision, _embeddings_folder(), placement, prompts)
-            if self._preview_decoder is not None:
-                from memflow_cli.models.wan.tiny_decoder import use_tiny_decoder
-
-                use_tiny_decoder(backbone, self._preview_decoder)
-            speed_up(backbone, self._accelerations)
+            options = _embeddings_folder(), placement, prompts, self._preview_decoder
+            backbone = load_model(entry, device, precision, *options)
+            speed_up(entry, backbone, self._accelerations)
         self._loaded = wanted, backbone
         return backbone
 
 
 def _warn_of_unknown_words(story: Story) -> None:
     """theatre knows few words; whoever uses others should hear of it before wondering at the film."""
-    if story.entry.name != "theatre":
-        return
-    from memflow_cli.models.theatre.vocabulary import unknown_words
+    from memflow_cli.models.family import family_of
 
     text = " ".join(segment.prompt for segment in story.storyboard.segments[:1000])
-    if unknown := unknown_words(text):
+    if unknown := family_of(story.entry).unknown_words(text):
         more = f" and {len(unknown) - 12} more" if len(unknown) > 12 else ""
-        warn(f"theatre has never seen these words and may ignore them: {', '.join(unknown[:12])}{more}")
+        warn(f"{story.entry.name} has never seen these words and may ignore them: {', '.join(unknown[:12])}{more}")
 
 
 def _max_seconds(text: str | None) -> float | None:
@@ -348,7 +344,7 @@ def _max_seconds(text: str | None) -> float | None:
 
 def _parse_lora(text: str) -> "Lora":
     """FILE or FILE:STRENGTH. Raises UsageError for a strength that is none, ModelError for a file that is not there."""
-    from memflow_cli.models.catalog import Lora
+    from memflow_cli.models.entry import Lora
 
     name, _, strength = text.rpartition(":")
     lora = Lora(Path(text))

@@ -15,7 +15,7 @@ from memflow_cli.cli.talk import note, warn
 from memflow_cli.errors import ModelError
 
 if TYPE_CHECKING:
-    from memflow_cli.models.catalog import ModelEntry
+    from memflow_cli.models.entry import ModelEntry
     from memflow_cli.models.hub import HubFile
 
 Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model's name, its folder or its checkpoint.")]
@@ -111,6 +111,7 @@ def verify(name: Name) -> None:
     What there is nothing to compare with is listed as "not checked".
     """
     from memflow_cli.models.catalog import find_model
+    from memflow_cli.models.family import family_of
     from memflow_cli.models.hub import verify as verify_files
 
     entry = find_model(name)
@@ -126,13 +127,10 @@ def verify(name: Name) -> None:
         raise ModelError(
             f"{entry.name}: {num_wrong} files are not as they should be", f"memflow models pull {entry.address}"
         )
-    if entry.backbone is None:
-        from memflow_cli.models.load import check_model
-
-        for line in check_model(entry):
-            print(f"ok     {line}", flush=True)
-    else:
-        unchecked.append("tensors: only the plug-in itself knows them")
+    family = family_of(entry)
+    for line in family.check(entry):
+        print(f"ok     {line}", flush=True)
+    unchecked += family.not_checked(entry)
     if entry.given_as:
         unchecked.append(f"the content of local files in {entry.given_as}: there is nothing to compare it with")
     for line in unchecked:
@@ -217,6 +215,7 @@ def _disk_used(entries: "list[ModelEntry]") -> int:
 def _details(entry: "ModelEntry") -> dict[str, Any]:
     import dataclasses
 
+    from memflow_cli.models.family import family_of
     from memflow_cli.models.hub import hub_files
 
     about: dict[str, Any] = {
@@ -239,25 +238,6 @@ def _details(entry: "ModelEntry") -> dict[str, Any]:
             for file in hub_files(entry)
         ],
     }
-    if entry.name == "theatre":
-        about["vocabulary"] = _vocabulary()
+    if vocabulary := family_of(entry).vocabulary():
+        about["vocabulary"] = vocabulary
     return about
-
-
-def _vocabulary() -> dict[str, list[str]]:
-    from memflow_cli.models.theatre import vocabulary
-
-    sides = " or ".join(vocabulary.SIDES)
-    return {
-        "puppets": list(vocabulary.SPECIES),
-        "colours": list(vocabulary.COLOURS),
-        "wearing": [
-            f"a {colour} {thing}" for thing in vocabulary.ACCESSORIES for colour in vocabulary.ACCESSORY_COLOURS
-        ],
-        "settings": [phrase for phrases in vocabulary.SETTINGS.values() for phrase in phrases],
-        "actions": [phrase.format(side=sides) for phrases in vocabulary.ACTIONS.values() for phrase in phrases],
-        "nobody": [
-            *(scene.format(setting="meadow") for scene in vocabulary.EMPTY_SCENES),
-            *vocabulary.EMPTY_PLACES,
-        ],
-    }

@@ -14,7 +14,7 @@ from memflow_cli.memory.options import RECALLING
 from memflow_cli.models.footprint import card_use, least_bytes, place
 
 if TYPE_CHECKING:
-    from memflow_cli.models.catalog import ModelEntry
+    from memflow_cli.models.entry import ModelEntry
 
 _BITS_PER_PIXEL = 0.25  # of the encoded film: above what theatre's films take, so that the estimate is on the safe side
 _CACHE_ITEMSIZE = 2  # keys and values are kept in 16 bits on a GPU; on a CPU they may take twice that

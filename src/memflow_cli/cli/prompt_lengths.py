@@ -23,13 +23,16 @@ class LostTokens:
 
 def lost_tokens(story: "Story") -> LostTokens:
     """What the model does not read of a story's prompts. The tokenizer is read only if a prompt may be too long."""
+    from memflow_cli.models.family import family_of
     from memflow_cli.models.text.prompt_tokens import most_tokens
 
     prompts = [segment.prompt for segment in story.plan.segments]
-    text_len = story.entry.text_len
+    text_len = family_of(story.entry).token_limit(story.entry)
+    if text_len is None:
+        return LostTokens((0,) * len(prompts), is_exact=False)
     long = {prompt for prompt in prompts if most_tokens(prompt) > text_len}
-    if story.entry.backbone is not None or not long:
-        return LostTokens((0,) * len(prompts), is_exact=not long)
+    if not long:
+        return LostTokens((0,) * len(prompts))
     tokenizer = _tokenizer(story)
     lost = {prompt: max(0, _count(prompt, tokenizer) - text_len) for prompt in long}
     return LostTokens(tuple(lost.get(prompt, 0) for prompt in prompts), is_exact=tokenizer is not None)
@@ -57,10 +60,10 @@ def _count(prompt: str, tokenizer: "PromptTokenizer | None") -> int:
 
 
 def _tokenizer(story: "Story") -> "PromptTokenizer | None":
-    from memflow_cli.models.hub import tokenizer_folder
+    from memflow_cli.models.family import family_of
     from memflow_cli.models.text.prompt_tokens import PromptTokenizer
 
-    folder = tokenizer_folder(story.entry)
+    folder = family_of(story.entry).tokenizer_folder(story.entry)
     try:
         return None if folder is None else PromptTokenizer(folder)
     except ModelError:

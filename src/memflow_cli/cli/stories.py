@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
-    from memflow_cli.models.catalog import ModelEntry
+    from memflow_cli.models.entry import ModelEntry
     from memflow_cli.story.plan import FilmPlan
     from memflow_cli.story.storyboard import Override, Storyboard
 

@@ -5,19 +5,19 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from memflow_cli import __version__
+from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
+from memflow_cli.geometry import Geometry
 from memflow_cli.memory.options import RECALLING
-from memflow_cli.models.catalog import ModelEntry
 from memflow_cli.story.picture import picture_identity
 from memflow_cli.story.plan import FilmPlan, plan_film
 from memflow_cli.story.schema import MAX_SEED
 from memflow_cli.story.storyboard import Storyboard
 
 MAX_RECIPE_BYTES = 256 * 2**20
-HASHED_BYTES = 256 * 2**20  # local weights up to this size are told apart by content, larger ones by size and time
 
 
 def run_path(film: Path) -> Path:
@@ -31,6 +31,36 @@ def record_path(film: Path) -> Path:
 
 def trace_path(film: Path) -> Path:
     return film.with_suffix(".memory.jsonl")
+
+
+class FilmModel(Protocol):
+    """What a film has to know of its model; a `ModelEntry` of models/ is one."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def geometry(self) -> Geometry: ...
+
+    @property
+    def sampling(self) -> Sampling: ...
+
+    @property
+    def width(self) -> int: ...
+
+    @property
+    def height(self) -> int: ...
+
+    @property
+    def policy(self) -> str: ...
+
+    def identity(self) -> dict[str, Any]:
+        """Its name and what tells its weights from others."""
+        ...
+
+    def source(self, preview_decoder: Path | None = None) -> dict[str, Any]:
+        """Where its files are: what to give on a command line to make the film again."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -67,7 +97,7 @@ class Recipe:
         return Recipe(content["common"], tuple(segments))
 
 
-def resolve(storyboard: Storyboard, entry: ModelEntry, seed: int) -> Storyboard:
+def resolve(storyboard: Storyboard, entry: FilmModel, seed: int) -> Storyboard:
     """The storyboard with all that the model decides filled in: what is recorded, and made again from the record.
 
     Raises UsageError for a memory that can not be.
@@ -86,7 +116,7 @@ def resolve(storyboard: Storyboard, entry: ModelEntry, seed: int) -> Storyboard:
 
 
 def make_recipe(
-    storyboard: Storyboard, entry: ModelEntry, preview_decoder: Path | None = None, **run: str
+    storyboard: Storyboard, entry: FilmModel, preview_decoder: Path | None = None, **run: str
 ) -> tuple[FilmPlan, Recipe]:
     """The plan and the recipe of a resolved storyboard.
 
@@ -97,7 +127,7 @@ def make_recipe(
     if preview_decoder is not None:
         run["preview_decoder"] = "sha256 " + hashlib.sha256(preview_decoder.read_bytes()).hexdigest()[:16]
     common = {
-        "model": model_identity(entry),
+        "model": entry.identity(),
         "size": f"{plan.width}x{plan.height}",
         "fps": plan.fps,
         "seed": plan.seed,
@@ -118,36 +148,6 @@ def make_recipe(
         for segment, source in zip(plan.segments, storyboard.segments, strict=True)
     ]
     return plan, Recipe(json.loads(json.dumps(common)), tuple(segments))
-
-
-def model_identity(entry: ModelEntry) -> dict[str, Any]:
-    """A model's name and what tells its weights from others: revisions on the hub, content of local files."""
-    remote = [f"{repository.repo_id}@{repository.revision}" for repository in entry.repositories]
-    local = []
-    if entry.folder is not None:
-        local = sorted(path for path in entry.folder.rglob("*") if path.suffix in (".safetensors", ".json"))
-    for name in (entry.transformer_file, entry.lora_file):
-        if name and Path(name).is_absolute():
-            local.append(Path(name))
-    local += [lora.path for lora in entry.loras]
-    digest = hashlib.sha256(" ".join(str(lora.strength) for lora in entry.loras).encode())
-    for path in local:
-        about = path.stat()
-        digest.update(f"{path.name} {about.st_size} ".encode())
-        if about.st_size <= HASHED_BYTES:
-            digest.update(path.read_bytes())
-        else:
-            digest.update(str(about.st_mtime_ns).encode())
-    return {"name": entry.name, "files": digest.hexdigest()[:16] if local else None, "repositories": remote}
-
-
-def model_source(entry: ModelEntry, preview_decoder: Path | None = None) -> dict[str, Any]:
-    """Where a model's files were: with its name, what to give on a command line to make the film again."""
-    return {
-        "path": str(Path(entry.given_as).expanduser().absolute()) if entry.given_as else None,
-        "loras": [{"path": str(lora.path.absolute()), "strength": lora.strength} for lora in entry.loras],
-        "preview_decoder": preview_decoder and str(preview_decoder.absolute()),
-    }
 
 
 def check_record(film: Path) -> None:

@@ -36,10 +36,9 @@ from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.film.parts import FilmParts
 from memflow_cli.film.prompt_embeds import PromptEmbeds, encode_each
 from memflow_cli.film.recipe import (
+    FilmModel,
     check_record,
     make_recipe,
-    model_identity,
-    model_source,
     record_path,
     recorded_seed,
     resolve,
@@ -53,7 +52,6 @@ from memflow_cli.machine.heap import give_back_freed_memory
 from memflow_cli.machine.out_of_memory import HINT, memory_errors
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.record import ChunkRecord
-from memflow_cli.models.catalog import ModelEntry
 from memflow_cli.pipeline import Chunk, Walk, generate_chunks, planned_shots
 from memflow_cli.story.picture import load_picture
 from memflow_cli.story.plan import FilmPlan
@@ -81,7 +79,7 @@ Stop = Callable[[], MemflowError | None]
 
 def make_film(
     storyboard: Storyboard,
-    entry: ModelEntry,
+    entry: FilmModel,
     backbone: Backbone,
     out: Path,
     events: Events = lambda event: None,
@@ -124,7 +122,7 @@ def make_film(
             ahead = AHEAD if (overlap_pays(backbone.device) if overlap is None else overlap) else 0
             film = _Film(resolved, backbone, plan, run, events, stop, picture, ahead)
             film.render()
-            model = model_identity(entry) | model_source(entry, preview_decoder)
+            model = entry.identity() | entry.source(preview_decoder)
             details = {"recipe": recipe.to_json(), "model": model}
             result = film.finish(out, entry.name, details)
     except BaseException:

@@ -12,17 +12,14 @@ from pathlib import Path
 
 from memflow_cli.errors import OutOfMemoryError
 from memflow_cli.geometry import Geometry
-from memflow_cli.models.catalog import ModelEntry
+from memflow_cli.models.entry import ModelEntry
+from memflow_cli.models.family import family_of
 
 GIB = 1 << 30
 RESERVE = GIB // 2  # what CUDA itself and the allocator's gaps take
 IN_FLIGHT = 2  # blocks on the card while layers are streamed: one in use, one arriving
 MAX_HEADER = 100_000_000  # bytes; what safetensors itself allows
 TILE = 256  # pixels; the side of a decoder's tile
-
-# Of the Wan autoencoder's decoder in 16 bits, for a pixel of the picture: counted from the tensors of a real decode.
-DECODER_STATE = 4_730
-DECODER_WORK = 9_400
 
 
 class TooSmall(OutOfMemoryError):  # noqa: N818 - reads better at the raise
@@ -83,12 +80,11 @@ def card_use(
     # The widest moment of a block: hidden features of the feed-forward (about 6 dim) and the keys in view of one layer.
     features = geometry.chunk * tokens * dim * itemsize * 16
     gathered = 2 * in_view * tokens * dim * itemsize
-    is_wan = geometry.first_frames < geometry.temporal_stride
     return CardUse(
         transformer=_transformer_bytes(entry, itemsize),
         cache=in_view * (3 * keys + queries) + chosen,  # keys before and after rotation, values; what scores compare
         work=features + gathered,
-        decoder=width * height * (DECODER_STATE + DECODER_WORK) * itemsize // 2 if is_wan else 0,
+        decoder=family_of(entry).decoder_bytes(entry, width, height, itemsize),
         text_encoder=_component_bytes(entry, "text_encoder") // 2,  # fp32 on disk, 16 bits on the card
     )
 
@@ -98,7 +94,7 @@ def place(
 ) -> Placement:
     """The placement that fits into `budget` bytes and moves least. Raises OutOfMemoryError if none does."""
     everything = card_use(entry, width, height, bank, itemsize, activate)
-    tiled = min(everything.decoder, TILE * TILE * (DECODER_STATE + DECODER_WORK) * itemsize // 2)
+    tiled = min(everything.decoder, family_of(entry).decoder_bytes(entry, TILE, TILE, itemsize))
     for encoder_stays, decoder in ((True, everything.decoder), (False, everything.decoder), (False, tiled)):
         use = CardUse(everything.transformer, everything.cache, everything.work, decoder, everything.text_encoder)
         placement = Placement(use, None, decoder < everything.decoder, encoder_stays)
@@ -130,11 +126,11 @@ def least_bytes(entry: ModelEntry, width: int, height: int, bank: int = 3, items
 
 
 def _transformer_bytes(entry: ModelEntry, itemsize: int) -> int:
-    """From the checkpoint's size (fp32, as published) or, for a folder, from how many numbers its files hold."""
+    """From the checkpoint's size or, for a folder, from how many numbers its files hold."""
     for repository in entry.repositories:
         for file in repository.files:
             if file.path == entry.transformer_file:
-                return file.num_bytes * itemsize // 4
+                return file.num_bytes * itemsize // entry.stored_itemsize
     if entry.folder is not None and (entry.folder / "transformer").is_dir():
         return itemsize * sum(map(count_weights, (entry.folder / "transformer").glob("*.safetensors")))
     return _published_transformer_bytes(entry.geometry, itemsize)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from memflow_cli.errors import ModelError
-from memflow_cli.models.catalog import Component, ModelEntry, RemoteFile, Repository
+from memflow_cli.models.entry import Component, ModelEntry, RemoteFile, Repository
 
 _READ_SIZE = 1 << 22  # bytes
 _SHA256_DIGITS = 64  # the hub's ETag of a large file is its checksum
@@ -80,9 +80,7 @@ def locate(entry: ModelEntry) -> ModelFiles:
 
 
 def tokenizer_folder(entry: ModelEntry) -> Path | None:
-    """Where the tokenizer is, whatever else is missing; None if it is not here, or a plug-in's own affair."""
-    if entry.backbone is not None:
-        return None
+    """Where the tokenizer is, whatever else is missing; None if it is not here."""
     folder = _component_folder(entry, "tokenizer", hub_files(entry))
     return folder if folder is not None and (folder / "tokenizer.json").is_file() else None
 

@@ -21,6 +21,9 @@ from memflow_cli.models.text.prompt_tokens import PromptTokenizer, clean_prompt
 from memflow_cli.models.text.umt5 import UMT5Encoder, read_sizes
 from memflow_cli.models.weights.tensor_files import check_fit, read_tensors
 
+SMALL_ENCODER = 1 << 30
+"""A text encoder of fewer bytes stays loaded and needs no cache."""
+
 
 @dataclass(frozen=True)
 class EmbeddingCache:
@@ -128,6 +131,33 @@ class TextEncoder:
             self._model = _load_encoder(self._folder, self._device, self._dtype)
         with torch.inference_mode():
             return self._model(torch.tensor(tokens, device=self._device)).to("cpu", copy=True)
+
+
+def make_text_encoder(
+    folder: Path,
+    tokenizer_folder: Path,
+    text_len: int,
+    device: torch.device,
+    embeddings: Path | None,
+    ahead: Sequence[str] = (),
+) -> TextEncoder:
+    """The text encoder: a small one computes in fp32 and stays, a large one in bf16, and leaves when it is done."""
+    weights = sorted(folder.glob("*.safetensors"))
+    small = sum(path.stat().st_size for path in weights) < SMALL_ENCODER
+    dtype = torch.float32 if small else torch.bfloat16
+    cache = None
+    if embeddings is not None and not small:
+        identity = [_file_identity(path) for path in (*weights, tokenizer_folder / "tokenizer.json")]
+        cache = EmbeddingCache(embeddings, "\n".join([*identity, str(dtype), str(text_len)]))
+    return TextEncoder(folder, tokenizer_folder, text_len, device, dtype, small, cache, ahead)
+
+
+def _file_identity(path: Path) -> str:
+    """What tells a large file from another without reading it: its place, size and time; in the hub's cache that place
+    is named by the content's checksum.
+    """
+    about = path.stat()
+    return f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
 
 
 def fit_encoder(folder: Path) -> tuple[UMT5Encoder, dict[str, Tensor]]:

@@ -24,12 +24,12 @@ from torch import Tensor, nn
 from memflow_cli.attention_context import AttentionContext, PromptProjection
 from memflow_cli.backbone import Backbone, Timesteps
 from memflow_cli.errors import DeviceError, UsageError
+from memflow_cli.models.family import ACCELERATIONS
 from memflow_cli.models.wan.attention import rotate
 from memflow_cli.models.wan.model import WanModel, timestep_of_each
 from memflow_cli.models.wan.streaming import HostLinear
 from memflow_cli.models.wan.transformer import Block, CausalWanTransformer
 
-KINDS = ("compile", "graphs", "cudnn", "sage", "fp8")
 RECORD_AFTER = 16  # plain passes over a layout before it is recorded: while memory fills up, most layouts come once
 MAX_GRAPHS = 8  # of a film, at a time; a full window has as many layouts as it has chunks
 LARGEST_FLOAT8 = 448.0  # of torch.float8_e4m3fn
@@ -38,12 +38,12 @@ LARGEST_FLOAT8 = 448.0  # of torch.float8_e4m3fn
 def accelerate(model: Backbone, wanted: Iterable[str]) -> None:
     """Switch on each of `wanted`, in place.
 
-    Raises UsageError for a name that is none of `KINDS`, for two kinds of attention, and for a model that is no Wan model;
-    DeviceError where the device or a package is missing.
+    Raises UsageError for a name that is none of `ACCELERATIONS`, for two kinds of attention, and for a model
+    that is not Wan's; DeviceError where the device or a package is missing.
     """
     kinds = set(wanted)
-    if unknown := kinds.difference(KINDS):
-        raise UsageError(f"no such acceleration: {', '.join(sorted(unknown))}", f"allowed: {', '.join(KINDS)}")
+    if unknown := kinds.difference(ACCELERATIONS):
+        raise UsageError(f"no such acceleration: {', '.join(sorted(unknown))}", f"allowed: {', '.join(ACCELERATIONS)}")
     if {"cudnn", "sage"} <= kinds:
         raise UsageError("cudnn and sage are two kernels for the same attention", "ask for one of them")
     if not kinds:

@@ -4,8 +4,9 @@ import torch
 from torch import Tensor, nn
 
 from memflow_cli.backbone import Backbone
-from memflow_cli.models.catalog import ModelEntry
-from memflow_cli.models.load import FULL_PRECISION, load_autoencoder, read_config
+from memflow_cli.models.decoders import load_autoencoder
+from memflow_cli.models.entry import ModelEntry
+from memflow_cli.models.wan.checkpoint import FULL_PRECISION, read_config
 from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.wan.model import WanModel
 from memflow_cli.models.wan.transformer import CausalWanTransformer
@@ -56,8 +57,11 @@ def _config(entry: ModelEntry) -> WanConfig:
     if entry.folder is not None and (entry.folder / "transformer" / "config.json").is_file():
         return read_config(entry.folder / "transformer")
     geometry = entry.geometry
+    dim = geometry.num_heads * geometry.head_dim
     return WanConfig(
-        dim=geometry.num_heads * geometry.head_dim,
+        dim=dim,
+        ffn_dim=entry.ffn_dim or WanConfig.ffn_dim * dim // WanConfig.dim,
+        text_len=entry.text_len,
         num_heads=geometry.num_heads,
         num_layers=geometry.num_layers,
         in_dim=geometry.latent_channels,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.errors import ModelError
-from memflow_cli.models.catalog import Lora
+from memflow_cli.models.entry import Lora
 from memflow_cli.models.wan.names import lora_pairs
 from memflow_cli.models.weights.tensor_files import read_tensors, tally
 

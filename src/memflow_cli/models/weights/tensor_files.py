@@ -12,7 +12,7 @@ from torch import Tensor
 
 from memflow_cli.errors import ModelError
 from memflow_cli.machine.out_of_memory import is_memory_error
-from memflow_cli.models.catalog import read_json
+from memflow_cli.models.files import read_json
 from memflow_cli.models.wan.names import from_diffusers
 
 

@@ -1,0 +1,55 @@
+"""A model's small files: regular ones only, and never more of them than a description needs."""
+
+import json
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+from memflow_cli.errors import ModelError
+
+MAX_JSON_BYTES = 64 << 20
+
+
+def read_small(path: Path, most: int = MAX_JSON_BYTES) -> bytes:
+    """The whole of a file. Raises ModelError if it is missing, larger than `most` bytes, or a pipe or device."""
+    try:
+        handle = os.open(
+            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+        )  # a pipe without a writer would wait for ever
+        with open(handle, "rb") as file:
+            about = os.fstat(handle)
+            if not stat.S_ISREG(about.st_mode):
+                raise ModelError(f"{path} is not a file")
+            if about.st_size > most:
+                raise ModelError(f"{path} is larger than {most >> 20} MiB, which no model's description is")
+            return file.read(most)
+    except OSError as error:
+        reason = "is a folder" if isinstance(error, IsADirectoryError) else error.strerror
+        raise ModelError(f"cannot read {path}: {reason}") from error
+    except ValueError as error:  # a name with a zero byte
+        raise ModelError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def check_regular(path: Path) -> None:
+    """Raises ModelError unless `path` is a regular file: what a library is to open must not be a pipe or a device."""
+    try:
+        is_regular = stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise ModelError(f"cannot read {path}: {reason}") from error
+    if not is_regular:
+        raise ModelError(f"{path} is not a file")
+
+
+def read_json(path: Path, optional: bool = False) -> dict[str, Any]:
+    """The JSON object in one of a model's files; empty for an `optional` one that is not there. Raises ModelError."""
+    if optional and not path.exists():
+        return {}
+    try:
+        content = json.loads(read_small(path).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} is not JSON: {error}") from error
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} holds a {type(content).__name__}, not an object")
+    return content
