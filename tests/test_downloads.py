@@ -81,7 +81,7 @@ class Machine:
         place = {
             "HF_HOME": str(self.home),
             "HF_ENDPOINT": self.endpoint,
-            "PYTHONPATH": str(self.site),
+            "PYTHONPATH": os.pathsep.join([str(self.site), *filter(None, [os.environ.get("PYTHONPATH")])]),
             "HF_HUB_OFFLINE": "0",
         }
         done = subprocess.run(
