@@ -138,6 +138,7 @@ def generate(
         batch.finish()
         return
 
+    from memflow_cli.film.placing import finish_placing
     from memflow_cli.film.recipe import read_record, run_path
     from memflow_cli.film.run_folder import remove_leftover
     from memflow_cli.machine.stop_requests import StopRequests
@@ -152,7 +153,8 @@ def generate(
                 stopped = stop()
                 if isinstance(stopped, Interrupted) or (stopped and number > 0):  # a time limit is asked after a chunk
                     raise stopped
-                job = _prepare(story, film, preview_decoder, overwrite, no_overwrite)
+                is_new = finish_placing(film)
+                job = _prepare(story, film, preview_decoder, overwrite, no_overwrite, is_new)
                 if job is None:
                     remove_leftover(run_path(film), (read_record(film) or {}).get("recipe"))
                     batch.skipped(story, film)
@@ -198,20 +200,25 @@ def _check_plugin(entry: "ModelEntry", loras: tuple["Lora", ...], vram: str) -> 
 
 
 def _prepare(
-    story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool
+    story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool, is_new: bool = False
 ) -> Story | None:
-    """The story with its seed, or None if the film is there and stays. Raises UsageError if it is another film."""
+    """The story with its seed, or None if the film is there and stays. Raises UsageError if it is another film.
+
+    `is_new`: the film was made by an earlier life of this command, so that it is not to be made over again.
+    """
     from memflow_cli.film.recipe import is_finished, make_recipe, recorded_seed, run_path
 
     is_begun = run_path(film).is_dir()
     if story.storyboard.seed is None:
         recorded = recorded_seed(film) if is_begun or not overwrite else None
         story = story.with_seed(draw_seed() if recorded is None else recorded)
-    if not film.exists() or overwrite:
+    if not film.exists() or (overwrite and not is_new):
         return story
     plan, recipe = make_recipe(story.storyboard, story.entry, preview_decoder)
     if no_overwrite or is_finished(film, recipe, plan.title):
         return None
+    if overwrite:
+        return story
     raise UsageError(
         f"{film} exists and is another film than this would be", hint="-y replaces it, -n leaves it as it is"
     )

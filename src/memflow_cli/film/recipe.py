@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from memflow_cli import __version__
 from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
+from memflow_cli.film.ours import read_regular
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.options import RECALLING
 from memflow_cli.story.picture import picture_identity
@@ -72,7 +73,8 @@ class Recipe:
 
     def differences(self, other: "Recipe") -> list[str]:
         """Sentences' ends, "seed was 7, is now 8", for all but the segments."""
-        return _differences(self.common, other.common)
+        mine = {"cpu": other.common.get("cpu"), **self.common}  # 0.1.0 did not record it
+        return _differences(mine, other.common)
 
     def unchanged_segments(self, other: "Recipe") -> int:
         """How many segments from the first on are the same in both."""
@@ -82,6 +84,17 @@ class Recipe:
                 break
             count += 1
         return count
+
+    def prefixes(self) -> list[bytes]:
+        """For every segment 16 bytes that stand for all that its frames depend on: the whole of `common` and the segments
+        up to it, each hash made from the one before.
+        """
+        digest = hashlib.sha256(_canonical(self.common)).digest()
+        prefixes = []
+        for segment in self.segments:
+            digest = hashlib.sha256(digest + _canonical(segment)).digest()
+            prefixes.append(digest[:16])
+        return prefixes
 
     def to_json(self) -> dict[str, Any]:
         return {"common": self.common, "segments": list(self.segments)}
@@ -162,8 +175,7 @@ def check_record(film: Path) -> None:
 def read_record(film: Path) -> dict[str, Any] | None:
     """film.json beside a film, or None if there is none that can be read."""
     try:
-        with record_path(film).open("rb") as file:
-            content = json.loads(file.read(MAX_RECIPE_BYTES))
+        content = json.loads(read_regular(record_path(film), MAX_RECIPE_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) and content.get("memflow") else None
@@ -172,8 +184,8 @@ def read_record(film: Path) -> dict[str, Any] | None:
 def recorded_seed(film: Path) -> int | None:
     """The seed that this film, or its unfinished run, was begun with: a seed that was drawn is drawn once."""
     try:
-        with (run_path(film) / "run.json").open("rb") as file:
-            seed = json.loads(file.read(MAX_RECIPE_BYTES))["recipe"]["common"]["seed"]
+        content = json.loads(read_regular(run_path(film) / "run.json", MAX_RECIPE_BYTES))
+        seed = content["recipe"]["common"]["seed"]
     except (OSError, ValueError, RecursionError, LookupError, TypeError):
         seed = (read_record(film) or {}).get("seed")
     return seed if type(seed) is int and 0 <= seed <= MAX_SEED else None
@@ -190,10 +202,14 @@ def is_finished(film: Path, recipe: Recipe, title: str) -> bool:
         num_bytes = film.stat().st_size
     except (OSError, ValueError):
         return False
-    irrelevant = {"device", "dtype", "torch", "memflow", "accelerate"}
+    irrelevant = {"device", "dtype", "torch", "memflow", "accelerate", "cpu"}
     same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
     same = same and old.segments == recipe.segments
     return same and record.get("title") == title and record.get("num_bytes") == num_bytes
+
+
+def _canonical(value: Any) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def _differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -1,41 +1,66 @@
 """The run folder, film.mp4.run/: what keeps a long render from being lost. No torch.
 
-    run.json          the recipe: all that the film's bytes depend on, written once before the first chunk
     lock              held while a process renders; names it
-    latents.bin       every finished chunk's latents, appended, each with its number, length and checksum
-    trace.jsonl       the memory trace, a line a chunk
+    run.json          the recipe: all that the film's bytes depend on
+    latents.bin       every finished chunk's latents (latents_file.py), appended
+    trace.jsonl       the memory trace, one line per chunk
     segment-00001.mp4 a finished segment; parts.jsonl holds its checksum
+    film.json         the finished film's record, until the film has its place (placing.py)
     keep              the folder outlives its film (--keep-run)
 
 A kill at any byte leaves it readable: files are append-only and end at their first bad record, or appear by rename.
+Every record says which recipe it belongs to, so it does not matter what run.json says when a kill comes in between: what
+an edited storyboard no longer wants is cut off first, and run.json comes last.
 """
 
 import contextlib
 import json
 import os
-import shutil
-import socket
-import struct
+import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from memflow_cli.errors import KEPT, MemflowError, UsageError
-from memflow_cli.film.durable import file_sha256, rename_through, write_through
+from memflow_cli.film.latents_file import LatentsFormat, records_of_0_1_0
+from memflow_cli.film.ours import LockedFolder, OurFolder, is_marked
 from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe
-from memflow_cli.film.trace import TraceHeader, TraceWriter, read_trace
+from memflow_cli.film.trace import MAX_RECORD_BYTES, TraceHeader, TraceWriter
+from memflow_cli.film.video import probe
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 START_OVER = "--no-resume starts the film over and gives up what was rendered."
 
-_RECORD = struct.Struct("<III")  # chunk, payload bytes, CRC-32 of the payload
+RUN, LATENTS, TRACE, PARTS, KEEP, RECORD, FILM = (
+    "run.json", "latents.bin", "trace.jsonl", "parts.jsonl", "keep", "film.json", "film.mp4",
+)  # fmt: skip
+TRACE_COPY = "film.memory.jsonl"
+_PART = re.compile(r"segment-\d{5,}\.mp4")
+_PASSING = (RECORD, FILM, TRACE_COPY, "trace.copy", "parts.ffconcat", "metadata.txt")  # while a film is put together
+_NAMES = {RUN, LATENTS, TRACE, PARTS, KEEP, *_PASSING}
+_NAMELESS = re.compile(r"tmp\w{8}")  # a file that is about to lose its name, caught by a kill
+_MAX_PARTS_LINE = 1000
 
 
-def mark_kept(path: Path) -> None:
-    """Tells a run folder that is kept after its film is finished from one that a kill left behind."""
-    with _disk_errors(path):
-        (path / "keep").touch()
+def is_known(name: str) -> bool:
+    """Whether a file of this name in a run folder is one of ours."""
+    name = name.removesuffix(".unfinished")
+    return name in _NAMES or bool(_PART.fullmatch(name) or _NAMELESS.fullmatch(name))
+
+
+def is_run(folder: OurFolder, names: set[str]) -> bool:
+    """Whether a folder is a run folder, as far as its files tell."""
+    return is_marked(folder, names) or (RUN in names and all(map(is_known, names)))
+
+
+def take_run(path: Path) -> LockedFolder | None:
+    """The run folder that is there, locked; None if there is none. Raises UsageError if it is in use or not ours."""
+    try:
+        return LockedFolder.take(path, is_run, make=False)
+    except FileNotFoundError:
+        return None
 
 
 def remove_leftover(path: Path, made_from: object) -> None:
@@ -44,30 +69,32 @@ def remove_leftover(path: Path, made_from: object) -> None:
     `made_from`: the recipe in the film's record. A folder that is kept stays, one in use, one of another film, and one
     whose film is not at its end.
     """
-    if not (path / "lock").is_file() or (path / "keep").exists():
-        return
-    with contextlib.suppress(UsageError, OSError), _lock(path / "lock", path):
-        if _is_over(path, made_from):
-            _remove(path)
+    with contextlib.suppress(UsageError, OSError):
+        if (folder := take_run(path)) is not None:
+            if not folder.has(KEEP) and _is_over(folder, made_from):
+                folder.remove_all(is_known, first=RUN)
+            folder.close()
 
 
-def _is_over(path: Path, made_from: object) -> bool:
+def _is_over(folder: OurFolder, made_from: object) -> bool:
     """Whether a run folder has all parts of the film made from this recipe, or nothing to go on from."""
     try:
-        with (path / "run.json").open("rb") as file:
-            content = json.loads(file.read(MAX_RECIPE_BYTES)).get("recipe")
+        content = json.loads(folder.read(RUN, MAX_RECIPE_BYTES)).get("recipe")
         recipe = Recipe.from_json(content)
-        return content == made_from and (path / "parts.jsonl").read_bytes().count(b"\n") == len(recipe.segments)
+        lines = folder.read(PARTS, _MAX_PARTS_LINE * (len(recipe.segments) + 1))
+        return content == made_from and lines.count(b"\n") == len(recipe.segments)
     except FileNotFoundError as error:
-        return Path(error.filename).name == "run.json"
+        return Path(error.filename).name == RUN
     except (ValueError, RecursionError, AttributeError):
         return False
 
 
-def _remove(path: Path) -> None:
-    """The whole folder; what makes it a run goes first, so that a kill leaves nothing that looks like one."""
-    (path / "run.json").unlink(missing_ok=True)
-    shutil.rmtree(path, ignore_errors=True)
+@dataclass(frozen=True)
+class _Begun:
+    """What run.json says: the folder's format, and the recipe that the render was begun with."""
+
+    version: int
+    recipe: Recipe
 
 
 class RunFolder:
@@ -76,71 +103,84 @@ class RunFolder:
     def __init__(self, path: Path, recipe: Recipe, header: TraceHeader, latent_bytes: int, resume: bool = True) -> None:
         """Opens or makes the folder. `latent_bytes`: size of one chunk's latents.
 
-        Raises UsageError if another process holds it, or if what it holds belongs to a film that would come out
-        differently. With `resume` False, whatever it holds is given up.
+        Raises UsageError if another process holds it, if it is not ours, or if what it holds belongs to a film that would
+        come out differently. With `resume` False, whatever it holds is given up.
         """
         self.path = path
         self.plan = header.plan
         self.num_chunks = 0
         self.parts: list[Path] = []
         self.changed_segment: int | None = None  # the first segment that the storyboard changed since
-        self._latent_bytes = latent_bytes
-        self._latents_path = path / "latents.bin"
-        self._trace_path = path / "trace.jsonl"
-        self._parts_path = path / "parts.jsonl"
+        self._owners = recipe.prefixes()
+        owners = (owner for owner, segment in zip(self._owners, self.plan.segments) for _ in range(segment.num_chunks))
+        self._format = LatentsFormat(tuple(owners), latent_bytes)
         try:
-            path.mkdir(exist_ok=True)
+            self.folder = LockedFolder.take(path, is_run)
         except OSError as error:
             raise UsageError(f"cannot write beside {path.with_suffix('')}: {error.strerror}") from error
-        self._lock = _lock(path / "lock", path)
         try:
             with _disk_errors(path):
                 if not resume:
                     self._empty()
                 self._open(recipe, header)
         except BaseException:
-            self._lock.close()
+            with contextlib.suppress(OSError):
+                if not self.folder.has(RUN):
+                    self.folder.remove_all(is_known)
+            self.folder.close()
             raise
 
     # reading
 
     def latents(self, start: int, stop: int) -> Iterator[bytes]:
         """The finished chunks' latents, as they were appended."""
-        size = _RECORD.size + self._latent_bytes
-        with _disk_errors(self.path, "read"), self._latents_path.open("rb") as file:
-            file.seek(start * size)
-            for _ in range(start, stop):
-                yield file.read(size)[_RECORD.size :]
+        with _disk_errors(self.path, "read"), self.folder.open(LATENTS, "rb") as file:
+            yield from self._format.latents(file, start, stop)
 
     @property
     def trace_path(self) -> Path:
-        return self._trace_path
+        return self.path / TRACE
 
     # writing
 
     def append(self, chunk: int, latents: bytes) -> None:
         """Keeps a finished chunk; its trace line has been written before."""
-        assert chunk == self.num_chunks and len(latents) == self._latent_bytes, "chunks are appended in order"
+        assert chunk == self.num_chunks, "chunks are appended in order"
         with _disk_errors(self.path):
-            self._latents.write(_RECORD.pack(chunk, len(latents), zlib.crc32(latents)) + latents)
+            self._latents.write(self._format.pack(chunk, latents, self.trace.last_crc))
             self._latents.flush()
         self.num_chunks += 1
 
     def part_path(self, segment: int) -> Path:
-        return self.path / f"segment-{segment + 1:05d}.mp4"
+        return self.path / _part_name(segment)
 
     def seal(self, segment: int) -> None:
-        """Marks a segment's part as finished."""
-        part = self.part_path(segment)
+        """Marks a segment's part as finished. Raises MemflowError for one that the encoder made badly, and removes it."""
         with _disk_errors(self.path):
-            line = json.dumps({"segment": segment, "sha256": file_sha256(part)}) + "\n"
+            self._check_part(segment)
             self.trace.sync()
             os.fsync(self._latents.fileno())
-            with self._parts_path.open("ab") as file:
-                file.write(line.encode())
+            with self.folder.open(PARTS, "ab") as file:
+                file.write(self._parts_line(segment))
                 file.flush()
                 os.fsync(file.fileno())
-        self.parts.append(part)
+        self.parts.append(self.part_path(segment))
+
+    def recheck_parts(self) -> None:
+        """Takes the seal from parts that do not hold their frames, so that the next run makes them again."""
+        with contextlib.suppress(OSError, MemflowError):
+            for segment in range(len(self.parts)):
+                try:
+                    self._check_part(segment)
+                except MemflowError:
+                    lines = self.folder.open(PARTS, "rb").readlines()[:segment]
+                    self.folder.write_through(PARTS, b"".join(lines))
+                    return
+
+    def mark_kept(self) -> None:
+        """Tells this folder, which is to outlive its film, from one that a kill left behind."""
+        with _disk_errors(self.path):
+            self.folder.open(KEEP, "ab").close()
 
     def close(self, remove: bool = False) -> None:
         """Lets go of the folder; without `remove` it stays for the next run."""
@@ -148,140 +188,187 @@ class RunFolder:
         with contextlib.suppress(OSError):  # what could not be written was told when it was written
             self._latents.close()
         if remove:
-            with contextlib.suppress(OSError):
-                _remove(self.path)
-        self._lock.close()
+            self.folder.remove_all(is_known, first=RUN)
+        self.folder.close()
 
     # opening
 
     def _empty(self) -> None:
-        for entry in self.path.iterdir():
-            if entry.name != "lock" and not entry.is_dir():
-                entry.unlink()
+        """Removes all that is ours but the lock, first what makes it a run."""
+        for name in sorted(self.folder.names(), key=lambda name: name != RUN):
+            if is_known(name):
+                self.folder.remove(name)
 
     def _open(self, recipe: Recipe, header: TraceHeader) -> None:
-        kept = self._kept_chunks(recipe)
-        self._write_recipe(recipe)
-        self.num_chunks = min(self._valid_latents(kept), self._valid_records())
-        size = _RECORD.size + self._latent_bytes
-        self._latents_path.touch()
-        os.truncate(self._latents_path, self.num_chunks * size)
-        self._trim_trace(header)
-        self.parts = self._valid_parts()
-        for entry in self.path.iterdir():
-            if entry.name.startswith("segment-") and entry not in self.parts:
-                entry.unlink()
-        self._latents: IO[bytes] = self._latents_path.open("ab")
-
-    def _kept_chunks(self, recipe: Recipe) -> int:
-        """How many chunks may be kept, going by what they were made from. Raises UsageError if none could."""
-        path = self.path / "run.json"
-        try:
-            with path.open("rb") as file:
-                content = json.loads(file.read(MAX_RECIPE_BYTES))
-            if content.get("version") != FORMAT_VERSION:
-                raise ValueError("another version")
-            old = Recipe.from_json(content.get("recipe"))
-        except FileNotFoundError:
-            self._empty()
-            return self.plan.num_chunks
-        except (ValueError, RecursionError, AttributeError) as error:
-            raise UsageError(f"{path} was not written by this version of memflow", START_OVER) from error
-        if differences := old.differences(recipe):
+        begun = self._begun()
+        if begun is None:
+            pass  # what there is says itself whose it is
+        elif differences := begun.recipe.differences(recipe):
             raise UsageError(
                 f"{self.path} holds a render that was begun otherwise: {'; '.join(differences)}", START_OVER
             )
-        same = old.unchanged_segments(recipe)
-        if same == len(recipe.segments):
-            return self.plan.num_chunks
-        if same < len(old.segments) or same < len(recipe.segments):
-            self.changed_segment = same
-        return self.plan.segments[same].start_chunk
+        else:
+            same = begun.recipe.unchanged_segments(recipe)
+            if same < len(recipe.segments):
+                self.changed_segment = same
+            if begun.version == 1:
+                self._renew_latents(sum(segment.num_chunks for segment in self.plan.segments[:same]))
+        for name in {*_PASSING}.intersection(self.folder.names()):  # what follows makes them again
+            self.folder.remove(name)
+        self._cut(header)
+        if begun is None or begun != _Begun(FORMAT_VERSION, recipe):
+            content = {"version": FORMAT_VERSION, "recipe": recipe.to_json()}
+            self.folder.write_through(RUN, json.dumps(content, indent=1).encode())
+        self._latents: IO[bytes] = self.folder.open(LATENTS, "ab")
+        self.trace = TraceWriter(self.trace_path, header, append=True, file=self.folder.open(TRACE, "ab"))
 
-    def _write_recipe(self, recipe: Recipe) -> None:
-        content = {"version": FORMAT_VERSION, "recipe": recipe.to_json()}
-        write_through(self.path / "run.json", json.dumps(content, indent=1).encode())
+    def _begun(self) -> _Begun | None:
+        """What run.json says, or None if there is none, or a damaged one beside chunks of this film.
 
-    def _valid_latents(self, at_most: int) -> int:
-        count = 0
-        with contextlib.suppress(FileNotFoundError), self._latents_path.open("rb") as file:
-            while count < at_most:
-                head, payload = file.read(_RECORD.size), file.read(self._latent_bytes)
-                if len(payload) != self._latent_bytes:
-                    break
-                if _RECORD.unpack(head) != (count, self._latent_bytes, zlib.crc32(payload)):
-                    break
-                count += 1
-        return count
-
-    def _valid_records(self) -> int:
-        count = 0
+        Raises UsageError if it cannot be read and nothing else tells whose the folder is.
+        """
         try:
-            for _ in read_trace(self._trace_path).records():
+            content = json.loads(self.folder.read(RUN, MAX_RECIPE_BYTES))
+            version = content.get("version")
+            if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+                raise ValueError("another version")
+            return _Begun(version, Recipe.from_json(content.get("recipe")))
+        except FileNotFoundError:
+            return None
+        except (ValueError, RecursionError, AttributeError) as error:
+            if self._valid_chunks():
+                return None
+            raise UsageError(f"{self.path / RUN} was not written by this version of memflow", START_OVER) from error
+
+    def _cut(self, header: TraceHeader) -> None:
+        """Cuts every file after what belongs to this film, and writes that through to the disk."""
+        self.num_chunks = self._matching_lines(self._valid_chunks())
+        self.parts = self._cut_parts()
+        with self.folder.open(LATENTS, "ab") as file:
+            file.truncate(self.num_chunks * self._format.record_bytes)
+            os.fsync(file.fileno())
+        self._trim_trace(header)
+        for name in self.folder.names():
+            is_part = bool(_PART.fullmatch(name)) and self.path / name not in self.parts
+            if is_part or (is_known(name) and name.endswith(".unfinished")):
+                self.folder.remove(name)
+
+    def _valid_chunks(self) -> list[int]:
+        """For every chunk of this film that is there and whole, the checksum of its line in the trace."""
+        with contextlib.suppress(FileNotFoundError), self.folder.open(LATENTS, "rb") as file:
+            return list(self._format.valid_records(file))
+        return []
+
+    def _matching_lines(self, crcs: list[int]) -> int:
+        """How many of the trace's lines are those that were written with these chunks."""
+        count = 0
+        with contextlib.suppress(FileNotFoundError), self.folder.open(TRACE, "rb") as file:
+            _skip_header(file)
+            for crc in crcs:
+                if zlib.crc32(file.readline(MAX_RECORD_BYTES)) != crc:
+                    break
                 count += 1
-        except UsageError:
-            pass  # the trace ends before its first bad line
         return count
 
     def _trim_trace(self, header: TraceHeader) -> None:
         """Leaves the kept chunks' lines, under the header of the film as it is now."""
-        renewed = self.path / "trace.jsonl.unfinished"
-        TraceWriter(renewed, header).close()
-        if self.num_chunks:
-            with renewed.open("ab") as target, self._trace_path.open("rb") as source:
-                source.readline()
-                for _ in range(self.num_chunks):
-                    target.write(source.readline())
-        rename_through(renewed, self._trace_path)
-        self.trace = TraceWriter(self._trace_path, header, append=True)
+        unfinished = TRACE + ".unfinished"
+        with TraceWriter(self.path / unfinished, header, file=self.folder.create(unfinished)) as renewed:
+            if self.num_chunks:
+                with self.folder.open(TRACE, "rb") as source:
+                    _skip_header(source)
+                    for _ in range(self.num_chunks):
+                        renewed.copy(source.readline(MAX_RECORD_BYTES))
+        self.folder.rename_through(unfinished, TRACE)
 
-    def _valid_parts(self) -> list[Path]:
+    def _cut_parts(self) -> list[Path]:
         """The finished segments' parts from the first on, verified; the list of them is cut to these."""
         parts: list[Path] = []
         lines: list[bytes] = []
-        with contextlib.suppress(FileNotFoundError), self._parts_path.open("rb") as file:
-            for line, segment in zip(file, self.plan.segments):
+        with contextlib.suppress(FileNotFoundError), self.folder.open(PARTS, "rb") as file:
+            for segment in self.plan.segments:
+                line = file.readline(_MAX_PARTS_LINE)
                 if segment.end_chunk > self.num_chunks or not self._is_sealed(line, segment.index):
                     break
                 parts.append(self.part_path(segment.index))
                 lines.append(line)
-        write_through(self._parts_path, b"".join(lines))
+        self.folder.write_through(PARTS, b"".join(lines))
         return parts
 
     def _is_sealed(self, line: bytes, segment: int) -> bool:
+        with contextlib.suppress(OSError):
+            return line == self._parts_line(segment)
+        return False
+
+    def _parts_line(self, segment: int) -> bytes:
+        """What parts.jsonl says of a segment's part as it is: whose it is, and what is in it."""
+        checksum = self.folder.sha256(_part_name(segment))
+        content = {"segment": segment, "recipe": self._owners[segment].hex(), "sha256": checksum}
+        return json.dumps(content).encode() + b"\n"
+
+    def _check_part(self, segment: int) -> None:
+        plan, path = self.plan, self.part_path(segment)
+        wanted = (plan.width, plan.height, plan.segments[segment].num_frames)
         try:
-            content = json.loads(line)
-            return bool(content == {"segment": segment, "sha256": file_sha256(self.part_path(segment))})
-        except (ValueError, OSError):
-            return False
+            about = probe(path)
+            if (about.width, about.height, about.num_frames) == wanted:
+                return
+            found = f"{about.num_frames} frames of {about.width}x{about.height}"
+        except MemflowError as error:
+            found = error.message
+        self.folder.remove(path.name)
+        raise MemflowError(f"the encoder (ffmpeg) made a bad file of segment {segment + 1}: {found}", KEPT)
+
+    def _renew_latents(self, kept: int) -> None:
+        """Writes a folder of version 1 anew as this version has it: chunks that belong to this film, and parts that are whole.
+
+        Raises nothing for what is damaged: the folder ends there. A kill leaves the one or the other.
+        """
+        with self.folder.open(LATENTS, "ab+") as file:
+            file.seek(0)
+            if next(self._format.valid_records(file), None) is not None:
+                return  # renewed already, before a kill
+            file.seek(0)
+            with self.folder.open(TRACE, "ab+") as trace, self.folder.create(LATENTS + ".unfinished") as renewed:
+                trace.seek(0)
+                _skip_header(trace)
+                for chunk, latents in enumerate(records_of_0_1_0(file, self._format.latent_bytes, kept)):
+                    line = trace.readline(MAX_RECORD_BYTES)
+                    if not _is_json_line(line):
+                        break
+                    renewed.write(self._format.pack(chunk, latents, zlib.crc32(line)))
+                    self.num_chunks = chunk + 1
+        self.folder.write_through(PARTS, b"".join(self._renewed_parts()))
+        self.folder.rename_through(LATENTS + ".unfinished", LATENTS)
+
+    def _renewed_parts(self) -> Iterator[bytes]:
+        bad = FileNotFoundError, ValueError, MemflowError
+        with contextlib.suppress(*bad), self.folder.open(PARTS, "rb") as file:
+            for segment in self.plan.segments:
+                if segment.end_chunk > self.num_chunks:
+                    return
+                content, line = json.loads(file.readline(_MAX_PARTS_LINE)), self._parts_line(segment.index)
+                if not isinstance(content, dict) or {**json.loads(line), **content} != json.loads(line):
+                    return
+                self._check_part(segment.index)
+                yield line
 
 
-def _lock(path: Path, folder: Path) -> IO[str]:
-    """The open, locked file. The system lets go of the lock when its process ends, however it ends."""
+def _part_name(segment: int) -> str:
+    return f"segment-{segment + 1:05d}.mp4"
+
+
+def _is_json_line(line: bytes) -> bool:
     try:
-        file = path.open("a+", encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {folder}: {error.strerror}") from error
-    try:
-        import fcntl
+        return line.endswith(b"\n") and isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
 
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except ImportError:
-        pass  # Windows: no lock, but the name of the last process is still written
-    except BlockingIOError as error:
-        file.seek(0)
-        holder = "".join(character for character in file.read(200) if character.isprintable())
-        file.close()
-        raise UsageError(
-            f"{folder.with_suffix('').name} is being rendered by another process ({holder or 'unknown'})",
-            "Wait for it, stop it, or give another name with -o.",
-        ) from error
-    except OSError:
-        pass  # a network's file system that knows no locks
-    with contextlib.suppress(OSError):  # on a full disk the lock holds without a name
-        os.ftruncate(file.fileno(), 0)
-        os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
-    return file
+
+def _skip_header(trace: IO[bytes]) -> None:
+    """Reads over a trace's first line, however long."""
+    while (piece := trace.readline(MAX_RECORD_BYTES)) and not piece.endswith(b"\n"):
+        pass
 
 
 @contextlib.contextmanager

@@ -6,7 +6,7 @@ film.mp4.run/ (see run_folder.py). Nothing here grows with the film's length but
 
 import contextlib
 import json
-import shutil
+import platform
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -21,7 +21,6 @@ from torch import Tensor
 from memflow_cli import __version__
 from memflow_cli.backbone import Backbone
 from memflow_cli.errors import Interrupted, MemflowError
-from memflow_cli.film.durable import file_sha256, rename_through, write_through
 from memflow_cli.film.events import (
     ChunkDone,
     ChunkReplayed,
@@ -34,6 +33,7 @@ from memflow_cli.film.events import (
 from memflow_cli.film.frames import FilmFrames, Shown
 from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.film.parts import FilmParts
+from memflow_cli.film.placing import place
 from memflow_cli.film.prompt_embeds import PromptEmbeds, encode_each
 from memflow_cli.film.recipe import (
     FilmModel,
@@ -45,7 +45,7 @@ from memflow_cli.film.recipe import (
     run_path,
     trace_path,
 )
-from memflow_cli.film.run_folder import RunFolder, mark_kept
+from memflow_cli.film.run_folder import FILM, RunFolder
 from memflow_cli.film.trace import TraceHeader
 from memflow_cli.film.video import stitch
 from memflow_cli.machine.heap import give_back_freed_memory
@@ -102,12 +102,14 @@ def make_film(
     """
     check_record(out)
     resolved = resolve(storyboard, entry, recorded_seed(out) or 0)
+    is_cpu = backbone.device.type == "cpu"  # whose kernels round differently by what the processor can do
     plan, recipe = make_recipe(
         resolved,
         entry,
         preview_decoder,
         device=backbone.device.type,
         dtype=str(backbone.dtype),
+        **({"cpu": f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"} if is_cpu else {}),
         torch=torch.__version__,
         accelerate=", ".join(sorted(accelerations)) or "none",
     )
@@ -117,7 +119,7 @@ def make_film(
     run = RunFolder(run_path(out), recipe, header, _latent_bytes(plan), resume)
     try:
         if keep_run:
-            mark_kept(run.path)
+            run.mark_kept()
         with memory_errors(f"at {plan.width}x{plan.height}", _LESS_MEMORY):
             ahead = AHEAD if (overlap_pays(backbone.device) if overlap is None else overlap) else 0
             film = _Film(resolved, backbone, plan, run, events, stop, picture, ahead)
@@ -284,16 +286,18 @@ class _Film:
                 self.events(ChunkDone(chunk.index, segment, chunk.record, chunk.seconds | shown.seconds))
 
     def finish(self, out: Path, model: str, details: dict[str, Any]) -> FilmResult:
-        """Parts -> film; then trace and record take their places, and last, by a rename, the film."""
+        """Parts -> film, which then takes its place with trace and record."""
         plan = self.plan
         self.events(StageStarted("stitch", len(plan.segments)))
-        whole = self.run.path / "film.mp4"
+        whole = self.run.path / FILM
         with self._timed("stitch"):
-            stitch(self.run.parts, whole, plan.fps, plan.num_frames, self._metadata(model))
-        trace_copy = self.run.path / "trace.copy"
+            try:
+                stitch(self.run.parts, whole, plan.fps, plan.num_frames, self._metadata(model))
+            except MemflowError:
+                self.run.recheck_parts()
+                raise
         try:
-            checksum, num_bytes = file_sha256(whole), whole.stat().st_size
-            shutil.copyfile(self.run.trace_path, trace_copy)
+            checksum, num_bytes = self.run.folder.sha256(FILM), whole.stat().st_size
         except OSError as error:
             raise MemflowError(f"cannot write beside {out}: {error.strerror}") from error
         seconds = time.perf_counter() - self.started
@@ -316,11 +320,7 @@ class _Film:
                 **timings,
             },
         }
-        rename_through(trace_copy, trace_path(out))
-        text = json.dumps(content, indent=2, ensure_ascii=False)
-        # The bytes of a file's name that are no UTF-8 become JSON's own escapes.
-        write_through(record_path(out), text.encode(errors="backslashreplace"))
-        rename_through(whole, out)
+        place(self.run.folder, out, content)
         new_frames = plan.num_frames - plan.geometry.num_frames(self.resumed)
         assert new_frames >= 0, "no more can be kept than the film has"
         return FilmResult(out, record_path(out), trace_path(out), plan, seconds, timings, new_frames)

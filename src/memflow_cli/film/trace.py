@@ -10,10 +10,11 @@ import json
 import math
 import os
 import types
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Self, get_args, get_origin, get_type_hints
+from typing import IO, Any, Self, get_args, get_origin, get_type_hints
 
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.memory.record import ChunkRecord, Recalled
@@ -39,12 +40,16 @@ class TraceHeader:
 
 
 class TraceWriter:
-    """Writes a trace line by line, each flushed as soon as its chunk is done. `append=True` goes on with an existing file."""
+    """Writes a trace line by line, each flushed as soon as its chunk is done. `append=True` goes on with an existing file.
 
-    def __init__(self, path: Path, header: TraceHeader, append: bool = False) -> None:
+    `file`: the file, open already; `path` is then only what it is called. `last_crc`: CRC-32 of the last line written.
+    """
+
+    def __init__(self, path: Path, header: TraceHeader, append: bool = False, file: IO[bytes] | None = None) -> None:
         self.path = path
+        self.last_crc = 0
         try:
-            self._file = path.open("ab" if append else "wb")
+            self._file = file or path.open("ab" if append else "wb")
             if not append:
                 self._write_line({"format": FORMAT, **asdict(header)})
         except OSError as error:
@@ -62,6 +67,10 @@ class TraceWriter:
         except OSError as error:
             raise MemflowError(f"cannot write the memory trace {self.path}: {error.strerror}") from error
 
+    def copy(self, line: bytes) -> None:
+        """A record's line, as it stands in another trace."""
+        self._file.write(line)
+
     def sync(self) -> None:
         """Writes through to the disk what was written so far."""
         os.fsync(self._file.fileno())
@@ -78,8 +87,10 @@ class TraceWriter:
 
     def _write_line(self, content: dict[str, Any]) -> None:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-        self._file.write(text.encode("utf-8", "replace") + b"\n")
+        line = text.encode("utf-8", "replace") + b"\n"
+        self._file.write(line)
         self._file.flush()
+        self.last_crc = zlib.crc32(line)
 
 
 @dataclass(frozen=True)

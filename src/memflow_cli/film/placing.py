@@ -1,0 +1,68 @@
+"""A finished film goes from its run folder to its place, with trace and record. No torch.
+
+The film's record is written into the run folder first: from then on the film is made, and what is left is four steps, each
+of which may be done again. A kill in between leaves no film beside another film's record: the old record goes before the
+new film comes, and the new one comes last; the next command goes on with the steps (`finish_placing`).
+"""
+
+import contextlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from memflow_cli.errors import KEPT, MemflowError
+from memflow_cli.film.ours import OurFolder
+from memflow_cli.film.recipe import MAX_RECIPE_BYTES, record_path, run_path, trace_path
+from memflow_cli.film.run_folder import FILM, RECORD, TRACE, TRACE_COPY, take_run
+
+_COPIED_BYTES = 2**20
+
+
+def place(folder: OurFolder, film: Path, record: dict[str, Any]) -> None:
+    """Takes `film.mp4` and a copy of the trace out of a run folder to their places. `record`: what film.json is to say."""
+    try:
+        with folder.open(TRACE, "rb") as source, folder.create(TRACE_COPY) as copy:
+            while piece := source.read(_COPIED_BYTES):
+                copy.write(piece)
+            copy.flush()
+            os.fsync(copy.fileno())
+        text = json.dumps(record, indent=2, ensure_ascii=False)
+        # The bytes of a file's name that are no UTF-8 become JSON's own escapes.
+        folder.write_through(RECORD, text.encode(errors="backslashreplace"))
+        _move_all(folder, film)
+    except OSError as error:
+        raise MemflowError(f"cannot write beside {film}: {error.strerror}", KEPT) from error
+
+
+def finish_placing(film: Path) -> bool:
+    """Goes on with what a kill interrupted between a film's end and its place. Whether there was such a film.
+
+    Raises UsageError if another process is at work on it.
+    """
+    folder = take_run(run_path(film))
+    if folder is None:
+        return False
+    with folder:
+        try:
+            record = json.loads(folder.read(RECORD, MAX_RECIPE_BYTES))
+            with contextlib.ExitStack() as files:
+                whole = files.enter_context(folder.open(FILM, "rb") if folder.has(FILM) else film.open("rb"))
+                if os.fstat(whole.fileno()).st_size != record["num_bytes"]:
+                    return False
+            _move_all(folder, film)
+        except FileNotFoundError:
+            return False
+        except (ValueError, RecursionError, LookupError, TypeError):
+            return False  # a record that was damaged: the parts make the film again
+        except OSError as error:
+            raise MemflowError(f"cannot write beside {film}: {error.strerror}", KEPT) from error
+    return True
+
+
+def _move_all(folder: OurFolder, film: Path) -> None:
+    if folder.has(FILM):
+        record_path(film).unlink(missing_ok=True)
+    for name, target in ((TRACE_COPY, trace_path(film)), (FILM, film), (RECORD, record_path(film))):
+        if folder.has(name):
+            folder.move_out(name, target)
