@@ -4,9 +4,7 @@
 """
 
 import argparse
-import ast
 import contextlib
-import importlib
 import io
 import os
 import sys
@@ -109,21 +107,11 @@ def commands_table() -> str:
 
 
 def exit_codes() -> str:
-    """The table in errors.py: the class and its code, and in words when it happens."""
-    errors = importlib.import_module("memflow_cli.errors")
-    docstring = ast.get_docstring(ast.parse(Path(str(errors.__file__)).read_text(encoding="utf-8"))) or ""
-    rows = ["| code | when |", "|---|---|", "| 0 | done |"]
-    seen: set[str] = set()
-    for line in docstring.splitlines():
-        words = line.split()
-        if len(words) > 2 and words[1].isdecimal() and hasattr(errors, words[0]):
-            text = line.partition(words[1])[2].strip()
-            if words[1] in seen:
-                rows[-1] = rows[-1].removesuffix(" |") + f"; {text} |"
-            else:
-                rows.append(f"| {words[1]} | {text} |")
-            seen.add(words[1])
-    return "\n".join(rows)
+    from memflow_cli.cli import words
+
+    return "\n".join(
+        ["| code | when |", "|---|---|", *(f"| {code} | {when} |" for code, when in words.exit_codes().items())]
+    )
 
 
 GENERATED: dict[str, dict[str, Callable[[], str]]] = {

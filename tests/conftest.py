@@ -11,6 +11,7 @@ from hypothesis import settings
 
 # One thread, set before torch starts: tests fork this process, and a forked process has none of its threads.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 settings.register_profile("quick", max_examples=100, deadline=None)
 settings.register_profile("long", max_examples=100_000, deadline=None)

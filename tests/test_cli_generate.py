@@ -296,7 +296,7 @@ def test_a_time_limit_keeps_the_run_and_the_same_command_goes_on(generate, story
     assert names(tmp_path) == ["film.mp4.run", "story.yaml"]
     code, out, err = generate(*command[:3])
     assert code == 0
-    assert "going on after 1 chunks of an earlier run" in err
+    assert "going on after 1 chunk of an earlier run" in err
     assert names(tmp_path) == ["film.json", "film.memory.jsonl", "film.mp4", "story.yaml"]
 
 
@@ -306,7 +306,7 @@ def test_a_changed_storyboard_keeps_what_it_can_and_says_so(generate, story, tmp
     story.write_text(STORY.replace("the fox walks", "the snow"))
     code, _, err = generate(*stopped[:3])
     assert code == 0
-    assert "after 1 chunks of an earlier run" in err
+    assert "after 1 chunk of an earlier run" in err
     assert "the storyboard changed from segment 2 on, which is made anew" in err
 
 

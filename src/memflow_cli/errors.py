@@ -2,15 +2,17 @@
 
     MemflowError            1    the film could not be made
       UsageError            2    the command line asks for something that cannot be
-        StoryboardError     2    the storyboard is wrong; carries every problem found, not only the first
+        StoryboardError     2    the storyboard is wrong; every problem found is told, not only the first
       ModelError            3    unknown model, missing or bad weights
       DeviceError           3    the device asked for is not there
       OutOfMemoryError      4    the device's or the machine's memory did not suffice
       TimeLimitReached      5    --max-time is over; the run is kept
+      NotTold               6    all was done, but the result could not be printed: the disk of stdout is full, its terminal gone
       Interrupted         130    Ctrl-C; the run is kept
+        HungUp            129    SIGHUP: the terminal was closed; the run is kept
         Terminated        143    SIGTERM; the run is kept
 
-A message says what is wrong and where; the hint says what to do about it.
+A message says what is wrong and where; the hint says what to do about it. The table is what help and documentation show.
 """
 
 from collections.abc import Sequence
@@ -76,8 +78,16 @@ class TimeLimitReached(MemflowError):  # noqa: N818 - a stop that was asked for,
     exit_code = 5
 
 
+class NotTold(MemflowError):  # noqa: N818 - what was asked for is done
+    exit_code = 6
+
+
 class Interrupted(MemflowError):  # noqa: N818 - a stop that was asked for, no error
     exit_code = 130
+
+
+class HungUp(Interrupted):
+    exit_code = 129
 
 
 class Terminated(Interrupted):

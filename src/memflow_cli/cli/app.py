@@ -1,18 +1,18 @@
-"""The command `memflow`: finds the command's module, runs it, turns every ending into a sentence and an exit code."""
+"""The command `memflow`: finds the command's module, runs it, turns every ending into a sentence and an exit code.
 
-import contextvars
-import importlib
-import io
+At its top it imports next to nothing: a Ctrl-C while Python imports would otherwise end in a traceback.
+"""
+
 import os
+import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING
 
-import typer
+if TYPE_CHECKING:
+    import typer
 
-from memflow_cli import __version__
-from memflow_cli.cli.talk import in_words, report_error
-from memflow_cli.errors import Interrupted, UsageError
+    from memflow_cli.errors import MemflowError
 
 # A command is one line: its name, and the module whose `register(app)` adds it. Order is that of the help screen.
 COMMANDS = {
@@ -30,79 +30,119 @@ HELP = """Turn storyboards into long, coherent films.
 A storyboard is a YAML file: a list of prompts with durations. Begin with `memflow init`, look at what will be made with
 `memflow plan`, make it with `memflow generate`.
 
-Exit codes: 0 done, 1 failed, 2 usage or storyboard, 3 model or device missing, 4 out of memory, 5 time limit reached,
-130 interrupted, 143 terminated.
+\b
+Exit codes:
+{exit_codes}
 """
 
 
 def main() -> None:
     """The entry point that pip installs as `memflow`."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # a path is printed in the very bytes that it is made of
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _leave)
+
+    from memflow_cli.cli.streams import open_standard_streams
+    from memflow_cli.machine.threads import wait_without_spinning
+
+    open_standard_streams()
+    wait_without_spinning(os.environ)
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
     """Runs one command line. Returns the exit code; never raises."""
+    import contextvars
+
     return contextvars.copy_context().run(_run, arguments)
 
 
 def _run(arguments: Sequence[str]) -> int:
-    try:
-        code = make_app(arguments)(args=list(arguments), prog_name="memflow", standalone_mode=False)
+    import itertools
+
+    from memflow_cli.cli.streams import sure_streams
+    from memflow_cli.cli.talk import report_error, talk_as
+    from memflow_cli.errors import NotTold
+
+    with sure_streams() as out:
+        if "--progress=jsonl" in arguments or ("--progress", "jsonl") in itertools.pairwise(arguments):
+            talk_as("jsonl")  # a wrong option is told before the command itself can say how
+        code = _run_command(arguments)
         sys.stdout.flush()
-        return code if isinstance(code, int) else 0
-    except (typer.Abort, KeyboardInterrupt):
-        report_error(Interrupted("interrupted"))
-        return Interrupted.exit_code
+        if out.lost is None or code:
+            return code
+        what = getattr(out.lost, "strerror", None) or out.lost
+        report_error(NotTold(f"all was done, but the result could not be printed: {what}"))
+        return NotTold.exit_code
+
+
+def _run_command(arguments: Sequence[str]) -> int:
+    import typer
+
+    from memflow_cli.cli.talk import report_error
+    from memflow_cli.machine.stop_requests import Stopped, error_of, stopped_by_signals
+
+    received: list[int] = []
+    try:
+        app = make_app(arguments)  # its imports are over before a signal raises anything
+        with stopped_by_signals(received):
+            code = app(args=list(arguments), prog_name="memflow", standalone_mode=False)
+            return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return end.exit_code
-    except BrokenPipeError:
-        # Whoever read stdout (head, less) has left; a second error while Python closes it is not worth a word.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        if hasattr(error, "format_message"):  # typer's own usage errors: an unknown option, a missing argument
-            path = getattr(getattr(error, "ctx", None), "command_path", "memflow")
-            report_error(UsageError(error.format_message().rstrip("."), hint=f"{path} --help"))
-            return UsageError.exit_code
-        told = in_words(error)
+    except (Exception, KeyboardInterrupt, Stopped) as error:
+        # What a signal raised within a library's own `except` may have come out as something else.
+        told = error_of(received[0]) if received else _in_words(error)
         report_error(told)
         return told.exit_code
 
 
-def make_app(arguments: Sequence[str] = ()) -> typer.Typer:
+def _in_words(error: BaseException) -> "MemflowError":
+    import typer
+
+    from memflow_cli.cli.talk import in_words
+    from memflow_cli.errors import Interrupted, UsageError
+
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return Interrupted("interrupted")
+    if hasattr(error, "format_message"):  # typer's own usage errors: an unknown option, a missing argument
+        path = getattr(getattr(error, "ctx", None), "command_path", "memflow")
+        return UsageError(error.format_message().rstrip("."), hint=f"{path} --help")
+    assert isinstance(error, Exception), "what else there is was caught before"
+    return in_words(error)
+
+
+def make_app(arguments: Sequence[str] = ()) -> "typer.Typer":
     """The app with every command, or with the one that is asked for, so that the others are not imported."""
-    app = typer.Typer(
-        name="memflow",
-        help=HELP,
-        no_args_is_help=True,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    )
-    app.callback()(_options)
+    import importlib
+
+    import typer
+
+    from memflow_cli.cli.options import HELP_SETTINGS, program_options
+
+    app = typer.Typer(name="memflow", help=HELP.format(exit_codes=_exit_codes()), **HELP_SETTINGS)
+    app.callback(invoke_without_command=True)(program_options)
     asked = arguments[0] if arguments else ""
     for name in [asked] if asked in COMMANDS else COMMANDS:
         importlib.import_module(COMMANDS[name]).register(app)
     return app
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
-        print(f"memflow {__version__}")
-        raise typer.Exit
+def _exit_codes() -> str:
+    import textwrap
+
+    from memflow_cli.cli.words import exit_codes
+
+    lines = (f"{code:5}  {when}" for code, when in exit_codes().items())
+    return "\n".join(textwrap.fill(line, 76, subsequent_indent=" " * 7) for line in lines)
 
 
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
-) -> Any:
-    pass
+def _leave(number: int, frame: object) -> None:
+    """A signal while nothing is done but importing: there is nothing to be tidied up."""
+    os.write(2, b"error: interrupted\n" if number == signal.SIGINT else b"error: stopped by a signal\n")
+    os._exit(128 + number)
 
-
-_options.__doc__ = HELP
 
 if __name__ == "__main__":
     main()

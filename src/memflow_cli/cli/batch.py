@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from memflow_cli.cli.stories import Story
-from memflow_cli.cli.talk import in_words, json_text, note, report_error
+from memflow_cli.cli.talk import in_words, note, report_error, result_json, result_path
 from memflow_cli.errors import Interrupted, MemflowError, TimeLimitReached
 
 if TYPE_CHECKING:
@@ -37,8 +37,6 @@ class Batch:
         """Whatever goes wrong within is told as this film's failure, and stops no other."""
         try:
             yield
-        except BrokenPipeError:
-            raise  # whoever read stdout has left
         except Exception as error:
             self._failed(storyboard, film, error)
 
@@ -47,8 +45,6 @@ class Batch:
         """Whatever goes wrong within is told, and the exit code tells it; the film itself is there."""
         try:
             yield
-        except BrokenPipeError:
-            raise
         except Exception as error:
             self._count(error)
 
@@ -116,4 +112,7 @@ class Batch:
         note(f"{sum(row[0] != 'failed' for row in self._rows)} of {self.num_films} films are there")
 
     def _print(self, film: Path | None, content: dict[str, Any]) -> None:
-        print(json_text(content) if self.as_json else film, flush=True)
+        if self.as_json:
+            result_json(content)
+        elif film is not None:
+            result_path(film)

@@ -1,6 +1,5 @@
 """`memflow bench`: how fast a model is here, and what its memory costs."""
 
-import json
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +8,7 @@ from memflow_cli.cli import options
 from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_up
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype
 from memflow_cli.cli.progress import chunk_bar
-from memflow_cli.cli.talk import note
+from memflow_cli.cli.talk import note, result, result_json
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -83,7 +82,10 @@ def bench(
     what = f"{entry.name} {width}x{height} on {place}, {str(backbone.dtype).removeprefix('torch.')}"
     what += "".join(f", {name}" for name in accelerations)
     note(f"{what}, {chunks} chunks a policy")
-    print(json.dumps(report.to_json() | {"what": what}) if as_json else table(report))
+    if as_json:
+        result_json(report.to_json() | {"what": what})
+    else:
+        result(table(report))
 
 
 def table(report: "BenchReport") -> str:

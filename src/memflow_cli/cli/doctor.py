@@ -20,9 +20,10 @@ from urllib.request import url2pathname
 import typer
 
 from memflow_cli.cli import options
-from memflow_cli.cli.plan import size_text
-from memflow_cli.cli.talk import use_colour
+from memflow_cli.cli.talk import result, result_json, use_colour
+from memflow_cli.cli.words import size_text
 from memflow_cli.errors import MemflowError, ModelError
+from memflow_cli.story.texts import printable
 
 MIN_PYTHON = (3, 11)
 MIN_DISK = 1 << 30  # bytes; parts, latents and the film of some minutes of theatre
@@ -71,7 +72,7 @@ def doctor(
         if not as_json:
             _print(finding)
     if as_json:
-        print(json.dumps([asdict(finding) for finding in findings], ensure_ascii=False))
+        result_json([asdict(finding) for finding in findings])
     failed = [finding for finding in findings if finding.status == "failed"]
     if failed:
         raise MemflowError(
@@ -290,8 +291,8 @@ def _source() -> str | None:
 
 def _print(finding: Finding) -> None:
     mark = _MARKS[finding.status]
-    if use_colour() and sys.stdout.isatty():
+    if use_colour(sys.stdout):
         mark = f"{_COLOURS[finding.status]}{mark}\x1b[0m"
-    print(f"{mark}  {finding.check:9}  {finding.text}")
+    print(f"{mark}  {finding.check:9}  {printable(finding.text)}", flush=True)
     if finding.repair and finding.status != "ok":
-        print(f"{'':19}repair: {finding.repair}", flush=True)
+        result(f"{'':19}repair: {finding.repair}")

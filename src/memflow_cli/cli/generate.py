@@ -14,16 +14,17 @@ from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement, parse_vram
 from memflow_cli.cli.plan import print_plan
-from memflow_cli.cli.progress import KINDS, Progress, make_progress
+from memflow_cli.cli.progress import Progress, make_progress
 from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
 from memflow_cli.cli.talk import note, talk_as, warn
+from memflow_cli.cli.words import PROGRESS_KINDS
 from memflow_cli.errors import Interrupted, ModelError, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.backbone import Backbone
     from memflow_cli.film.events import FilmResult
-    from memflow_cli.film.shooting import Stop
+    from memflow_cli.machine.stop_requests import StopRequests
     from memflow_cli.models.entry import Lora, ModelEntry
 
 # Bars and warnings of the libraries below, which would run through our own progress.
@@ -92,7 +93,7 @@ def generate(
         ),
     ] = False,
     progress: Annotated[
-        str, typer.Option(metavar="|".join(KINDS), help="What is told on stderr while films are made.")
+        str, typer.Option(metavar="|".join(PROGRESS_KINDS), help="What is told on stderr while films are made.")
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document a film on stdout.")] = False,
 ) -> None:
@@ -103,8 +104,8 @@ def generate(
     storyboard, model and seed are unchanged is left alone. Several storyboards share one loaded model; one that fails
     does not stop the others.
     """
-    if progress not in KINDS:
-        raise UsageError(f"--progress {progress[:40]}: no such kind", hint=f"allowed: {', '.join(KINDS)}")
+    if progress not in PROGRESS_KINDS:
+        raise UsageError(f"--progress {progress[:40]}: no such kind", hint=f"allowed: {', '.join(PROGRESS_KINDS)}")
     talk_as(progress)
     if overwrite and no_overwrite:
         raise UsageError("--overwrite and --no-overwrite contradict each other")
@@ -261,7 +262,7 @@ class _Maker:
         preview_decoder: Path | None,
         accelerations: tuple[str, ...],
         tell: Progress,
-        stop: "Stop",
+        stop: "StopRequests",
         resume: bool,
         keep_run: bool,
     ) -> None:
@@ -281,7 +282,8 @@ class _Maker:
     def make(self, story: Story, film: Path) -> "FilmResult":
         _warn_of_unknown_words(story)
         warn_of_lost_tokens(story, lost_tokens(story))
-        backbone = self._load(story)
+        with self._stop.at_once():
+            backbone = self._load(story)
         from memflow_cli.film.shooting import make_film
 
         return make_film(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from memflow_cli.cli.talk import note
+from memflow_cli.cli.talk import note, result, result_path
 from memflow_cli.errors import UsageError
 
 TEMPLATE = Path(__file__).with_name("template.yaml")
@@ -24,7 +24,7 @@ def init(
     """Write a commented storyboard that generates as it is."""
     text = TEMPLATE.read_text(encoding="utf-8")
     if str(file) == "-":
-        print(text, end="")
+        result(text.rstrip())
         return
     try:
         with file.open("w" if overwrite else "x", encoding="utf-8") as stream:
@@ -33,5 +33,5 @@ def init(
         raise UsageError(f"{file} exists already", hint="-y replaces it") from None
     except OSError as error:
         raise UsageError(f"{file} cannot be written: {error.strerror}") from None
-    print(file)
+    result_path(file)
     note(f"next: memflow plan {file}, then memflow generate {file}")

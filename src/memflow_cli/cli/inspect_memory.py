@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memflow_cli.cli.talk import json_text, note, printable
+from memflow_cli.cli.talk import note, result_json
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def inspect_memory(
     if found.memory and wanted & {Format.png, Format.html}:
         write_report(found, folder, Format.png in wanted, Format.html in wanted, top, only)
     if Format.json in wanted:
-        print(json_text(to_json(found, folder, top, only), indent=1))
+        result_json(to_json(found, folder, top, only), indent=1)
     if Format.table in wanted:
         _print_table(found, top, only)
     if Format.html in wanted and found.memory:
@@ -135,13 +135,15 @@ def _print_table(found: "Inspection", top: int, only: list[int]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from memflow_cli.report.pictures import clock
+    from memflow_cli.story.texts import clock, one_line
 
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     memory = found.memory
     if memory is None:
         if found.video:
-            console.print(f"{found.name}: {found.video.num_frames} frames, {clock(found.video.seconds)}", markup=False)
+            console.print(
+                f"{one_line(found.name)}: {found.video.num_frames} frames, {clock(found.video.seconds)}", markup=False
+            )
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=False)
     table.add_column("#", justify="right")
@@ -154,7 +156,7 @@ def _print_table(found: "Inspection", top: int, only: list[int]) -> None:
         table.add_row(
             str(segment.plan.index + 1),
             f"{clock(segment.start_seconds)}-{clock(segment.end_seconds)}",
-            Text(printable(segment.plan.prompt[:200]).replace("\n", " ")),
+            Text(one_line(segment.plan.prompt[:200])),
             _recalled_text(segment.recalled[:top]),
         )
     console.print(table)
@@ -163,7 +165,7 @@ def _print_table(found: "Inspection", top: int, only: list[int]) -> None:
 def _recalled_text(recalled: "tuple[RecalledFrame, ...]") -> Any:
     from rich.text import Text
 
-    from memflow_cli.report.pictures import clock
+    from memflow_cli.story.texts import clock
 
     text = Text()
     for index, item in enumerate(recalled):

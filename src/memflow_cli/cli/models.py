@@ -1,6 +1,5 @@
 """`memflow models`: what is known, what is here, fetching it, checking it."""
 
-import json
 import sys
 import textwrap
 import time
@@ -10,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memflow_cli.cli import options
-from memflow_cli.cli.plan import size_text
-from memflow_cli.cli.talk import note, warn
+from memflow_cli.cli.talk import note, result, result_json, result_path, warn
+from memflow_cli.cli.words import size_text
 from memflow_cli.errors import ModelError
 
 if TYPE_CHECKING:
@@ -22,7 +21,8 @@ Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model's name, 
 
 
 def register(app: typer.Typer) -> None:
-    models = typer.Typer(help="List, download, show and verify models.", no_args_is_help=True, rich_markup_mode=None)
+    models = typer.Typer(help="List, download, show and verify models.", rich_markup_mode=None)
+    models.callback(invoke_without_command=True)(options.show_help)
     models.command("list")(list_models)
     models.command("pull")(pull)
     models.command("show")(show)
@@ -39,13 +39,13 @@ def list_models(as_json: options.Json = False) -> None:
         warn(problem.text)
     rows = [_summary(entry) for entry in entries]
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False))
+        result_json(rows)
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
-        print(f"{row['name']:{width}}  {_state_text(row):34}  {row['summary']}")
+        result(f"{row['name']:{width}}  {_state_text(row):34}  {row['summary']}")
     shared = _disk_used(entries)
-    print(f"\n{size_text(shared)} on disk; files that models share are counted once")
+    result(f"\n{size_text(shared)} on disk; files that models share are counted once")
 
 
 def pull(name: Name) -> None:
@@ -69,7 +69,7 @@ def pull(name: Name) -> None:
     with _Download() as progress:
         for file in pull_files(entry, progress):
             progress.done(file)
-            print(file.path, flush=True)
+            result_path(str(file.path))
 
 
 def show(name: Name, as_json: options.Json = False) -> None:
@@ -79,7 +79,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
     entry = find_model(name)
     about = _summary(entry) | _details(entry)
     if as_json:
-        print(json.dumps(about, ensure_ascii=False))
+        result_json(about)
         return
     geometry, sampling = entry.geometry, entry.sampling
     multiple = "x".join(map(str, geometry.size_multiple))
@@ -98,11 +98,11 @@ def show(name: Name, as_json: options.Json = False) -> None:
     for file in about["files"]:
         state = "here" if file["path"] else "missing"
         lines.append(f"  {state:9}  {size_text(file['num_bytes']):>9}  {file['repository']}/{file['file']}")
-    print("\n".join(lines))
+    result("\n".join(lines))
     if about.get("vocabulary"):
-        print("\nIt understands these words, and simple sentences made of them:")
+        result("\nIt understands these words, and simple sentences made of them:")
         for kind, words in about["vocabulary"].items():
-            print(textwrap.fill(", ".join(words), 100, initial_indent=f"  {kind:11}", subsequent_indent=" " * 13))
+            result(textwrap.fill(", ".join(words), 100, initial_indent=f"  {kind:11}", subsequent_indent=" " * 13))
 
 
 def verify(name: Name) -> None:
@@ -119,7 +119,7 @@ def verify(name: Name) -> None:
     unchecked = []
     for verdict in verify_files(entry):
         path = f"{verdict.file.repository.repo_id}/{verdict.file.file.path}"
-        print(f"{'wrong' if verdict.problem else 'ok':5}  {path} {verdict.problem or ''}".rstrip(), flush=True)
+        result(f"{'wrong' if verdict.problem else 'ok':5}  {path} {verdict.problem or ''}".rstrip())
         num_wrong += verdict.problem is not None
         if verdict.unchecked and not verdict.problem:
             unchecked.append(f"{path}: {verdict.unchecked}")
@@ -129,12 +129,12 @@ def verify(name: Name) -> None:
         )
     family = family_of(entry)
     for line in family.check(entry):
-        print(f"ok     {line}", flush=True)
+        result(f"ok     {line}")
     unchecked += family.not_checked(entry)
     if entry.given_as:
         unchecked.append(f"the content of local files in {entry.given_as}: there is nothing to compare it with")
     for line in unchecked:
-        print(f"not checked  {line}")
+        result(f"not checked  {line}")
 
 
 class _Download:

@@ -10,8 +10,41 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from memflow_cli import __version__
+from memflow_cli.cli.talk import result
+
 if TYPE_CHECKING:
     from memflow_cli.story.storyboard import Override
+
+
+HELP_SETTINGS: dict[str, Any] = {
+    "rich_markup_mode": None,
+    "pretty_exceptions_enable": False,
+    "context_settings": {"help_option_names": ["-h", "--help"], "max_content_width": 110},
+}
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        result(f"memflow {__version__}")
+        raise typer.Exit
+
+
+def program_options(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    show_help(context)
+
+
+def show_help(context: typer.Context) -> None:
+    """The callback of a group of commands: its name alone shows its help, which is a result, not an error."""
+    if context.invoked_subcommand is None:
+        result(context.get_help())
+        raise typer.Exit
 
 
 class Policy(StrEnum):

@@ -9,9 +9,11 @@ from memflow_cli.cli import options
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, read_stories
-from memflow_cli.cli.talk import json_text, printable
+from memflow_cli.cli.talk import result, result_json
+from memflow_cli.cli.words import size_text
 from memflow_cli.memory.options import RECALLING
 from memflow_cli.models.footprint import card_use, least_bytes, place
+from memflow_cli.story.texts import clock, one_line
 
 if TYPE_CHECKING:
     from memflow_cli.models.entry import ModelEntry
@@ -44,9 +46,9 @@ def plan(storyboards: options.Storyboards, story_options: options.StoryOptions, 
 def print_plan(story: Story, as_json: bool) -> None:
     lost = lost_tokens(story)
     if as_json:
-        print(json_text(plan_to_json(story, lost)))
+        result_json(plan_to_json(story, lost))
     else:
-        print(printable(plan_to_text(story)))
+        result(plan_to_text(story))
     warn_of_lost_tokens(story, lost)
 
 
@@ -139,7 +141,7 @@ def plan_to_text(story: Story) -> str:
     if len(geometry.chunk_frame_range(0)) != chunk_frames:
         chunk += f", the first of {len(geometry.chunk_frame_range(0))}"
     lines = [
-        plan.title,
+        one_line(plan.title),
         f"  model    {story.entry.name}",
         f"  memory   {policy}",
         f"  picture  {plan.width}x{plan.height}, {plan.fps} frames a second",
@@ -166,23 +168,6 @@ def _card_lines(entry: "ModelEntry", needs: dict[str, int]) -> list[str]:
         return []
     everything, least = size_text(needs["card_bytes"]), size_text(needs["least_card_bytes"])
     return [f"  card     about {everything} of a GPU's memory for all of {entry.name}; at least {least} (--vram)"]
-
-
-def clock(seconds: float) -> str:
-    """0:04.50, 1:02:03.00"""
-    hundredths = round(seconds * 100)
-    minutes, rest = divmod(hundredths, 6000)
-    hours, minutes = divmod(minutes, 60)
-    clock = f"{minutes}:{rest // 100:02}.{rest % 100:02}"
-    return f"{hours}:{minutes:02}:{rest // 100:02}.{rest % 100:02}" if hours else clock
-
-
-def size_text(num_bytes: int) -> str:
-    """1.5 GiB, 20 MiB, 3 KiB"""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20)):
-        if num_bytes >= factor:
-            return f"{num_bytes / factor:.3g} {unit}"
-    return f"{num_bytes / 1024:.0f} KiB"
 
 
 def _shorten(prompt: str, width: int = 72) -> str:

@@ -9,21 +9,14 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from memflow_cli.cli.plan import clock
-from memflow_cli.cli.talk import note, printable, tell_event
+from memflow_cli.cli.talk import note, tell_event
+from memflow_cli.cli.words import STAGES, count
+from memflow_cli.story.texts import clock, one_line
 
 if TYPE_CHECKING:
     from memflow_cli.film.events import ChunkDone
     from memflow_cli.memory.record import ChunkRecord
     from memflow_cli.story.plan import FilmPlan
-
-KINDS = ("auto", "rich", "plain", "jsonl", "none")
-_STAGES = {
-    "model": "loading the model",
-    "prompts": "reading the prompts",
-    "replay": "rebuilding what the earlier run knew",
-    "stitch": "stitching the parts",
-}
 
 
 class Progress(Protocol):
@@ -135,7 +128,7 @@ class PlainProgress(NoProgress):
             note(describe_start(event))
         elif isinstance(event, StageStarted):
             if event.stage in ("replay", "stitch"):
-                note(_STAGES[event.stage])
+                note(STAGES[event.stage])
         elif isinstance(event, ChunkDone) and self._pace:
             self._pace.chunk_done(event)
             self._recalled |= dict.fromkeys(recalled_times(self._pace.plan, event.record))
@@ -145,7 +138,7 @@ class PlainProgress(NoProgress):
             recalled = f"  recalled {' '.join(list(self._recalled)[:6])}" if self._recalled else ""
             note(
                 f"segment {segment.index + 1}/{len(plan.segments)}  {clock(segment.start_frame / plan.fps)}-{clock(end)}"
-                f"  {self._pace.frames_per_second:.1f} frames/s{recalled}  {segment.prompt[:60]}"
+                f"  {self._pace.frames_per_second:.1f} frames/s{recalled}  {one_line(segment.prompt)[:60]}"
             )
             self._recalled = {}
 
@@ -177,7 +170,7 @@ class JsonProgress(NoProgress):
                 }
             )
         elif isinstance(event, film.StageStarted):
-            tell_event({"event": "stage", "text": _STAGES.get(event.stage, event.stage), "total": event.total})
+            tell_event({"event": "stage", "text": STAGES.get(event.stage, event.stage), "total": event.total})
         elif isinstance(event, film.ChunkReplayed):
             tell_event({"event": "replayed", "chunk": event.chunk})
         elif isinstance(event, film.ChunkDone):
@@ -195,9 +188,10 @@ class JsonProgress(NoProgress):
 
 def describe_start(event: Any) -> str:
     plan = event.plan
-    text = f"{plan.title}: {len(plan.segments)} segments, {clock(plan.seconds)}, {plan.num_chunks} chunks, seed {plan.seed}"
+    length = f"{count(len(plan.segments), 'segment')}, {clock(plan.seconds)}, {count(plan.num_chunks, 'chunk')}"
+    text = f"{one_line(plan.title)}: {length}, seed {plan.seed}"
     if event.resumed_chunks:
-        text += f"; going on after {event.resumed_chunks} chunks of an earlier run"
+        text += f"; going on after {count(event.resumed_chunks, 'chunk')} of an earlier run"
     if event.changed_segment is not None:
         text += f"; the storyboard changed from segment {event.changed_segment + 1} on, which is made anew"
-    return printable(text)
+    return text

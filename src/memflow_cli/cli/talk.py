@@ -1,17 +1,19 @@
-"""The talk on stderr: errors, warnings, notes. stdout belongs to results.
+"""The one room through which all goes that a command says: results to stdout; errors, warnings and notes to stderr.
 
+Whatever others wrote, titles and prompts, names of files and models, is made fit for a terminal here: `printable`.
 What kind of talk it is holds for one command line: `app.run` gives each a context of its own.
 """
 
-import contextlib
 import json
 import os
 import sys
 import traceback
 from contextvars import ContextVar
-from typing import Any
+from pathlib import Path
+from typing import Any, TextIO
 
 from memflow_cli.errors import MemflowError, OutOfMemoryError
+from memflow_cli.story.texts import escape_in_json, printable
 
 TRACEBACK_VARIABLE = "MEMFLOW_TRACEBACK"
 
@@ -20,14 +22,29 @@ _kind: ContextVar[str] = ContextVar("kind", default="plain")
 _RED, _YELLOW, _DIM, _PLAIN = "\x1b[1;31m", "\x1b[33m", "\x1b[2m", "\x1b[0m"
 
 
-def use_colour() -> bool:
-    """Colours on stderr: only on a terminal, and never against NO_COLOR."""
-    return sys.stderr.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+def use_colour(stream: TextIO | None = None) -> bool:
+    """Colours, on stderr if not said otherwise: only on a terminal, and never against NO_COLOR."""
+    return (stream or sys.stderr).isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 def talk_as(kind: str) -> None:
     """From here on: `jsonl`, all of it as JSON lines; `none`, errors only; any other kind, plain lines."""
     _kind.set(kind)
+
+
+def result(text: str) -> None:
+    """What was asked for, as lines on stdout; a long one may come in several calls."""
+    print(printable(text), flush=True)
+
+
+def result_path(path: Path | str) -> None:
+    """A path on stdout: in the very bytes it is made of, unless a terminal would obey them."""
+    print(printable(str(path)) if sys.stdout.isatty() else path, flush=True)
+
+
+def result_json(content: Any, indent: int | None = None) -> None:
+    """A JSON document on stdout."""
+    print(json_text(content, indent), flush=True)
 
 
 def note(text: str) -> None:
@@ -63,6 +80,12 @@ def in_words(error: Exception) -> MemflowError:
         return error
     if isinstance(error, MemoryError):
         return OutOfMemoryError("this machine's memory does not suffice", "a smaller --size or --bank needs less")
+    if isinstance(error, ImportError) and not str(error.name).startswith("memflow_cli"):
+        told = MemflowError(
+            f"{error.name or 'a library'} cannot be imported: {error}", "memflow doctor names the repair"
+        )
+        told.__cause__ = error
+        return told
     what = " ".join(str(error).split())[:300]
     told = MemflowError(f"unexpected {type(error).__name__}{': ' + what if what else ''}")
     if not os.environ.get(TRACEBACK_VARIABLE):
@@ -72,13 +95,9 @@ def in_words(error: Exception) -> MemflowError:
 
 
 def json_text(content: Any, indent: int | None = None) -> str:
-    """JSON that any UTF-8 stream takes: the bytes of a path that are no UTF-8 become \\u escapes."""
-    return json.dumps(content, ensure_ascii=False, indent=indent).encode(errors="backslashreplace").decode()
-
-
-def printable(text: str) -> str:
-    """A text that may quote anything, made fit for a terminal: control sequences are not obeyed."""
-    return "".join(character if character.isprintable() or character in "\n\t" else "?" for character in text)
+    """JSON that any stream takes: what its encoding lacks, or a terminal would obey, stands as \\u escapes."""
+    takes_all = all(str(getattr(stream, "encoding", None)).lower() == "utf-8" for stream in (sys.stdout, sys.stderr))
+    return escape_in_json(json.dumps(content, ensure_ascii=not takes_all, indent=indent))
 
 
 def _tell(event: str, label: str, text: str) -> None:
@@ -93,8 +112,7 @@ def _say(label: str, text: str) -> None:
 
 
 def _write(line: str) -> None:
-    with contextlib.suppress(BrokenPipeError, ValueError):  # whoever read stderr has left
-        print(line, file=sys.stderr, flush=True)
+    print(line, file=sys.stderr, flush=True)
 
 
 def _paint(text: str, colour: str) -> str:

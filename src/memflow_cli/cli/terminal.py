@@ -12,12 +12,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.text import Text
 
 from memflow_cli.cli.progress import Pace, describe_start, recalled_times
-from memflow_cli.cli.talk import printable
+from memflow_cli.cli.words import STAGES, duration_text
+from memflow_cli.story.texts import one_line
 
 if TYPE_CHECKING:
     from memflow_cli.film.events import ChunkDone, FilmStarted
-
-_STAGES = {"prompts": "reading the prompts", "replay": "replaying", "stitch": "stitching"}
 
 
 class LiveProgress:
@@ -67,14 +66,14 @@ class LiveProgress:
             case film.FilmStarted():
                 self._begin(event)
             case film.StageStarted():
-                self._status.plain = _STAGES.get(event.stage, event.stage)
+                self._status.plain = STAGES.get(event.stage, event.stage)
             case film.ChunkReplayed():
                 self._status.plain = f"replaying chunk {event.chunk + 1}"
             case film.ChunkDone():
                 self._show_chunk(event)
             case film.SegmentDone():
                 self._console.print(
-                    f"[green]segment {event.segment.index + 1}[/] {escape(printable(event.segment.prompt))}",
+                    f"[green]segment {event.segment.index + 1}[/] {escape(one_line(event.segment.prompt))}",
                     overflow="ellipsis",
                     no_wrap=True,
                 )
@@ -96,18 +95,11 @@ class LiveProgress:
         pace, segment = self._pace, event.segment
         pace.chunk_done(event)
         left = pace.seconds_left
-        speed = f"{pace.frames_per_second:.1f} frames/s" + (f", {_short(left)} left" if left else "")
+        speed = f"{pace.frames_per_second:.1f} frames/s" + (f", {duration_text(left)} left" if left else "")
         self._bars.update(self._film, completed=event.chunk + 1, note=speed)
-        note = f"{segment.index + 1}/{len(pace.plan.segments)}  {printable(segment.prompt)[:60]}"
+        note = f"{segment.index + 1}/{len(pace.plan.segments)}  {one_line(segment.prompt)[:60]}"
         done = event.chunk + 1 - segment.start_chunk
         self._bars.update(self._segment, total=segment.num_chunks, completed=done, note=note)
         times = recalled_times(pace.plan, event.record)
         self._memory.plain = f"memory    recalls {', '.join(times)}" if times else "memory    recalls nothing yet"
         self._status.plain = ""
-
-
-def _short(seconds: float) -> str:
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -7,6 +7,7 @@ One encoder thread: the bytes of a film do not depend on the machine's number of
 
 import os
 import queue
+import re
 import shutil
 import subprocess
 import tempfile
@@ -24,6 +25,7 @@ import numpy as np
 
 from memflow_cli.errors import KEPT, MemflowError
 from memflow_cli.film.durable import rename_through
+from memflow_cli.story.texts import without_controls
 
 KEYFRAME_SECONDS = 2  # a player seeks to any time by decoding at most this much
 QUEUED_WRITES = 2  # calls of PartWriter.write that may wait for the encoder; the next one blocks
@@ -339,5 +341,4 @@ def _url(path: Path) -> str:
 
 def _escape(text: str) -> str:
     """Text for an ffmetadata file: its special characters escaped, control characters but line breaks left out."""
-    clean = "".join(character for character in text if character == "\n" or character.isprintable())
-    return "".join(f"\\{character}" if character in "=;#\\\n" else character for character in clean)
+    return re.sub(r"[=;#\\\n]", r"\\\g<0>", without_controls(text))

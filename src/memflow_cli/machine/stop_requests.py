@@ -1,18 +1,70 @@
-"""Ctrl-C, SIGTERM and --max-time: the first asks the film to stop after the chunk at hand, a second one stops at once."""
+"""Ctrl-C, SIGTERM, SIGHUP and --max-time: when a film stops, and with which error."""
 
+import contextlib
 import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType, TracebackType
 from typing import Any, Self
 
-from memflow_cli.errors import Interrupted, MemflowError, Terminated, TimeLimitReached
+from memflow_cli.errors import HungUp, Interrupted, MemflowError, Terminated, TimeLimitReached
+
+Handler = Callable[[int, FrameType | None], None]
+
+ENDINGS: dict[int, tuple[type[Interrupted], str]] = {
+    signal.SIGINT: (Interrupted, "interrupted"),
+    signal.SIGTERM: (Terminated, "stopped by SIGTERM"),
+}
+if hasattr(signal, "SIGHUP"):
+    ENDINGS[signal.SIGHUP] = (HungUp, "stopped by SIGHUP, as when a terminal closes")
+
+
+class Stopped(BaseException):
+    """A signal, raised wherever the program is: no `except Exception` takes it for a fault. `error` is what to tell."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.error = error_of(number)
+
+
+def error_of(number: int) -> Interrupted:
+    kind, text = ENDINGS[number]
+    return kind(text)
+
+
+@contextlib.contextmanager
+def signals_go_to(handler: Handler) -> Iterator[None]:
+    """While entered, the signals that end a command go to `handler`. One that is ignored, as by nohup, stays ignored."""
+    previous: dict[int, Any] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in ENDINGS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                previous[number] = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        for number, handler_before in previous.items():
+            signal.signal(number, handler_before)
+
+
+@contextlib.contextmanager
+def stopped_by_signals(received: list[int]) -> Iterator[None]:
+    """While entered, a signal raises `Stopped` where the program is, and is added to `received`."""
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        raise Stopped(number)
+
+    with signals_go_to(receive):
+        yield
 
 
 class StopRequests:
     """While entered, catches the signals. Called between chunks: the error to stop with, or None.
 
-    `max_seconds` counts from the moment of entering. `tell` is given a sentence when a signal is heard.
+    The first signal lets the chunk at hand be finished, unless nothing is being made (`at_once`); a second one stops
+    at once. `max_seconds` counts from the moment of entering. `tell` is given a sentence when a signal is heard.
     """
 
     def __init__(self, max_seconds: float | None = None, tell: Callable[[str], None] = lambda text: None) -> None:
@@ -20,32 +72,46 @@ class StopRequests:
         self._tell = tell
         self._deadline: float | None = None
         self._received: int | None = None
-        self._previous: dict[int, Any] = {}
+        self._at_once = False
+        self._signals = signals_go_to(self._receive)
 
     def __call__(self) -> MemflowError | None:
-        if self._received == signal.SIGTERM:
-            return Terminated("stopped by SIGTERM")
         if self._received is not None:
-            return Interrupted("interrupted")
+            return error_of(self._received)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return TimeLimitReached(f"the time limit of {self._max_seconds:g} s is over")
         return None
 
+    @contextlib.contextmanager
+    def at_once(self) -> Iterator[None]:
+        """While entered, as while a model is loaded, the first signal stops at once: there is nothing to be finished."""
+        if self._received is not None:
+            raise error_of(self._received)
+        self._at_once = True
+        try:
+            yield
+        except Stopped as stopped:
+            raise stopped.error from None
+        finally:
+            self._at_once = False
+
     def __enter__(self) -> Self:
         if self._max_seconds is not None:
             self._deadline = time.monotonic() + self._max_seconds
-        for number in (signal.SIGINT, signal.SIGTERM):
-            self._previous[number] = signal.signal(number, self._receive)
+        self._signals.__enter__()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
+        self._signals.__exit__(kind, error, trace)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        if self._received is not None:
-            raise Terminated("stopped at once") if number == signal.SIGTERM else Interrupted("stopped at once")
+        is_second = self._received is not None
         self._received = number
+        if self._at_once:
+            raise Stopped(number)
+        if is_second:
+            kind, _ = ENDINGS[number]
+            raise kind("stopped at once")
         self._tell("stopping after this chunk; once more stops at once")

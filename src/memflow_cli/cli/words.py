@@ -1,0 +1,51 @@
+"""Words that several commands share: amounts, stages, exit codes."""
+
+from memflow_cli import errors
+
+STAGES = {
+    "model": "loading the model",
+    "prompts": "reading the prompts",
+    "replay": "rebuilding what the earlier run knew",
+    "stitch": "stitching the parts",
+}
+"""A film's StageStarted -> what is told of it."""
+
+PROGRESS_KINDS = ("auto", "rich", "plain", "jsonl", "none")
+
+
+def count(number: int, thing: str, things: str = "") -> str:
+    """1 chunk, 2 chunks, 1,000 chunks"""
+    return f"{number:,} {thing if number == 1 else things or thing + 's'}"
+
+
+def size_text(num_bytes: int) -> str:
+    """1.5 GiB, 20 MiB, 3 KiB: the units in which every command tells bytes."""
+    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if num_bytes >= factor:
+            return (
+                f"{num_bytes / factor:.3g} {unit}" if num_bytes < 1000 * factor else f"{num_bytes / factor:,.0f} {unit}"
+            )
+    return f"{num_bytes / 1024:.0f} KiB"
+
+
+def duration_text(seconds: float) -> str:
+    """40 s, 5 min 03 s, 2 h 10 min: how long something takes, by the clock on the wall."""
+    if round(seconds) < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def shorten(text: str, width: int) -> str:
+    """At most so many characters of a text, the last one an ellipsis if it is longer."""
+    return text if len(text) <= width else text[: max(0, width - 1)].rstrip() + "…"
+
+
+def exit_codes() -> dict[int, str]:
+    """Every exit code and when it happens, from the table in errors.py."""
+    found: dict[int, list[str]] = {0: ["done"]}
+    for line in (errors.__doc__ or "").splitlines():
+        words = line.split(maxsplit=2)
+        if len(words) == 3 and words[1].isdecimal() and hasattr(errors, words[0]):
+            found.setdefault(int(words[1]), []).append(words[2])
+    return {code: "; ".join(found[code]) for code in sorted(found)}

@@ -1,0 +1,55 @@
+"""How the texts and times of a film are shown: what obeys no terminal, and clocks. Texts stay as they were written."""
+
+import re
+
+# Characters that a terminal, an editor or a player obeys instead of showing them:
+_OBEYED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f]"  # C0 but tab and line feed, DEL, C1
+    "|[\u2028\u2029\u202a-\u202e\u2066-\u206f\ufff9-\ufffb]"  # other line ends, overrides of direction, annotations
+    "|[\ud800-\udfff]"  # bytes of a path that are not UTF-8
+    # Joiners shape what stands before them: Persian words, Hindi letters, families of emoji. After anything else, and
+    # after each other, they only hide.
+    "|(?<![^\x00-\x7f\u200b-\u200d\u2060\ufeff])[\u200b-\u200d\u2060]|\ufeff"
+    "|(?<![\U0001f3f4\U000e0020-\U000e007e])[\U000e0000-\U000e007f]"  # tags, but those of a flag
+)
+
+
+def printable(text: str) -> str:
+    """A text that may quote anything, made fit for a terminal: what it would obey is escaped, as `\\x1b` or `\\u202e`."""
+    return _OBEYED.sub(lambda found: _escaped(found[0]), text)
+
+
+def without_controls(text: str) -> str:
+    """The text without the characters that `printable` escapes, for places in which an escape means nothing."""
+    return _OBEYED.sub("", text)
+
+
+def escape_in_json(json_text: str) -> str:
+    """A JSON document in which what a terminal would obey stands as an escape: the same document."""
+    return _OBEYED.sub(lambda found: _utf16_escapes(found[0]), json_text)
+
+
+def one_line(text: str) -> str:
+    """`printable`, with its line breaks and runs of spaces as one space each."""
+    return printable(re.sub(r"[ \t\r\n\v\f]+", " ", text).strip())
+
+
+def clock(seconds: float, digits: int = 2) -> str:
+    """0:04.50, 1:02:03.00: a moment or a length of a film, with so many digits after the point."""
+    parts = round(seconds * 10**digits)
+    minutes, rest = divmod(parts, 60 * 10**digits)
+    hours, minutes = divmod(minutes, 60)
+    whole, fraction = divmod(rest, 10**digits)
+    end = f"{whole:02}.{fraction:0{digits}}" if digits else f"{whole:02}"
+    return f"{hours}:{minutes:02}:{end}" if hours else f"{minutes}:{end}"
+
+
+def _escaped(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"  # the byte itself (PEP 383)
+    return character.encode("unicode_escape").decode()
+
+
+def _utf16_escapes(character: str) -> str:
+    units = character.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))

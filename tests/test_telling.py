@@ -1,0 +1,292 @@
+"""What cannot be told does not stop the work: streams x commands x moments.
+
+A render of an hour ended with `nohup`'s terminal, with a log on a full disk, with a closed stdout after the film was
+complete: each time by an error of telling, and each time with an exit code that said the film had failed.
+"""
+
+import contextlib
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from memflow_cli.cli.app import run
+from memflow_cli.cli.streams import open_standard_streams, sure_streams
+from memflow_cli.film.shooting import make_film
+from memflow_cli.story.texts import clock, one_line, printable
+from tiny_model import story as tiny_story
+from tiny_model import tiny_backbone, tiny_entry
+
+NOT_TOLD = 6
+MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
+
+
+class Stream:
+    """A stream that goes wrong in its own way: `kind` is closed, full, gone or left; `after`: bytes that are still read."""
+
+    def __init__(self, kind: str, after: int = 0) -> None:
+        self.kind, self.after = kind, after
+        self.number = -1
+        self.far = -1
+        if kind == "full":
+            self.number = os.open("/dev/full", os.O_WRONLY)
+        elif kind == "gone":
+            self.far, self.number = pty.openpty()
+        elif kind == "left":
+            self.far, self.number = os.pipe()
+
+    def take(self, number: int) -> None:
+        """In the command's process: becomes stdout or stderr."""
+        if self.kind == "closed":
+            os.close(number)
+        else:
+            os.dup2(self.number, number)
+        for other in (self.number, self.far):
+            if other >= 0:
+                os.close(other)
+
+    def go_wrong(self) -> None:
+        """In the other process, which reads so many bytes and leaves."""
+        if self.number >= 0:
+            os.close(self.number)
+        with contextlib.suppress(OSError):  # what a terminal says when its last writer has left
+            for _ in range(self.after):
+                if not os.read(self.far, 1):
+                    break
+        if self.far >= 0:
+            os.close(self.far)
+
+
+class Kept:
+    """A stream that is read to its end: a file."""
+
+    def __init__(self, path) -> None:
+        self.path = path
+        self.number = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+
+    def take(self, number: int) -> None:
+        os.dup2(self.number, number)
+
+    def go_wrong(self) -> None:
+        os.close(self.number)
+
+    @property
+    def text(self) -> str:
+        return self.path.read_text(encoding="utf-8")
+
+
+def run_with(arguments, out, err) -> int:
+    """Runs the command in a forked process, as `main` does, with these streams: its exit code."""
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            out.take(1)
+            err.take(2)
+            sys.stdout = None if getattr(out, "kind", "") == "closed" else open(1, "w", closefd=False)  # noqa: SIM115
+            sys.stderr = None if getattr(err, "kind", "") == "closed" else open(2, "w", closefd=False)  # noqa: SIM115
+            open_standard_streams()
+            code = run([str(argument) for argument in arguments])
+        finally:
+            os._exit(code)
+    out.go_wrong()
+    err.go_wrong()
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@pytest.fixture(scope="module")
+def film(tmp_path_factory):
+    """A film whose memory there is something to say about."""
+    path = tmp_path_factory.mktemp("film") / "film.mp4"
+    entry = tiny_entry()
+    make_film(tiny_story(), entry, tiny_backbone(entry), path)
+    return path
+
+
+@pytest.fixture
+def story(tmp_path, tiny_model_folder):
+    path = tmp_path / "story.yaml"
+    path.write_text(f"model: {tiny_model_folder}\nseed: 7\nsegments: [{{prompt: a red fox, duration: 0.7s}}]\n")
+    return path
+
+
+WAYS = ["closed", "full", "gone", "left"]
+TOLD = {"closed": 0, "left": 0, "full": NOT_TOLD, "gone": NOT_TOLD}
+TALK = ["--version", "--help", "plan", "plan --json", "init -", "models list", "models show theatre --json"]
+TALK += ["inspect-memory", "inspect-memory --format json", "generate --dry-run", "doctor --offline --json"]
+
+
+@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("command", TALK)
+def test_a_stdout_that_cannot_be_written(command, kind, story, film, tmp_path):
+    name, *options = command.split()
+    subject = {"plan": [story], "generate": [story], "inspect-memory": [film, "-o", tmp_path / "out"]}.get(name, [])
+    err = Kept(tmp_path / "err")
+    assert run_with([name, *subject, *options], Stream(kind), err) == TOLD[kind], err.text
+    assert "bug" not in err.text and "Traceback" not in err.text
+    assert ("the result could not be printed" in err.text) == (TOLD[kind] != 0), "in words"
+
+
+@pytest.mark.parametrize("after", [0, 40])
+@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("progress", ["plain", "rich", "jsonl", "none"])
+def test_a_stderr_that_cannot_be_written_is_no_reason_to_stop(progress, kind, after, story, tmp_path):
+    if after and kind in ("closed", "full"):
+        pytest.skip("it is so from the start")
+    out = Kept(tmp_path / "out")
+    made = tmp_path / "film.mp4"
+    arguments = ["generate", story, "-o", made, "--progress", progress, "--json"]
+    assert run_with(arguments, out, Stream(kind, after)) == 0
+    assert json.loads(out.text)["status"] == "made" and made.exists()
+
+
+@pytest.mark.parametrize("kind", WAYS)
+@pytest.mark.parametrize("options", [[], ["--json", "--progress", "jsonl"]], ids=["path", "json"])
+def test_a_film_is_made_whatever_becomes_of_stdout(options, kind, story, tmp_path):
+    err, made = Kept(tmp_path / "err"), tmp_path / "film.mp4"
+    assert run_with(["generate", story, "-o", made, *options], Stream(kind), err) == TOLD[kind], err.text
+    assert made.exists() and not (tmp_path / "film.mp4.run").exists()
+    if options:
+        assert [json.loads(line) for line in err.text.splitlines()]
+    again = ["generate", story, "-o", made, *options]
+    assert run_with(again, Kept(tmp_path / "out"), Kept(tmp_path / "err")) == 0, "it is there"
+
+
+def test_both_streams_gone_and_several_films(story, tmp_path):
+    other = tmp_path / "other.yaml"
+    other.write_text(story.read_text())
+    streams = Stream("gone", after=3), Stream("gone", after=3)
+    assert run_with(["generate", story, other, "-o", f"{tmp_path}/", "--progress", "rich"], *streams) in (0, NOT_TOLD)
+    assert {"story.mp4", "other.mp4"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_an_error_s_own_code_wins_over_what_could_not_be_told(story, tmp_path):
+    assert run_with(["plan", tmp_path / "none.yaml", "--json"], Stream("full"), Stream("full")) == 2
+
+
+def test_the_process_itself_ends_with_that_code(story):
+    """Python flushes its streams once more at the end, and has a code of its own, 120, for when it cannot."""
+    command = [*MEMFLOW, "plan", str(story)]
+    for redirection, code in ((">/dev/full", 6), (">&-", 0), ("2>/dev/full", 0), (">&- 2>&- <&-", 0)):
+        done = subprocess.run(["sh", "-c", f'"$@" {redirection}', "sh", *command], capture_output=True, timeout=60)
+        assert done.returncode == code, (redirection, done.stderr)
+        assert b"Exception ignored" not in done.stderr and b"bug" not in done.stderr
+
+
+def test_a_pipe_that_does_not_block_is_waited_for():
+    """Another program that shares a pipe may have made it so: long JSON was cut off with BlockingIOError."""
+    far, near = os.pipe()
+    os.set_blocking(near, False)
+    child = os.fork()
+    if child == 0:
+        os.close(near)
+        time.sleep(0.2)
+        num_bytes = 0
+        while read := os.read(far, 65536):
+            num_bytes += len(read)
+        os._exit(0 if num_bytes == 1_000_001 else 1)
+    os.close(far)
+    with open(near, "w") as stream, contextlib.redirect_stdout(stream), sure_streams() as out:
+        print("x" * 1_000_000)
+    assert out.lost is None
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+FOX = "Der Fuchs kehrt zurück 🦊"
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8", "latin-1", "euc_jp"])
+@pytest.mark.parametrize("command", ["plan", "plan --json", "generate", "generate --json", "inspect-memory"])
+def test_what_an_encoding_lacks_is_escaped(command, encoding, film, tmp_path, tiny_model_folder, monkeypatch):
+    """In a C locale a film that was complete counted as failed, since its own name could not be printed."""
+    path = tmp_path / "狐.yaml"
+    prompts = "- {prompt: 一只红色的狐狸, duration: 0.7s}\n"
+    path.write_text(f'title: "{FOX}"\nmodel: {tiny_model_folder}\nseed: 1\nsegments:\n{prompts}', encoding="utf-8")
+    name, *options = command.split()
+    subject = {"generate": [path, "-o", tmp_path / "狐.mp4"], "plan": [path]}.get(name, [film, "-f", "table"])
+    written, told = (io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2))
+    monkeypatch.setattr(sys, "stdout", written)
+    monkeypatch.setattr(sys, "stderr", told)
+    assert run([name, *map(str, subject), *options]) == 0
+    text = written.buffer.getvalue().decode(encoding)
+    if options:
+        assert json.loads(text)["title"] == FOX
+    elif encoding == "ascii" and name != "inspect-memory":
+        assert {"plan": r"zur\xfcck \U0001f98a", "generate": r"\u72d0.mp4"}[name] in text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("می‌خواهم　「キツネ」 10 000 👨‍👩‍👧", None),
+        ("क्‍ष हिन्दी שָׁלוֹם‏ ❤️‍🔥 🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f", None),
+        ("\x1b]0;mine\x07", r"\x1b]0;mine\x07"),
+        ("a\x9b31m\x7f\x00", r"a\x9b31m\x7f\x00"),
+        ("abc\u202egnp.exe\u2066", r"abc\u202egnp.exe\u2066"),
+        ("the\u200datre\u200b", r"the\u200datre\u200b"),
+        ("\udcff.yaml", r"\xff.yaml"),
+        ("one\ttwo\nthree", None),
+    ],
+    ids=["as written", "scripts", "a title", "C1 and DEL", "direction", "hidden", "a byte", "lines"],
+)
+def test_a_terminal_obeys_nothing_and_words_stay_as_written(text, shown):
+    assert printable(text) == (text if shown is None else shown)
+
+
+def test_a_title_of_two_lines_is_one_line_of_talk(tmp_path, tiny_model_folder, capfd):
+    path = tmp_path / "bt.yaml"
+    segments = "segments: [{prompt: a red fox, duration: 0.7}]\n"
+    path.write_text(f"title: |\n  The fox\n  Part two\nmodel: {tiny_model_folder}\nseed: 1\n{segments}")
+    assert run(["generate", str(path), "-o", str(tmp_path / "bt.mp4")]) == 0
+    assert "The fox Part two: 1 segment, 0:00.75, 1 chunk, seed 1\n" in capfd.readouterr().err
+    assert one_line("  a \r\n\tb ") == "a b"
+
+
+def test_what_a_stranger_s_model_says_is_shown_not_obeyed(tmp_path, tiny_model_folder, capfd):
+    import shutil
+
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "e\x1b[31mvil")
+    index = folder / "model_index.json"
+    content = json.loads(index.read_text())
+    content.setdefault("memflow", {})["summary"] = "nice\x1b]0;pwned\x07\x9b31m\x7f\u202e"
+    index.write_text(json.dumps(content))
+    for command in (["show"], ["show", "--json"], ["verify"]):
+        run(["models", command[0], str(folder), *command[1:]])
+        captured = capfd.readouterr()
+        for character in "\x1b\x07\x9b\x7f\u202e":
+            assert character not in captured.out + captured.err, command
+
+
+def test_a_clock_counts_hours():
+    assert [clock(4.5), clock(59.999), clock(3723), clock(125, 0)] == ["0:04.50", "1:00.00", "1:02:03.00", "2:05"]
+
+
+@pytest.mark.parametrize("delay", [0.15, 0.4, 0.8, 1.6])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGHUP, 129)])
+def test_a_signal_in_the_first_seconds_ends_with_one_line(delay, number, code, story, tmp_path):
+    """A Ctrl-C among the imports was a traceback, and one before the render passed without a word."""
+    command = [*MEMFLOW, "generate", str(story), "-o", str(tmp_path / "film.mp4"), "--set", "segments.1.duration=10m"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    time.sleep(delay)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (code, b""), err
+    assert err.decode().splitlines()[-1].startswith(("error: ", "hint: ")) and b"Traceback" not in err
+
+
+def test_a_terminal_that_closes_does_not_end_what_nohup_runs(story, tmp_path):
+    """SIGHUP is an interrupt, but where it is ignored it stays ignored."""
+    made = tmp_path / "film.mp4"
+    command = [*MEMFLOW, "generate", str(story), "-o", str(made)]
+    ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=ignore)
+    while process.poll() is None:
+        process.send_signal(signal.SIGHUP)
+        time.sleep(0.1)
+    assert process.returncode == 0 and made.exists(), process.communicate()
