@@ -12,6 +12,7 @@ import typer
 
 from memflow_cli import __version__
 from memflow_cli.cli.talk import result
+from memflow_cli.memory.options import POLICIES, PUBLISHED
 
 if TYPE_CHECKING:
     from memflow_cli.story.storyboard import Override
@@ -47,11 +48,7 @@ def show_help(context: typer.Context) -> None:
         raise typer.Exit
 
 
-class Policy(StrEnum):
-    nam = "nam"
-    official = "official"
-    sink = "sink"
-    window = "window"
+Policy = StrEnum("Policy", {name: name for name in (*POLICIES, PUBLISHED)})  # type: ignore[misc]
 
 
 Storyboards = Annotated[

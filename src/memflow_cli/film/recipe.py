@@ -12,7 +12,7 @@ from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
 from memflow_cli.film.ours import read_regular
 from memflow_cli.geometry import Geometry
-from memflow_cli.memory.options import RECALLING
+from memflow_cli.memory.options import PUBLISHED, REBUILT, RECALLING
 from memflow_cli.story.picture import picture_identity
 from memflow_cli.story.plan import FilmPlan, plan_film
 from memflow_cli.story.schema import MAX_SEED
@@ -39,6 +39,12 @@ class FilmModel(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def fps(self) -> int: ...
+
+    @property
+    def published_policy(self) -> str: ...
 
     @property
     def geometry(self) -> Geometry: ...
@@ -116,7 +122,7 @@ def resolve(storyboard: Storyboard, entry: FilmModel, seed: int) -> Storyboard:
     Raises UsageError for a memory that can not be.
     """
     width, height = storyboard.width or entry.width, storyboard.height or entry.height
-    memory = replace(storyboard.memory, policy=storyboard.memory.policy or entry.policy)
+    memory = replace(storyboard.memory, policy=_policy(storyboard.memory.policy, entry))
     if memory.policy == "sink" and not entry.geometry.sink:
         raise UsageError(f"memory.policy: {entry.name} has no sink", "choose window")
     if memory.activate and memory.policy not in RECALLING:
@@ -125,7 +131,18 @@ def resolve(storyboard: Storyboard, entry: FilmModel, seed: int) -> Storyboard:
             f"choose {' or '.join(RECALLING)}, or leave activate out",
         )
     seed = seed if storyboard.seed is None else storyboard.seed
-    return replace(storyboard, model=entry.name, width=width, height=height, seed=seed, memory=memory)
+    fps = storyboard.fps or entry.fps
+    return replace(storyboard, model=entry.name, width=width, height=height, fps=fps, seed=seed, memory=memory)
+
+
+def _policy(asked: str | None, entry: FilmModel) -> str:
+    """The memory policy of a film. Raises UsageError for one that the model cannot have."""
+    policy = entry.published_policy if asked == PUBLISHED else asked or entry.policy
+    rebuilds = entry.published_policy == REBUILT
+    if rebuilds != (policy == REBUILT):
+        what = "rebuilds its context before each chunk and keeps no cache" if rebuilds else "keeps a cache"
+        raise UsageError(f"memory.policy {policy}: {entry.name} {what}", f"choose {PUBLISHED}")
+    return policy
 
 
 def make_recipe(

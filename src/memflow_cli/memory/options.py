@@ -1,9 +1,18 @@
 """The memory options of a film, and the one list of policies and scores. No torch."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 DEFAULT_ARCHIVE_BYTES = 8 << 30
+Policy = Literal["nam", "official", "sink", "window", "ema-sink", "shot-sink", "rebuilt"]
+"""`nam`: ours. The others are what published systems do: MemFlow, LongLive, Self-Forcing and Causal Forcing, Reward Forcing,
+LongLive 2.0, Krea Realtime. Besides them, a storyboard may say PUBLISHED: whatever the model's authors publish.
+"""
+PUBLISHED = "published"
+REBUILT = "rebuilt"
+POLICIES: tuple[str, ...] = get_args(Policy)
 RECALLING = ("nam", "official")  # memory policies that recall frames
+Score = Literal["published", "attention", "cross-attention", "combined", "prompt"]
 
 
 @dataclass(frozen=True)

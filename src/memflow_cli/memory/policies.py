@@ -4,11 +4,13 @@ from pathlib import Path
 
 from memflow_cli.errors import UsageError
 from memflow_cli.geometry import Geometry
+from memflow_cli.memory.ema_sink import EmaSink
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.official import OfficialMemory
-from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.memory.options import POLICIES, MemoryOptions
 from memflow_cli.memory.policy import MemoryPolicy, NoMemory
 from memflow_cli.memory.scores import SCORES
+from memflow_cli.memory.shot_sink import ShotSink
 
 OFFICIAL_RECORD_INTERVAL = 3
 # Recalls the right frames most often on theatre's held-out stories: see the package's docstring.
@@ -28,6 +30,10 @@ def make_policy(options: MemoryOptions, geometry: Geometry, archive_folder: Path
     if options.policy == "official":
         interval = options.record_interval or OFFICIAL_RECORD_INTERVAL
         return OfficialMemory(sink, options.bank, interval, options.activate)
+    if options.policy == "ema-sink":
+        return EmaSink(sink)
+    if options.policy == "shot-sink":
+        return ShotSink(sink, geometry.chunk)
     if options.policy == "nam":
         score = SCORES.get(options.score or DEFAULT_SCORE)
         if score is None:
@@ -41,4 +47,4 @@ def make_policy(options: MemoryOptions, geometry: Geometry, archive_folder: Path
             options.archive_bytes,
             archive_folder,
         )
-    raise UsageError(f"memory policy {options.policy!r} is none of window, sink, official, nam")
+    raise UsageError(f"memory policy {options.policy!r} is none of {', '.join(POLICIES)}")

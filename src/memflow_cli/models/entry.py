@@ -8,11 +8,13 @@ from typing import Any, Literal, get_args
 
 from memflow_cli.backbone import Sampling
 from memflow_cli.geometry import Geometry
+from memflow_cli.memory.options import POLICIES
 from memflow_cli.models.identity import Identity, identity_of, source_of
 
 MAX_SIZE = 65536  # of anything that a model's files say: above all there are
 
 Component = Literal["transformer", "lora", "text_encoder", "tokenizer", "vae"]
+PositionName = Literal["absolute", "relative", "packed"]
 COMPONENTS: tuple[Component, ...] = get_args(Component)
 
 
@@ -57,6 +59,8 @@ class ModelEntry:
     `repositories`. transformer_file, lora_file: the checkpoint, a path in its repository or an absolute one.
     stored_itemsize: bytes a number in that checkpoint. ffn_dim: width of its feed-forward, where no config.json says it;
     0: in Wan 1.3B's proportion.
+    policy: how its films remember unless the storyboard says otherwise; published: how its authors' code does, the same if
+    empty. fps: frames a second that it was made for.
     loras: a user's own updates, besides the model's. text_len: tokens that it reads of a prompt.
     given_as: the path that it was found by, where it has no name of its own.
     backbone: the least that a plug-in can bring: a loader, (entry, device, dtype) -> an object with the Backbone protocol.
@@ -70,7 +74,9 @@ class ModelEntry:
     height: int
     sampling: Sampling = Sampling()
     policy: str = "nam"
+    published: str = ""
     positions: str = "absolute"
+    fps: int = 16
     folder: Path | None = None
     repositories: tuple[Repository, ...] = ()
     transformer_file: str | None = None
@@ -93,6 +99,10 @@ class ModelEntry:
         """What a download of this model's files would move, in bytes; 0 if everything is local."""
         return sum(repository.num_bytes for repository in self.repositories)
 
+    @property
+    def published_policy(self) -> str:
+        return self.published or self.policy
+
     def identity(self) -> Identity:
         """The model's name and what tells its weights from others."""
         return identity_of(self)
@@ -105,6 +115,7 @@ class ModelEntry:
 def check_entry(entry: ModelEntry) -> None:
     """Raises ValueError for sizes and words that no model has: its description may come from strangers."""
     sizes = {**asdict(entry.geometry), "width": entry.width, "height": entry.height, "text_len": entry.text_len}
+    sizes["fps"] = entry.fps
     sizes |= {f"patch_size {index}": size for index, size in enumerate(sizes.pop("patch_size"))}
     for name, size in sizes.items():
         least = 0 if name in ("sink", "bank") else 1
@@ -115,8 +126,9 @@ def check_entry(entry: ModelEntry) -> None:
             raise ValueError(f"{name} is {str(size)[:40]}; a whole number up to {MAX_SIZE:,} is expected")
     _check_sampling(entry.sampling)
     choices = (
-        (entry.policy, ("nam", "official", "sink", "window")),
-        (entry.positions, ("absolute", "relative")),
+        (entry.policy, POLICIES),
+        (entry.published_policy, POLICIES),
+        (entry.positions, get_args(PositionName)),
         (entry.sampling.prediction, ("flow", "sample")),
         (entry.sampling.solver, ("renoise", "unipc")),
     )
@@ -128,10 +140,14 @@ def check_entry(entry: ModelEntry) -> None:
 def _check_sampling(sampling: Sampling) -> None:
     for name, steps in (("steps", sampling.steps), ("first_chunk_steps", sampling.first_chunk_steps)):
         if not (name == "steps") <= len(steps) <= 1000 or not all(
-            _is_number(step, 1000) and step > 0 for step in steps
+            _is_number(step, 1000) and (step > 0 or sampling.sigmas) for step in steps
         ):
             raise ValueError(f"{name} are {str(steps)[:40]}; timesteps from 1 to 1000 are expected")
-    if len(sampling.sigmas) > 1001 or not all(_is_number(sigma, 1) for sigma in sampling.sigmas):
+    if len(sampling.sigmas) not in (0, len(sampling.steps)):
+        raise ValueError(
+            f"sigmas are {len(sampling.sigmas)}; one for each of the {len(sampling.steps)} steps is expected"
+        )
+    if not all(_is_number(sigma, 1) for sigma in sampling.sigmas):
         raise ValueError(f"sigmas are {str(sampling.sigmas)[:40]}; noise levels from 0 to 1 are expected")
     if not _is_number(sampling.shift, 1000) or not sampling.shift:
         raise ValueError(f"shift is {str(sampling.shift)[:40]}; a number up to 1000 is expected")

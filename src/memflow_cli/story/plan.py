@@ -7,6 +7,8 @@ from typing import NamedTuple
 from memflow_cli.geometry import Geometry
 from memflow_cli.story.storyboard import Segment, Storyboard
 
+DEFAULT_FPS = 16  # of a storyboard that names none, for a model that names none
+
 
 @dataclass(frozen=True)
 class SegmentPlan:
@@ -137,7 +139,7 @@ def plan_film(storyboard: Storyboard, geometry: Geometry, default_size: tuple[in
     size = (storyboard.width, storyboard.height) if storyboard.width and storyboard.height else default_size
     assert size is not None, "neither the storyboard nor the model says a size"
     geometry.check_size(*size, storyboard.model)
-    timeline = Timeline(geometry, storyboard.fps, storyboard.seed or 0)
+    timeline = Timeline(geometry, storyboard.fps or DEFAULT_FPS, storyboard.seed or 0)
     for segment in storyboard.segments:
         timeline.add(segment)
     return timeline.plan(storyboard.title, *size)

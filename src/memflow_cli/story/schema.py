@@ -10,11 +10,10 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from memflow_cli.geometry import MAX_SIDE
-from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES
+from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, Policy, Score
 from memflow_cli.story.yaml_lines import KeyPath
 
 DEFAULT_MODEL = "theatre"
-DEFAULT_FPS = 16
 MAX_SEED = 2**63 - 1
 MAX_PROMPT_LENGTH = 4000  # characters; of which text encoders read the first 512 tokens, theatre 32
 MAX_SEGMENT_SECONDS = 24 * 3600
@@ -143,10 +142,11 @@ class SegmentEntry(_Entry):
 class MemoryEntry(_Entry):
     """The mapping `memory`."""
 
-    policy: Literal["nam", "official", "sink", "window"] | None = Field(
+    policy: Policy | Literal["published"] | None = Field(
         None,
-        description="`nam`: recalls what the prompt asks for. `official`: the published code's behaviour. "
-        "`sink`: the film's start and the last seconds. `window`: the last seconds only. Default: the model's own.",
+        description="`nam`: recalls what the prompt asks for. `sink`: the film's start and the last seconds. `window`: the "
+        "last seconds only. `published`: what the model's authors publish: `official` (MemFlow), `ema-sink` (Reward "
+        "Forcing), `shot-sink` (LongLive 2.0), `rebuilt` (Krea Realtime). Default: the model's own.",
     )
     bank: Annotated[int, Field(ge=0, le=64, strict=True)] = Field(
         3, description="How many remembered frames are recalled for a chunk."
@@ -160,7 +160,7 @@ class MemoryEntry(_Entry):
     record_interval: Annotated[int, Field(ge=1, le=1000, strict=True)] | None = Field(
         None, description="Chunks from one remembered frame to the next. Default: 1 (`official`: 3)."
     )
-    score: Literal["published", "attention", "cross-attention", "combined", "prompt"] | None = Field(
+    score: Score | None = Field(
         None, description="How remembered frames are ranked against the prompt. Default: what was measured best."
     )
     positions: Literal["absolute", "relative"] | None = Field(
@@ -178,8 +178,8 @@ class StoryEntry(_Entry):
     size: Annotated[tuple[int, int], _sentence(parse_size)] | None = Field(
         None, description="Width x height in pixels, such as `224x128`; each model has a default and a rule."
     )
-    fps: Annotated[int, Field(ge=1, le=240, strict=True)] = Field(
-        DEFAULT_FPS, description="Frames a second of playback. The models move naturally at 16."
+    fps: Annotated[int, Field(ge=1, le=240, strict=True)] | None = Field(
+        None, description="Frames a second of playback. Default: what the model was made for, 16 for most."
     )
     seed: Seed | None = Field(None, description="The film's noise. Default: drawn, printed and recorded.")
     style: Annotated[str, _text(1000)] = Field("", description="Appended to every prompt.")

@@ -15,7 +15,6 @@ from typing import Any
 from memflow_cli.errors import StoryboardError, UsageError
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.story.schema import (
-    DEFAULT_FPS,
     DEFAULT_MODEL,
     MAX_SEGMENTS,
     StoryEntry,
@@ -47,14 +46,14 @@ class Segment:
 
 @dataclass(frozen=True)
 class Storyboard:
-    """A story as its author means it. Width and height None: the model's own; seed None: not drawn yet."""
+    """A story as its author means it. Width, height and fps None: the model's own; seed None: not drawn yet."""
 
     title: str
     segments: tuple[Segment, ...]
     model: str = DEFAULT_MODEL
     width: int | None = None
     height: int | None = None
-    fps: int = DEFAULT_FPS
+    fps: int | None = None
     seed: int | None = None
     style: str = ""
     memory: MemoryOptions = MemoryOptions()
