@@ -1,9 +1,11 @@
 """A Wan model put together from its files: transformer, text encoder, autoencoder."""
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 
+from memflow_cli.attention_context import PositionMode
 from memflow_cli.backbone import Backbone
 from memflow_cli.models.decoders import load_autoencoder
 from memflow_cli.models.entry import Lora, ModelEntry
@@ -35,7 +37,7 @@ def load(entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: L
         transformer,
         entry.geometry,
         entry.sampling,
-        "relative" if entry.positions == "relative" else "absolute",
+        cast("PositionMode", entry.positions),
         encode_prompts=text_encoder.encode,
         make_decoder=autoencoder.make_decoder,
         release_text=text_encoder.release,

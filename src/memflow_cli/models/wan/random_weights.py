@@ -1,8 +1,11 @@
 """A model of the right shape with random numbers in it: for measuring, without a download."""
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
+from memflow_cli.attention_context import PositionMode
 from memflow_cli.backbone import Backbone
 from memflow_cli.models.decoders import load_autoencoder
 from memflow_cli.models.entry import ModelEntry
@@ -19,7 +22,7 @@ REAL_TOKENS = 16  # of a random prompt; the rest is padding
 def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: torch.dtype = torch.float32) -> Backbone:
     """A model as `load_model` would give it, but for its weights. It has no text encoder: bring `random_prompts`."""
     device = torch.device(device)
-    config = _config(entry)
+    config = transformer_sizes(entry)
     with torch.device("meta"):
         transformer = CausalWanTransformer(config)
     weights = {
@@ -39,7 +42,7 @@ def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: t
         transformer,
         entry.geometry,
         entry.sampling,
-        "relative" if entry.positions == "relative" else "absolute",
+        cast("PositionMode", entry.positions),
         encode_prompts=_no_text,
         make_decoder=make_decoder,
     )
@@ -47,13 +50,14 @@ def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: t
 
 def random_prompts(entry: ModelEntry, count: int) -> Tensor:
     """Embeddings [count, T, C] with padding, as a text encoder would give them."""
-    config = _config(entry)
+    config = transformer_sizes(entry)
     embeds = torch.randn(count, config.text_len, config.text_dim, generator=torch.Generator().manual_seed(0))
     embeds[:, REAL_TOKENS:] = 0
     return embeds
 
 
-def _config(entry: ModelEntry) -> WanConfig:
+def transformer_sizes(entry: ModelEntry) -> WanConfig:
+    """The sizes of a model's transformer, as far as they are known without its weights."""
     if entry.folder is not None and (entry.folder / "transformer" / "config.json").is_file():
         return read_config(entry.folder / "transformer")
     geometry = entry.geometry

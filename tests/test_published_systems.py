@@ -1,0 +1,92 @@
+"""The systems known besides MemFlow's: each with its authors' memory, and with ours where its cache allows it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from memflow_cli.errors import UsageError
+from memflow_cli.film.recipe import resolve
+from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.models.catalog import find_model
+from memflow_cli.models.wan.random_weights import transformer_sizes
+from memflow_cli.models.wan.transformer import CausalWanTransformer
+from memflow_cli.pipeline import generate_chunks, planned_shots
+from memflow_cli.walks import make_walk
+from tiny_model import story, tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
+
+PARITY = Path(__file__).parent / "parity"
+SYSTEMS = {
+    "reward-forcing-1.3b": "ema-sink",
+    "causal-forcing-1.3b": "window",
+    "causal-forcing-2-steps-1.3b": "window",
+    "longlive-2.0-5b": "shot-sink",
+    "krea-realtime-14b": "rebuilt",
+}
+
+
+def tiny_system(name: str):
+    """A backbone with the system's own walk (chunk, sink, window, schedule, positions) and few, small layers."""
+    known = find_model(name)
+    tiny = tiny_entry("wan")
+    sizes = {key: getattr(known.geometry, key) for key in ("chunk", "sink", "window")}
+    entry = replace(tiny, geometry=replace(tiny.geometry, **sizes), sampling=known.sampling)
+    model = tiny_backbone(entry, positions=known.positions)
+    model.encode_frames = lambda frames: torch.zeros(
+        1, tiny.geometry.latent_channels, *tiny.geometry.latent_size(*frames.shape[2:0:-1])
+    )
+    return model
+
+
+def film(model, policy: str) -> list:
+    plan = tiny_plan(model.geometry, [4, 3, 3], transitions=["smooth", "smooth", "cut"])
+    walk = make_walk(model, plan.size, plan.fps, MemoryOptions(policy=policy))
+    return list(generate_chunks(walk, planned_shots(plan, tiny_prompts(3))))
+
+
+@pytest.mark.parametrize(("name", "policy"), SYSTEMS.items())
+def test_every_system_makes_films_with_its_authors_memory(name, policy):
+    assert find_model(name).published_policy == policy
+    chunks = film(tiny_system(name), policy)
+    assert len(chunks) == 10 and all(torch.isfinite(chunk.latents).all() for chunk in chunks)
+
+
+@pytest.mark.parametrize("name", [name for name, policy in SYSTEMS.items() if policy != "rebuilt"])
+def test_where_there_is_a_cache_our_memory_works_in_it(name):
+    """What left the window long ago is recalled: the bank is full at the film's end."""
+    chunks = film(tiny_system(name), "nam")
+    assert all(torch.isfinite(chunk.latents).all() for chunk in chunks)
+    window = find_model(name).geometry.window
+    if window < 10 * find_model(name).geometry.chunk:
+        assert len(chunks[-1].record.bank) == 3
+        assert min(item.frame for item in chunks[-1].record.bank) < chunks[-1].record.window[0:1][0]
+
+
+@pytest.mark.parametrize(("name", "keys"), [("longlive-2.0-5b", "longlive2"), ("krea-realtime-14b", "krea")])
+def test_full_size_shapes_are_those_of_the_published_files(name, keys):
+    """Every name and shape of the checkpoint, on the meta device: nothing is downloaded or allocated."""
+    published = json.loads((PARITY / f"{keys}_keys.json").read_text())
+    published = published.get("generator", published)
+    with torch.device("meta"):
+        ours = CausalWanTransformer(transformer_sizes(find_model(name))).state_dict()
+    assert {f"model.{key}": list(tensor.shape) for key, tensor in ours.items()} == published
+
+
+def test_published_is_what_the_authors_publish():
+    entry = find_model("reward-forcing-1.3b")
+    assert resolve(story(memory=MemoryOptions("published")), entry, 0).memory.policy == "ema-sink"
+    assert resolve(story(memory=MemoryOptions("published")), find_model("longlive-1.3b"), 0).memory.policy == "sink"
+
+
+@pytest.mark.parametrize(("name", "policy"), [("krea-realtime-14b", "nam"), ("memflow-1.3b", "rebuilt")])
+def test_a_memory_that_a_model_cannot_have_is_refused(name, policy):
+    with pytest.raises(UsageError, match=f"memory.policy {policy}"):
+        resolve(story(memory=MemoryOptions(policy)), find_model(name), 0)
+
+
+def test_frames_a_second_are_the_models_own_unless_named():
+    entry = find_model("longlive-2.0-5b")
+    assert resolve(story(fps=None, memory=MemoryOptions()), entry, 0).fps == 24
+    assert resolve(story(fps=12, memory=MemoryOptions()), entry, 0).fps == 12
