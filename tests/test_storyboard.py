@@ -92,7 +92,7 @@ def test_every_field_is_read(write, tmp_path):
 
 def test_the_least_that_is_a_storyboard(write):
     board = load_storyboard(write("segments: [{prompt: a fox, duration: 3}]"))
-    assert (board.title, board.model, board.fps, board.seed, board.width) == ("story", "theatre", 16, None, None)
+    assert (board.title, board.model, board.fps, board.seed, board.width) == ("story", "theatre", None, None, None)
     assert board.memory.policy is None
 
 
