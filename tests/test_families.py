@@ -201,10 +201,10 @@ def test_nothing_outside_a_family_asks_what_kind_a_model_is():
 
 
 def test_tensors_of_a_random_model_have_the_toml_file_s_sizes(known):
-    from memflow_cli.models.wan.random_weights import _config
+    from memflow_cli.models.wan.random_weights import transformer_sizes
 
     known(LARGE)
-    config = _config(catalog.find_model("wan-14b"))
+    config = transformer_sizes(catalog.find_model("wan-14b"))
     with torch.device("meta"):
         transformer = CausalWanTransformer(config)
     numbers = sum(tensor.numel() for tensor in transformer.state_dict().values())

@@ -6,8 +6,10 @@ from typing import Literal, get_args
 DEFAULT_ARCHIVE_BYTES = 8 << 30
 Policy = Literal["nam", "official", "sink", "window", "ema-sink", "shot-sink", "rebuilt"]
 """`nam`: ours. The others are what published systems do: MemFlow, LongLive, Self-Forcing and Causal Forcing, Reward Forcing,
-LongLive 2.0, Krea Realtime. Besides them, a storyboard may say PUBLISHED: whatever the model's authors publish.
+LongLive 2.0, Krea Realtime.
 """
+AskedPolicy = Literal[Policy, "published"]
+"""What a storyboard may say: besides them `published`, whatever the model's authors publish."""
 PUBLISHED = "published"
 REBUILT = "rebuilt"
 POLICIES: tuple[str, ...] = get_args(Policy)

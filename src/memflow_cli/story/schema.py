@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from memflow_cli.geometry import MAX_SIDE
-from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, Policy, Score
+from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, AskedPolicy, Score
 from memflow_cli.story.yaml_lines import KeyPath
 
 DEFAULT_MODEL = "theatre"
@@ -142,7 +142,7 @@ class SegmentEntry(_Entry):
 class MemoryEntry(_Entry):
     """The mapping `memory`."""
 
-    policy: Policy | Literal["published"] | None = Field(
+    policy: AskedPolicy | None = Field(
         None,
         description="`nam`: recalls what the prompt asks for. `sink`: the film's start and the last seconds. `window`: the "
         "last seconds only. `published`: what the model's authors publish: `official` (MemFlow), `ema-sink` (Reward "
