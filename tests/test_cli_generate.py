@@ -243,7 +243,7 @@ def test_dry_run_finds_what_would_keep_the_film_from_being_made(generate, story,
     assert (code, out) == (2, "") and "-y replaces it" in err
     (tmp_path / "film.json").write_text("{}")
     code, out, err = generate(*dry, "-y")
-    assert (code, out) == (2, "") and "is no film's record" in err
+    assert (code, out) == (2, "") and "is not a film's record" in err
     (tmp_path / "film.json").unlink()
     assert generate(*dry, "-y")[0] == 0
     assert names(tmp_path) == ["film.mp4", "story.yaml"]
@@ -251,11 +251,11 @@ def test_dry_run_finds_what_would_keep_the_film_from_being_made(generate, story,
 
 def test_a_report_that_cannot_be_written_is_no_second_document(generate, story, tmp_path):
     """The film was told as made, and then, since its report had failed, as failed."""
-    (tmp_path / "film.inspect").write_text("in the way")
+    (tmp_path / "film.inspect" / "index.html").mkdir(parents=True)  # in the way
     code, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json", "--inspect")
     assert (code, json.loads(out)["status"]) == (1, "made")
     assert "cannot write into" in err
-    (tmp_path / "film.inspect").unlink()
+    (tmp_path / "film.inspect" / "index.html").rmdir()
     code, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json", "--inspect")
     assert (code, json.loads(out)["status"]) == (0, "kept")
     assert (tmp_path / "film.inspect" / "index.html").is_file(), "a film that was there already has its report too"
@@ -359,7 +359,7 @@ def test_json_has_the_keys_that_the_page_promises(generate, story, tmp_path):
     [
         (["nope.yaml"], 2, "nope.yaml: no such file"),
         (["story.yaml", "-o", "missing/film.mp4"], 2, "there is no folder missing"),
-        (["story.yaml", "-o", "missing/"], 2, "mkdir -p missing"),
+        (["story.yaml", "-o", "story.yaml/"], 2, "there is no folder story.yaml"),
         (["story.yaml", "-o", "film.avi"], 2, "ends in .mp4"),
         (["story.yaml", "story.yaml", "-o", "film.mp4"], 2, "name a folder"),
         (["story.yaml", "story.yaml"], 2, "two of the storyboards would become story.mp4"),

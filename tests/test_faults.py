@@ -134,7 +134,7 @@ def small_disk(tmp_path):
     """A real file system with little room on it."""
     folder = tmp_path / "small"
     folder.mkdir()
-    options = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
+    options = ["mount", "-t", "tmpfs", "-o", "size=92k", "tmpfs", str(folder)]
     if os.geteuid() != 0 or subprocess.run(options, capture_output=True).returncode != 0:
         pytest.skip("mounting a small tmpfs needs root")
     yield folder
@@ -142,7 +142,7 @@ def small_disk(tmp_path):
 
 
 def test_a_full_disk(command, whole, small_disk, capfd):
-    """64 KiB are not enough for latents, trace and parts; with more room the same command goes on."""
+    """92 KiB are enough for the latents, not for trace and parts as well; with more room the same command goes on."""
     assert run(command(small_disk)) == 1
     error = capfd.readouterr().err
     assert "No space left on device" in error or "no space left on the disk" in error
@@ -158,7 +158,7 @@ def test_a_disk_without_any_room(command, small_disk, capfd):
             pass
     assert run(command(small_disk)) in (1, 2)
     error = capfd.readouterr().err
-    assert "No space left on device" in error and "unexpected" not in error
+    assert "no space left on" in error.lower() and "unexpected" not in error
     assert not (small_disk / "film.mp4").exists()
 
 

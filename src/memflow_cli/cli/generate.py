@@ -16,7 +16,7 @@ from memflow_cli.cli.device import check_names, choose_device, choose_dtype, cho
 from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.progress import Progress, make_progress
 from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
-from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories
+from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories, without_traces
 from memflow_cli.cli.talk import note, talk_as, warn
 from memflow_cli.cli.words import PROGRESS_KINDS
 from memflow_cli.errors import Interrupted, ModelError, UsageError
@@ -120,7 +120,7 @@ def generate(
 
     batch = Batch(as_json)
     stories: list[Story] = []
-    for path in storyboards:
+    for path in without_traces(storyboards):
         with batch.attempt(path):
             found = read_stories(path, story_options.segment_seconds, overrides)
             for story in found:
@@ -130,11 +130,11 @@ def generate(
     batch.num_films = len(stories) + len(batch.failures)
     if not stories:
         batch.finish()
-    outputs = choose_outputs([story.name for story in stories], out, batch.num_films)
+    outputs = choose_outputs([story.name for story in stories], out, batch.num_films, make_folder=not dry_run)
     if dry_run:
         for story, film in zip(stories, outputs, strict=True):
             with batch.attempt(story.path, film):
-                _check(story, film, preview_decoder, overwrite, no_overwrite)
+                _check(story, film, preview_decoder, overwrite, no_overwrite, not no_resume, inspect)
                 print_plan(story, as_json)
         batch.finish()
         return
@@ -155,7 +155,8 @@ def generate(
                 if isinstance(stopped, Interrupted) or (stopped and number > 0):  # a time limit is asked after a chunk
                     raise stopped
                 is_new = finish_placing(film)
-                job = _prepare(story, film, preview_decoder, overwrite, no_overwrite, is_new)
+                given = preview_decoder, overwrite, no_overwrite, not no_resume, inspect
+                job = _prepare(story, film, *given, is_new=is_new)
                 if job is None:
                     remove_leftover(run_path(film), (read_record(film) or {}).get("recipe"))
                     batch.skipped(story, film)
@@ -201,39 +202,57 @@ def _check_plugin(entry: "ModelEntry", loras: tuple["Lora", ...], vram: str) -> 
 
 
 def _prepare(
-    story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool, is_new: bool = False
+    story: Story,
+    film: Path,
+    preview_decoder: Path | None,
+    overwrite: bool,
+    no_overwrite: bool,
+    resume: bool,
+    with_report: bool,
+    is_new: bool = False,
 ) -> Story | None:
-    """The story with its seed, or None if the film is there and stays. Raises UsageError if it is another film.
+    """The story with its seed, or None if the film is there and stays. Raises UsageError if it is another film, or if
+    what is to be written would harm other files or cannot be written.
 
     `is_new`: the film was made by an earlier life of this command, so that it is not to be made over again.
     """
-    from memflow_cli.film.recipe import is_finished, make_recipe, recorded_seed, run_path
+    from memflow_cli.film.names import run_path, trace_path
+    from memflow_cli.film.preflight import check_names, check_outputs
+    from memflow_cli.film.recipe import make_recipe, recorded_seed, unfinished_because
 
+    check_names(film, with_report)
     is_begun = run_path(film).is_dir()
     if story.storyboard.seed is None:
         recorded = recorded_seed(film) if is_begun or not overwrite else None
         story = story.with_seed(draw_seed() if recorded is None else recorded)
-    if not film.exists() or (overwrite and not is_new):
-        return story
     plan, recipe = make_recipe(story.storyboard, story.entry, preview_decoder)
-    if no_overwrite or is_finished(film, recipe, plan.title):
-        return None
-    if overwrite:
-        return story
-    raise UsageError(
-        f"{film} exists and is another film than this would be", hint="-y replaces it, -n leaves it as it is"
-    )
+    if film.exists() and (is_new or not overwrite):
+        reason = unfinished_because(film, recipe, plan.title)
+        if no_overwrite or reason is None:
+            if not trace_path(film).exists():
+                warn(f"{trace_path(film)} is missing: what {film.name} remembered cannot be shown; -y makes both again")
+            return None
+        if not overwrite:
+            raise UsageError(f"{film} exists and {reason}", hint="-y replaces it, -n leaves it as it is")
+    check_outputs(film, plan, recipe, resume, with_report)
+    return story
 
 
-def _check(story: Story, film: Path, preview_decoder: Path | None, overwrite: bool, no_overwrite: bool) -> None:
+def _check(
+    story: Story,
+    film: Path,
+    preview_decoder: Path | None,
+    overwrite: bool,
+    no_overwrite: bool,
+    resume: bool,
+    with_report: bool,
+) -> None:
     """Raises MemflowError for what would keep this film from being made, as far as can be told without a device."""
-    from memflow_cli.film.recipe import check_record
     from memflow_cli.models.family import family_of
     from memflow_cli.story.picture import load_picture
 
-    if _prepare(story, film, preview_decoder, overwrite, no_overwrite) is None:
+    if _prepare(story, film, preview_decoder, overwrite, no_overwrite, resume, with_report) is None:
         return
-    check_record(film)
     family_of(story.entry).check_files(story.entry)
     if (picture := story.storyboard.segments[0].image) is not None:
         load_picture(Path(picture), story.plan.width, story.plan.height)
@@ -241,8 +260,9 @@ def _check(story: Story, film: Path, preview_decoder: Path | None, overwrite: bo
 
 def _write_report(film: Path) -> None:
     from memflow_cli import report
+    from memflow_cli.film.names import report_path
 
-    folder = film.with_name(f"{film.stem}.inspect")
+    folder = report_path(film)
     found = report.inspect(film)
     if found.memory is None:
         raise UsageError(str(found.problem), found.hint)

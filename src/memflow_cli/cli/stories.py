@@ -74,11 +74,30 @@ def _placed(path: Path, overrides: Sequence["Override"], *field: str) -> Iterato
         raise type(error)(place_of(path, field, overrides) + error.message, error.hint) from error
 
 
-def choose_outputs(names: Sequence[str], out: str | None, num_films: int) -> list[Path]:
+def without_traces(paths: Sequence[Path]) -> list[Path]:
+    """The storyboards among the files of a command line: `*.jsonl` also finds what films have remembered.
+
+    Raises UsageError if there is nothing else.
+    """
+    from memflow_cli.film.trace import is_trace
+
+    stories = [path for path in paths if not is_trace(path)]
+    if paths and not stories:
+        raise UsageError(
+            f"{paths[0]} is what a film remembered (its trace), not a storyboard",
+            hint="memflow inspect-memory shows it",
+        )
+    return stories
+
+
+def choose_outputs(names: Sequence[str], out: str | None, num_films: int, make_folder: bool = False) -> list[Path]:
     """Where each film goes: `-o film.mp4`, `-o folder/`, or the current folder. Raises UsageError.
 
-    `num_films`: how many were asked for, those whose storyboard is wrong included.
+    `num_films`: how many were asked for, those whose storyboard is wrong included. `make_folder`: whether `folder/` is
+    made if there is none.
     """
+    if out is not None and out.startswith("~"):
+        out = _home_filled_in(out)
     if out is None or Path(out).is_dir() or out.endswith(("/", os.sep)):
         folder = Path(out or "")
         outputs = [folder / f"{name}.mp4" for name in names]
@@ -91,6 +110,16 @@ def choose_outputs(names: Sequence[str], out: str | None, num_films: int) -> lis
         folder, outputs = Path(out).parent, [Path(out)]
     if outputs and outputs[0].suffix.lower() != ".mp4":
         raise UsageError(f"-o {out}: a film's name ends in .mp4, a folder's in /")
+    if out is not None and out.endswith(("/", os.sep)) and not os.path.lexists(folder):
+        above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise UsageError(f"-o {out}: the folder {above} is not writable")
+        if not make_folder:
+            return outputs
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"-o {out}: cannot make the folder {folder}: {error.strerror}") from error
     if not folder.is_dir():
         raise UsageError(
             f"-o {out}: there is no folder {folder}", hint=f"make it first: mkdir -p {shlex.quote(str(folder))}"
@@ -101,3 +130,13 @@ def choose_outputs(names: Sequence[str], out: str | None, num_films: int) -> lis
         if path.is_dir():
             raise UsageError(f"-o {out}: {path} is a folder")
     return outputs
+
+
+def _home_filled_in(out: str) -> str:
+    """`--out=~/films/a.mp4`: shells fill in the ~ only where a word begins with it."""
+    filled = os.path.expanduser(out)
+    if filled.startswith("~"):
+        raise UsageError(
+            f"-o {out}: whose home folder {out.split('/')[0]} is, is not known", hint="./~ is a file's name"
+        )
+    return filled

@@ -55,6 +55,18 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
     return content
 
 
+def sha256_of(path: Path) -> str | None:
+    """A regular file's checksum; None if it cannot be read, or is not one."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        with open(descriptor, "rb") as file:
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):
+                return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        pass
+    return None
+
+
 class OurFolder:
     """An open folder of ours. Raises FileNotFoundError if there is none, NotOursError if it is somebody else's."""
 
@@ -250,11 +262,19 @@ class LockedFolder(OurFolder):
             return True
         lock.close()
         if is_current:
-            raise UsageError(
-                f"{self.path.with_suffix('').name} is being rendered by another process ({holder})",
-                "Wait for it, stop it, or give another name with -o.",
-            )
+            raise _in_use(self.path, str(holder))
         return False
+
+
+def check_free(folder: OurFolder) -> None:
+    """Raises UsageError if another process holds the folder. Changes nothing."""
+    try:
+        with folder.open(LOCK, "rb") as lock:
+            holder = _try_to_lock(lock, shared=True)
+    except FileNotFoundError:
+        return
+    if holder is not None:
+        raise _in_use(folder.path, holder)
 
 
 def is_marked(folder: OurFolder, names: set[str]) -> bool:
@@ -268,12 +288,19 @@ def is_marked(folder: OurFolder, names: set[str]) -> bool:
     return bool(_MARK.match(mark)) or (not mark and names == {LOCK})
 
 
-def _try_to_lock(lock: IO[bytes]) -> str | None:
+def _in_use(path: Path, holder: str) -> UsageError:
+    return UsageError(
+        f"{path.with_suffix('').name} is being rendered by another process ({holder})",
+        "Wait for it, stop it, or give another name with -o.",
+    )
+
+
+def _try_to_lock(lock: IO[bytes], shared: bool = False) -> str | None:
     """Locks the file. None, or who holds it. The system lets go of a lock when its process ends, however it ends."""
     try:
         import fcntl
 
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except ImportError:
         pass  # Windows: no lock, but the name of the last process is still written
     except BlockingIOError:

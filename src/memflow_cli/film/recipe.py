@@ -10,7 +10,10 @@ from typing import Any, Protocol
 from memflow_cli import __version__
 from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
-from memflow_cli.film.ours import read_regular
+from memflow_cli.film.names import record_path as record_path
+from memflow_cli.film.names import run_path as run_path
+from memflow_cli.film.names import trace_path as trace_path
+from memflow_cli.film.ours import read_regular, sha256_of
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.options import PUBLISHED, REBUILT, RECALLING
 from memflow_cli.story.picture import picture_identity
@@ -19,19 +22,6 @@ from memflow_cli.story.schema import MAX_SEED
 from memflow_cli.story.storyboard import Storyboard
 
 MAX_RECIPE_BYTES = 256 * 2**20
-
-
-def run_path(film: Path) -> Path:
-    return film.with_name(film.name + ".run")
-
-
-def record_path(film: Path) -> Path:
-    """film.json: everything needed to make the film again."""
-    return film.with_suffix(".json")
-
-
-def trace_path(film: Path) -> Path:
-    return film.with_suffix(".memory.jsonl")
 
 
 class FilmModel(Protocol):
@@ -208,21 +198,28 @@ def recorded_seed(film: Path) -> int | None:
     return seed if type(seed) is int and 0 <= seed <= MAX_SEED else None
 
 
-def is_finished(film: Path, recipe: Recipe, title: str) -> bool:
-    """Whether `film` is there, whole, of this title, and came from this recipe.
+def unfinished_because(film: Path, recipe: Recipe, title: str) -> str | None:
+    """None if `film` is there, of this title, came from this recipe, and is byte for byte the file that its record tells of.
 
-    Machine, precision and versions may have been others.
+    Otherwise what is so instead, as the end of a sentence. Machine, precision and versions may have been others.
     """
     record = read_record(film) or {}
     try:
         old = Recipe.from_json(record.get("recipe"))
         num_bytes = film.stat().st_size
     except (OSError, ValueError):
-        return False
+        return "is another film than this would be"
     irrelevant = {"device", "dtype", "torch", "memflow", "accelerate", "cpu"}
     same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
-    same = same and old.segments == recipe.segments
-    return same and record.get("title") == title and record.get("num_bytes") == num_bytes
+    if not same or old.segments != recipe.segments or record.get("title") != title:
+        return "is another film than this would be"
+    if record.get("num_bytes") != num_bytes or sha256_of(film) != record.get("sha256"):
+        return "is damaged, or was changed by another program: its bytes are not those that were written"
+    return None
+
+
+def is_finished(film: Path, recipe: Recipe, title: str) -> bool:
+    return unfinished_because(film, recipe, title) is None
 
 
 def _canonical(value: Any) -> bytes:

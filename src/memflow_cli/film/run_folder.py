@@ -25,7 +25,7 @@ from typing import IO
 
 from memflow_cli.errors import KEPT, MemflowError, UsageError
 from memflow_cli.film.latents_file import LatentsFormat, records_of_0_1_0
-from memflow_cli.film.ours import LockedFolder, OurFolder, is_marked
+from memflow_cli.film.ours import LockedFolder, OurFolder, check_free, is_marked
 from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe
 from memflow_cli.film.trace import MAX_RECORD_BYTES, TraceHeader, TraceWriter
 from memflow_cli.film.video import probe
@@ -63,6 +63,26 @@ def take_run(path: Path) -> LockedFolder | None:
         return None
 
 
+def check_run(path: Path, recipe: Recipe | None) -> None:
+    """Raises UsageError if a run folder could not be used: not ours, in use, or of another recipe. Changes nothing.
+
+    `recipe`: it may leave out what only the device tells; None if what the folder holds is to be given up.
+    """
+    try:
+        with OurFolder(path, is_run) as folder:
+            check_free(folder)
+            begun = _begun(folder) if recipe is not None else None
+    except FileNotFoundError:
+        return
+    except ValueError:
+        return  # a damaged run.json: whether there are chunks of this film is seen when it is opened
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror}") from error
+    if begun is not None and recipe is not None:
+        known = {key: value for key, value in begun.recipe.common.items() if key in recipe.common}
+        _refuse_differences(path, Recipe(known, ()), recipe)
+
+
 def remove_leftover(path: Path, made_from: object) -> None:
     """Removes what a kill between a film's end and its cleaning up left behind.
 
@@ -95,6 +115,25 @@ class _Begun:
 
     version: int
     recipe: Recipe
+
+
+def _begun(folder: OurFolder) -> _Begun | None:
+    """What run.json says, or None if there is none. Raises ValueError if it cannot be read."""
+    try:
+        content = json.loads(folder.read(RUN, MAX_RECIPE_BYTES))
+    except FileNotFoundError:
+        return None
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    version = content.get("version") if isinstance(content, dict) else None
+    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
+        raise ValueError("another version")
+    return _Begun(version, Recipe.from_json(content.get("recipe")))
+
+
+def _refuse_differences(path: Path, begun: Recipe, recipe: Recipe) -> None:
+    if differences := begun.differences(recipe):
+        raise UsageError(f"{path} holds a render that was begun otherwise: {'; '.join(differences)}", START_OVER)
 
 
 class RunFolder:
@@ -201,13 +240,8 @@ class RunFolder:
 
     def _open(self, recipe: Recipe, header: TraceHeader) -> None:
         begun = self._begun()
-        if begun is None:
-            pass  # what there is says itself whose it is
-        elif differences := begun.recipe.differences(recipe):
-            raise UsageError(
-                f"{self.path} holds a render that was begun otherwise: {'; '.join(differences)}", START_OVER
-            )
-        else:
+        if begun is not None:  # if there is none: what there is says itself whose it is
+            _refuse_differences(self.path, begun.recipe, recipe)
             same = begun.recipe.unchanged_segments(recipe)
             if same < len(recipe.segments):
                 self.changed_segment = same
@@ -228,14 +262,8 @@ class RunFolder:
         Raises UsageError if it cannot be read and nothing else tells whose the folder is.
         """
         try:
-            content = json.loads(self.folder.read(RUN, MAX_RECIPE_BYTES))
-            version = content.get("version")
-            if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
-                raise ValueError("another version")
-            return _Begun(version, Recipe.from_json(content.get("recipe")))
-        except FileNotFoundError:
-            return None
-        except (ValueError, RecursionError, AttributeError) as error:
+            return _begun(self.folder)
+        except ValueError as error:
             if self._valid_chunks():
                 return None
             raise UsageError(f"{self.path / RUN} was not written by this version of memflow", START_OVER) from error

@@ -116,6 +116,20 @@ class MemoryTrace:
                 yield _record(_parse(line, self.path, number), plan, f"{self.path}, line {number}", number - 2)
 
 
+def is_trace(path: Path) -> bool:
+    """Whether a file begins as a memory trace does, of whatever version."""
+    start = json.dumps({"format": FORMAT}, separators=(",", ":"))[:-1].encode()
+    try:
+        return path.is_file() and _begins_with(path, start)
+    except OSError:
+        return False
+
+
+def _begins_with(path: Path, start: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(start)) == start
+
+
 def read_trace(path: Path) -> MemoryTrace:
     """Opens a trace and reads its header. Raises UsageError for whatever is no trace, or one of another version."""
     with _open(path) as file:

@@ -1,0 +1,28 @@
+"""The names of all files that a film comes with.
+
+film.mp4            the film
+film.json           its record: everything needed to make it again
+film.memory.jsonl   its trace: what memory did
+film.mp4.run/       while it is made (run_folder.py)
+film.inspect/       what inspect-memory writes
+"""
+
+from pathlib import Path
+
+
+def run_path(film: Path) -> Path:
+    """One for film.mp4 and film.MP4, which would share a record."""
+    return film.with_name(film.with_suffix(".mp4").name + ".run")
+
+
+def record_path(film: Path) -> Path:
+    """film.json: everything needed to make the film again."""
+    return film.with_suffix(".json")
+
+
+def trace_path(film: Path) -> Path:
+    return film.with_suffix(".memory.jsonl")
+
+
+def report_path(film: Path) -> Path:
+    return film.with_name(f"{film.stem}.inspect")
