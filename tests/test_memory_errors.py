@@ -11,7 +11,7 @@ from memflow_cli.cli.app import run
 from memflow_cli.errors import OutOfMemoryError
 from memflow_cli.film.shooting import make_film
 from memflow_cli.kv_cache import KVCache
-from memflow_cli.machine.out_of_memory import HINT, HOST_HINT, is_memory_error, memory_errors
+from memflow_cli.machine.out_of_memory import HINT, HOST_HINT, doing, is_memory_error, memory_errors
 from tiny_model import story, tiny_backbone, tiny_entry
 
 CUDA = "CUDA out of memory. Tried to allocate 2.50 GiB. GPU 0 has a total capacity of 7.79 GiB"
@@ -44,15 +44,31 @@ def test_a_film_that_runs_out_of_memory(error, amount, monkeypatch, tmp_path):
     make_film(story(), entry, tiny_backbone(entry), tmp_path / "film.mp4")  # goes on with what was kept
 
 
-def test_what_was_being_done_is_told_from_the_innermost_part():
+@pytest.mark.parametrize(
+    ("where", "what"),
+    [
+        ("memflow_cli.kv_cache.KVCache.__init__", "keeping keys and values"),
+        ("memflow_cli.kv_cache.KVCache.commit", "running the transformer"),
+        ("memflow_cli.models.wan.vae.WanDecoder.decode", "decoding frames"),
+        ("memflow_cli.memory.archive.Prototype.__init__", "remembering a frame"),
+    ],
+)
+def test_what_was_being_done_is_told(where, what, monkeypatch, tmp_path):
+    """It was told from the names of the files in a traceback, so that a file of another name said nothing."""
+
+    def full(*_, **__):
+        raise torch.OutOfMemoryError(CUDA)
+
+    monkeypatch.setattr(where, full)
     entry = tiny_entry("wan")
-    decoder = tiny_backbone(entry).decoder()
-    decoder._vae.decoder.forward = lambda *_, **__: (_ for _ in ()).throw(torch.OutOfMemoryError(CUDA))
-    with (
-        pytest.raises(OutOfMemoryError, match="while decoding frames, which asked for 2.50 GiB"),
-        memory_errors("here"),
-    ):
-        decoder.decode(torch.zeros(1, 16, 4, 8))
+    with pytest.raises(OutOfMemoryError, match=f"at 64x32, while {what}, which asked for 2.50 GiB"):
+        make_film(story(seconds=9), entry, tiny_backbone(entry), tmp_path / "film.mp4")
+
+
+def test_the_innermost_part_counts():
+    with pytest.raises(OutOfMemoryError, match="here, while boiling water, which"), memory_errors("here"):  # noqa: SIM117
+        with doing("making tea"), doing("boiling water"):
+            raise torch.OutOfMemoryError(CUDA)
 
 
 def test_other_errors_pass():
@@ -84,7 +100,9 @@ def story_file(tmp_path, tiny_model_folder) -> Path:
     return path
 
 
-@pytest.mark.parametrize("where", ["memflow_cli.kv_cache.KVCache.commit", "memflow_cli.models.load.load_transformer"])
+@pytest.mark.parametrize(
+    "where", ["memflow_cli.kv_cache.KVCache.commit", "memflow_cli.models.wan.loading.load_transformer"]
+)
 def test_a_card_that_is_full_is_exit_4_on_the_command_line(where, story_file, tmp_path, monkeypatch, capfd):
     def full(*_, **__):
         raise torch.OutOfMemoryError(CUDA)

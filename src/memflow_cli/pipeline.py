@@ -16,6 +16,7 @@ from torch import Tensor
 from memflow_cli.attention_context import PositionMode, PromptProjection
 from memflow_cli.backbone import Backbone, Timesteps
 from memflow_cli.kv_cache import CacheShape, KVCache
+from memflow_cli.machine.out_of_memory import doing
 from memflow_cli.memory.policy import CacheNeeds, MemoryPolicy, Recall, Remembered
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.sampler import chunk_noise, denoise, schedule
@@ -180,6 +181,7 @@ class Walk:
         self._scores.update(recall.scores)
         return recall
 
+    @doing("running the transformer")
     def _denoise(self, frames: range, prompt: PromptProjection) -> Tensor:
         sampling = self.backbone.sampling
         levels = schedule(sampling, first_chunk=self.index == self._num_given)
@@ -208,6 +210,7 @@ class Walk:
             lambda timestep: [0.0, *[timestep] * (len(frames) - 1)],
         )
 
+    @doing("running the transformer")
     def _commit(self, frames: range, latents: Tensor, prompt: PromptProjection) -> None:
         """The clean pass: only here do keys and values become permanent."""
         self.cache.begin(frames)
@@ -239,6 +242,7 @@ class Walk:
         )
 
 
+@doing("keeping keys and values")
 def _make_cache(backbone: Backbone, size: tuple[int, int], needs: CacheNeeds, positions: PositionMode) -> KVCache:
     geometry = backbone.geometry
     grid = geometry.grid_size(*size)

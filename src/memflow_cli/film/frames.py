@@ -10,6 +10,7 @@ from torch import Tensor
 
 from memflow_cli.backbone import StreamingDecoder
 from memflow_cli.film.parts import FilmParts
+from memflow_cli.machine.out_of_memory import doing
 from memflow_cli.story.plan import SegmentPlan
 
 
@@ -31,6 +32,7 @@ class FilmFrames:
         self._owed = 0  # frames that are there already, and that the decoder still holds back
         decoder.reset()
 
+    @doing("decoding frames")
     def show(self, latents: Tensor) -> Shown:
         """Latents [F, C, h, w], the next of the film."""
         seconds: dict[str, float] = {}
@@ -38,6 +40,7 @@ class FilmFrames:
             frames = self._decoder.decode(latents)
         return self._write(frames, seconds)
 
+    @doing("decoding frames")
     def skip(self, latents: Tensor, num_frames: int) -> Shown:
         """Latents whose `num_frames` frames are there already: they only bring the decoder to where it was."""
         seconds: dict[str, float] = {}
@@ -47,6 +50,7 @@ class FilmFrames:
             self._owed += num_frames - len(frames)
         return Shown((), seconds)
 
+    @doing("decoding frames")
     def flush(self) -> Shown:
         """The frames that the decoder still holds back."""
         return self._write(self._decoder.flush(), {})

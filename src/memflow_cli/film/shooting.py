@@ -49,7 +49,7 @@ from memflow_cli.film.run_folder import FILM, RunFolder
 from memflow_cli.film.trace import TraceHeader
 from memflow_cli.film.video import stitch
 from memflow_cli.machine.heap import give_back_freed_memory
-from memflow_cli.machine.out_of_memory import HINT, memory_errors
+from memflow_cli.machine.out_of_memory import HINT, doing, memory_errors
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.pipeline import Chunk, Walk, generate_chunks, planned_shots
@@ -234,6 +234,7 @@ class _Film:
         done = f"{self.run.num_chunks} of {self.plan.num_chunks} chunks are kept in {self.run.path}"
         return type(error)(f"{error.message}; {done}", "The same command goes on from there.")
 
+    @doing("encoding the prompts")
     def _encode_prompts(self) -> PromptEmbeds:
         texts = [segment.prompt for segment in self.plan.segments]
         self.events(StageStarted("prompts", len(set(texts))))

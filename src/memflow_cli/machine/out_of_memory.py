@@ -1,35 +1,30 @@
-"""Running out of memory, told as what was being done, how much was asked for, and which options lower it."""
+"""Running out of memory, told as what was being done, how much was asked for, and which options lower it. No torch."""
 
 import contextlib
 import errno
 import re
-import traceback
+import sys
 from collections.abc import Iterator
-from pathlib import Path
-
-import torch
+from typing import Any
 
 from memflow_cli.errors import OutOfMemoryError
 
 HINT = "a smaller --vram streams more of the model to the card; a smaller --size or --bank needs less"
 HOST_HINT = "a smaller --size or --bank needs less of this machine's memory"
 
-_DOING = {
-    "load": "loading the weights",
-    "tensor_files": "loading the weights",
-    "streaming": "streaming the weights",
-    "umt5": "encoding the prompts",
-    "kv_cache": "keeping keys and values",
-    "transformer": "running the transformer",
-    "archive": "remembering a frame",
-    "vae": "decoding frames",
-    "autoencoder": "decoding frames",
-    "tiny_decoder": "decoding frames",
-}
-"""Module of this package -> what it does; of those in a traceback the innermost counts."""
-
 _TEXTS = re.compile("out of memory|allocate memory|not enough memory|ALLOC_FAILED", re.IGNORECASE)
 _CARD = re.compile("CUDA|CUBLAS|CUDNN|MPS")
+
+
+@contextlib.contextmanager
+def doing(what: str) -> Iterator[None]:
+    """`with doing("decoding frames")`, or above a function: what is told if memory runs out there. The innermost counts."""
+    try:
+        yield
+    except (MemoryError, RuntimeError, OSError) as error:
+        if is_memory_error(error) and not _notes(error):
+            error.add_note(f"while {what}")
+        raise
 
 
 @contextlib.contextmanager
@@ -51,13 +46,12 @@ def is_memory_error(error: BaseException) -> bool:
     """torch has a class of its own for CUDA, and only texts for other cards and the host; the system has an errno."""
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or bool(_TEXTS.search(str(error)))
+    return isinstance(error, MemoryError) or _is_torch_s(error) or bool(_TEXTS.search(str(error)))
 
 
 def describe(error: BaseException) -> str:
     """ ", while decoding frames, which asked for 2.00 GiB": as far as it can be told."""
-    modules = [Path(frame.f_code.co_filename).stem for frame, _ in traceback.walk_tb(error.__traceback__)]
-    doing = next((f", while {_DOING[module]}" for module in reversed(modules) if module in _DOING), "")
+    doing = "".join(f", {note}" for note in _notes(error)[:1])
     asked = re.search(r"tried to allocate (\d+(?:\.\d+)?) ?(bytes|[KMGT]i?B)", str(error), re.IGNORECASE)
     if asked is None:
         return doing
@@ -66,4 +60,14 @@ def describe(error: BaseException) -> str:
 
 
 def _is_of_card(error: BaseException) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or bool(_CARD.search(str(error)))
+    return _is_torch_s(error) or bool(_CARD.search(str(error)))
+
+
+def _is_torch_s(error: BaseException) -> bool:
+    """Its class for a card without memory. If torch was never imported, it raised nothing."""
+    torch: Any = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+
+
+def _notes(error: BaseException) -> list[str]:
+    return [note for note in getattr(error, "__notes__", []) if note.startswith("while ")]

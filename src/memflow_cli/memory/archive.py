@@ -10,6 +10,7 @@ from torch import Tensor
 
 from memflow_cli.attention_context import FrameState, StoredFrame
 from memflow_cli.errors import KEPT, MemflowError
+from memflow_cli.machine.out_of_memory import doing
 
 ROWS_A_BLOCK = 1024
 
@@ -52,6 +53,7 @@ class Archive:
         self._pooled: list[Tensor] = []
         self._likeness: list[float] = []  # of each prototype to the one before it
 
+    @doing("remembering a frame")
     def add(self, state: FrameState, features: Tensor, words: Tensor, sketch: Tensor | None = None) -> tuple[int, ...]:
         """Archive a frame later than all others. Returns the latent frames that had to go for it.
 
