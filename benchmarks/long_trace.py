@@ -15,8 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
+from memflow_cli.film.stitching import stitch
 from memflow_cli.film.trace import TraceHeader, TraceWriter
-from memflow_cli.film.video import PartWriter, stitch
+from memflow_cli.film.video import PartWriter
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.story.plan import FilmPlan, SegmentPlan

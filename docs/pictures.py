@@ -14,7 +14,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
-from memflow_cli.film.video import read_frames
+from memflow_cli.film.video_reader import read_frames
 
 DOCS = Path(__file__).parent
 STORYBOARD = DOCS.parent / "storyboards" / "quickstart.yaml"

@@ -14,7 +14,7 @@ from memflow_cli.film.events import ChunkDone, FilmDone, FilmStarted, SegmentDon
 from memflow_cli.film.recipe import make_recipe, recorded_seed
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.trace import read_trace
-from memflow_cli.film.video import probe, read_frames
+from memflow_cli.film.video_reader import probe, read_frames
 from memflow_cli.story.storyboard import Storyboard
 from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
 

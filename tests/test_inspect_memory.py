@@ -13,8 +13,10 @@ from PIL import Image
 
 from memflow_cli.cli.app import run
 from memflow_cli.film.shooting import make_film
+from memflow_cli.film.stitching import stitch
 from memflow_cli.film.trace import TraceWriter, read_trace
-from memflow_cli.film.video import PartWriter, read_frame, read_frames, stitch
+from memflow_cli.film.video import PartWriter
+from memflow_cli.film.video_reader import read_frame, read_frames
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.record import Recalled
 from memflow_cli.report import inspect, write_report

@@ -6,10 +6,12 @@ import signal
 import threading
 import time
 
+import av
 import pytest
 import torch
 
 from memflow_cli.errors import Interrupted, MemflowError, OutOfMemoryError
+from memflow_cli.film import video
 from memflow_cli.film.events import ChunkDone, ChunkReplayed, SegmentDone
 from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.film.shooting import make_film
@@ -191,52 +193,51 @@ def test_a_signal_tells_of_all_that_is_kept(plain, tmp_path):
 
 
 def test_a_second_signal_does_not_wait_for_an_encoder_that_hangs(tmp_path, monkeypatch):
-    """ffmpeg stands still, the thread waits for it, the caller for the thread: a second Ctrl-C ends all three."""
-    import memflow_cli.film.video as video
+    """The encoder stands still, the thread waits for it, the caller for the thread: a second Ctrl-C ends all three."""
+    full, goes_on = threading.Event(), threading.Event()
+    encode, write = video.Encoder.encode, video.PartWriter.write
 
-    started: list = []
-    hanging = threading.Event()
-    start, write = video._start, video.PartWriter.write
+    def hanging(self, pixels):
+        goes_on.wait(60)
+        return encode(self, pixels)
 
     def watched(self, frames) -> None:
         if self._queue.full():
-            hanging.set()
+            full.set()
         write(self, frames)
 
-    def hang(event: object) -> None:
-        if isinstance(event, ChunkDone) and event.chunk == 0:
-            os.kill(started[-1].pid, signal.SIGSTOP)
-
     def press_twice() -> None:
-        hanging.wait(60)
+        full.wait(60)
         for _ in range(2):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(0.5)  # two that come at once are heard as one
 
-    monkeypatch.setattr(video, "_start", lambda *a, **o: started.append(start(*a, **o)) or started[-1])
+    monkeypatch.setattr(video.Encoder, "encode", hanging)
     monkeypatch.setattr(video.PartWriter, "write", watched)
+    monkeypatch.setattr(video, "PATIENCE_SECONDS", 0.2)
     threading.Thread(target=press_twice, daemon=True).start()
     with StopRequests() as stop, pytest.raises(Interrupted, match="at once"):
-        make(tmp_path, LARGE, events=hang, stop=stop, overlap=True)
-    assert hanging.is_set() and no_thread_is_left() and not list(tmp_path.glob("*/*.unfinished"))
+        make(tmp_path, LARGE, stop=stop, overlap=True)
+    assert full.is_set()
+    goes_on.set()
+    assert soon(no_thread_is_left)
 
 
 @pytest.mark.parametrize("overlap", [False, True])
-def test_the_encoder_dying_is_the_same_sentence(tmp_path, overlap, monkeypatch):
-    import memflow_cli.film.video as video
+def test_the_encoder_failing_is_the_same_sentence(tmp_path, overlap, monkeypatch):
+    encode = video.Encoder.encode
 
-    started: list = []
-    start = video._start
-    monkeypatch.setattr(video, "_start", lambda *a, **o: started.append(start(*a, **o)) or started[-1])
+    def failing(self, pixels):
+        if self._num_frames == 60:
+            raise av.error.ExternalError(-542398533, "Generic error in an external library")
+        return encode(self, pixels)
 
-    def kill(event: object) -> None:
-        if isinstance(event, ChunkDone) and event.chunk == 4:
-            started[-1].kill()
-
+    monkeypatch.setattr(video.Encoder, "encode", failing)
     one_segment = story("a fox", seconds=9)  # whose encoder lives as long as the film
-    with pytest.raises(MemflowError, match="encoder .ffmpeg. failed") as failed:
-        make(tmp_path, one_segment, events=kill, overlap=overlap)
+    with pytest.raises(MemflowError, match="encoder failed") as failed:
+        make(tmp_path, one_segment, overlap=overlap)
     assert "same command goes on" in str(failed.value.hint) and no_thread_is_left()
+    monkeypatch.undo()
     film = make(tmp_path, one_segment, overlap=overlap).path.read_bytes()
     assert make(tmp_path, one_segment, name="whole.mp4", overlap=False).path.read_bytes() == film
 
@@ -266,3 +267,10 @@ def test_running_out_of_memory_while_decoding_is_the_same_sentence(tmp_path, ove
 
 def no_thread_is_left() -> bool:
     return not [thread for thread in threading.enumerate() if thread.name.startswith(("overlap", "encoder"))]
+
+
+def soon(is_so) -> bool:
+    deadline = time.monotonic() + 10
+    while not is_so() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return is_so()

@@ -12,7 +12,7 @@ from memflow_cli.cli.app import run
 from memflow_cli.errors import UsageError
 from memflow_cli.film.recipe import make_recipe
 from memflow_cli.film.shooting import make_film
-from memflow_cli.film.video import read_frame
+from memflow_cli.film.video_reader import read_frame
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
 from memflow_cli.story.picture import load_picture

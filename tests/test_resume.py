@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from memflow_cli.errors import Interrupted, MemflowError, Terminated, TimeLimitR
 from memflow_cli.film.events import ChunkDone, ChunkReplayed, FilmStarted, SegmentDone
 from memflow_cli.film.recipe import is_finished, make_recipe, resolve
 from memflow_cli.film.shooting import make_film
+from memflow_cli.film.video import QUEUED_WRITES, Encoder, PartWriter
 from memflow_cli.machine.stop_requests import StopRequests
 from tiny_model import HEIGHT, WIDTH, make, story, tiny_backbone, tiny_entry
 
@@ -269,30 +271,26 @@ def test_the_time_limit_stops_between_chunks(theatre, tmp_path):
     assert make(tmp_path, STORY).path.read_bytes() == theatre[0]
 
 
-def test_the_encoder_dying_loses_nothing_finished(theatre, tmp_path):
-    import memflow_cli.film.video as video
+def test_the_encoder_failing_loses_nothing_finished(theatre, tmp_path, monkeypatch):
+    encoded: list[int] = []
+    encode = Encoder.encode
 
-    def kill(event: object) -> None:
-        if isinstance(event, ChunkDone) and event.chunk == 4:
-            for process in started:
-                process.kill()
+    def failing(self, pixels):
+        encoded.append(0)
+        if len(encoded) == 60:
+            raise av.error.ExternalError(-542398533, "Generic error in an external library")
+        return encode(self, pixels)
 
-    started: list = []
-    start = video._start
-    video._start = lambda *arguments, **options: started.append(start(*arguments, **options)) or started[-1]
-    try:
-        with pytest.raises(MemflowError, match="encoder .ffmpeg. failed") as failed:
-            make(tmp_path, STORY, events=kill)
-    finally:
-        video._start = start
+    monkeypatch.setattr(Encoder, "encode", failing)
+    with pytest.raises(MemflowError, match="encoder failed") as failed:
+        make(tmp_path, STORY)
     assert "same command goes on" in str(failed.value.hint)
+    monkeypatch.undo()
     assert make(tmp_path, STORY).path.read_bytes() == theatre[0]
 
 
 def test_a_slow_encoder_holds_the_generator_back(tmp_path, monkeypatch):
     """Frames wait in a queue of fixed length, never in memory without bound."""
-    from memflow_cli.film.video import QUEUED_WRITES, PartWriter
-
     most = 0
     write = PartWriter.write
 
@@ -302,8 +300,8 @@ def test_a_slow_encoder_holds_the_generator_back(tmp_path, monkeypatch):
         most = max(most, self._queue.qsize())
 
     monkeypatch.setattr(PartWriter, "write", watched)
-    feed = PartWriter._feed
-    monkeypatch.setattr(PartWriter, "_feed", lambda self: (time.sleep(0.3), feed(self)))
+    encode = Encoder.encode
+    monkeypatch.setattr(Encoder, "encode", lambda self, pixels: (time.sleep(0.01), encode(self, pixels))[1])
     make(tmp_path, story("a fox", seconds=6))
     assert most <= QUEUED_WRITES
 

@@ -1,15 +1,21 @@
 """Films open in another decoder (PyAV) with the codec, frame count and duration they should have; frames are found by number."""
 
+import os
+import threading
+import time
 from fractions import Fraction
 from pathlib import Path
 
 import av
+import av.bitstream
 import numpy as np
 import pytest
 
 from memflow_cli.errors import MemflowError
 from memflow_cli.film import video
-from memflow_cli.film.video import PartWriter, exact_fps, probe, read_frame, read_frames, stitch
+from memflow_cli.film.stitching import stitch
+from memflow_cli.film.video import Encoder, PartWriter, exact_fps
+from memflow_cli.film.video_reader import probe, read_frame, read_frames
 
 WIDTH, HEIGHT = 96, 64
 BITS = 12
@@ -73,6 +79,21 @@ def test_same_frames_give_the_same_bytes(tmp_path):
     assert write_film(tmp_path / "a", title="x").read_bytes() == write_film(tmp_path / "b", title="x").read_bytes()
 
 
+def test_the_number_of_cores_does_not_change_the_bytes(tmp_path):
+    """The conversion to YUV and the encoder use one thread each, whatever the machine offers."""
+    cores = os.sched_getaffinity(0)
+    films = []
+    for allowed in ({min(cores)}, cores):
+        folder = tmp_path / str(len(allowed))
+        folder.mkdir(exist_ok=True)
+        os.sched_setaffinity(0, allowed)
+        try:
+            films.append(write_film(folder).read_bytes())
+        finally:
+            os.sched_setaffinity(0, cores)
+    assert films[0] == films[1]
+
+
 @pytest.mark.parametrize("fps", [16, 24, 23.976])
 def test_any_frame_is_found_by_its_number(tmp_path, fps):
     """The first frame, both sides of every border between parts, around keyframes, and the last."""
@@ -83,22 +104,74 @@ def test_any_frame_is_found_by_its_number(tmp_path, fps):
     assert {index: number_of(frame) for index, frame in many.items()} == {index: index for index in (0, 9, 47, 48, 188)}
 
 
-def test_frames_far_apart_are_read_in_groups(tmp_path, monkeypatch):
-    monkeypatch.setattr("memflow_cli.film.video.READ_GROUP", 7)
+@pytest.mark.parametrize("step", [1, 9, 40, 150])
+def test_frames_far_apart_are_found(tmp_path, step):
     film = write_film(tmp_path, lengths=(400,))
-    assert [(index, number_of(frame)) for index, frame in read_frames(film, range(0, 400, 9))] == [
-        (index, index) for index in range(0, 400, 9)
+    assert [(index, number_of(frame)) for index, frame in read_frames(film, range(0, 400, step))] == [
+        (index, index) for index in range(0, 400, step)
     ]
 
 
-def test_frames_keep_their_colours(tmp_path):
-    colours = np.zeros((8, HEIGHT, WIDTH, 3), np.uint8)
-    colours[:] = (200, 60, 40)
+COLOURS = [
+    (200, 60, 40),
+    (255, 0, 0),
+    (0, 255, 0),
+    (0, 0, 255),
+    (255, 255, 255),
+    (0, 0, 0),
+    (128, 128, 128),
+    (9, 200, 240),
+]
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+def test_frames_keep_their_colours(tmp_path, colour):
+    """Converted with the matrix that the tags name: with another one, a pure red would be off by 20 levels."""
+    colours = np.full((8, HEIGHT, WIDTH, 3), colour, np.uint8)
     with PartWriter(tmp_path / "a.mp4", WIDTH, HEIGHT, 16) as part:
         part.write(colours)
-    assert np.abs(read_frame(tmp_path / "a.mp4", 3).astype(int) - (200, 60, 40)).max() <= 3
+    assert np.abs(read_frame(tmp_path / "a.mp4", 3).astype(int) - colour).max() <= 3
+
+
+def test_white_and_black_are_those_of_limited_range(tmp_path):
+    frames = np.zeros((8, HEIGHT, WIDTH, 3), np.uint8)
+    frames[:, :, WIDTH // 2 :] = 255
+    with PartWriter(tmp_path / "a.mp4", WIDTH, HEIGHT, 16) as part:
+        part.write(frames)
     with av.open(str(tmp_path / "a.mp4")) as container:
-        assert container.streams.video[0].codec_context.colorspace == 1  # bt709
+        luma = next(container.decode(video=0)).to_ndarray()[:HEIGHT]
+    assert abs(int(luma[5, 5]) - 16) <= 1 and abs(int(luma[5, -5]) - 235) <= 1
+
+
+def boxes(content: bytes, path: str) -> list[bytes]:
+    """The contents of all boxes of an MP4 at a path such as moov/trak/mdia."""
+    name, _, rest = path.partition("/")
+    found, start = [], 0
+    while start + 8 <= len(content):
+        size = int.from_bytes(content[start : start + 4], "big") or len(content) - start
+        if content[start + 4 : start + 8] == name.encode():
+            found.append(content[start + 8 : start + size])
+        start += size
+    return [inner for box in found for inner in boxes(box, rest)] if rest else found
+
+
+def test_colours_are_tagged_in_stream_and_container(tmp_path):
+    """Primaries and transfer were missing with newer encoders, the container said nothing: editors guessed wrong."""
+    film = write_film(tmp_path)
+    with av.open(str(film)) as container:
+        context = container.streams.video[0].codec_context
+        frame = next(container.decode(video=0))
+        assert (context.color_primaries, context.color_trc, context.colorspace, context.color_range) == (1, 1, 1, 1)
+        assert (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range) == (1, 1, 1, 1)
+    [description] = boxes(film.read_bytes(), "moov/trak/mdia/minf/stbl/stsd")
+    [entry] = boxes(description[8:], "avc1")
+    assert boxes(entry[78:], "colr") == [b"nclx\0\1\0\1\0\1\0"]  # bt709 three times, limited range
+    raw = av.CodecContext.create("h264", "r")  # what the stream itself says, without the container
+    with av.open(str(film)) as container:
+        annex_b = av.bitstream.BitStreamFilterContext("h264_mp4toannexb", container.streams.video[0])
+        packets = [bytes(packet) for original in container.demux(video=0) for packet in annex_b.filter(original)]
+    frame = next(frame for packet in packets for frame in raw.decode(av.Packet(packet)))
+    assert (frame.color_primaries, frame.color_trc, frame.colorspace, frame.color_range) == (1, 1, 1, 1)
 
 
 def test_a_frame_that_is_not_there_is_a_sentence(tmp_path):
@@ -128,16 +201,45 @@ def test_metadata_is_kept_as_it_was_written(tmp_path):
         assert container.metadata["description"] == "x" * 300_000
 
 
-def test_an_encoder_that_dies_is_a_sentence_and_leaves_nothing(tmp_path):
+@pytest.fixture
+def failing_encoder(monkeypatch):
+    """An encoder that fails at its sixth frame, as one does that finds no memory."""
+    encode = Encoder.encode
+
+    def failing(self, pixels):
+        if self._num_frames == 5:
+            raise av.error.ExternalError(-542398533, "Generic error in an external library")
+        return encode(self, pixels)
+
+    monkeypatch.setattr(Encoder, "encode", failing)
+
+
+def test_an_encoder_that_fails_is_a_sentence_and_leaves_nothing(tmp_path, failing_encoder):
     part = PartWriter(tmp_path / "a.mp4", WIDTH, HEIGHT, 16)
-    part.write(numbered_frames(range(8)))
-    part._process.kill()
-    with pytest.raises(MemflowError, match="encoder .ffmpeg. failed on"):
+    with pytest.raises(MemflowError, match="encoder failed on .*: Generic error in an external library"):
         for _ in range(100):
             part.write(numbered_frames(range(64)))
-    with pytest.raises(MemflowError, match="encoder .ffmpeg. failed on"):
+    with pytest.raises(MemflowError, match="encoder failed on"):
         part.close()
+    part.abort()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_encoder_that_stands_still_is_a_sentence(tmp_path, monkeypatch):
+    """A disk that does not answer: nobody waits for ever, neither who writes nor who gives up."""
+    goes_on = threading.Event()
+    monkeypatch.setattr(Encoder, "encode", lambda self, pixels: goes_on.wait(60) and [])
+    monkeypatch.setattr(video, "STALLED_SECONDS", 2)
+    monkeypatch.setattr(video, "PATIENCE_SECONDS", 0.2)
+    part = PartWriter(tmp_path / "a.mp4", WIDTH, HEIGHT, 16)
+    with pytest.raises(MemflowError, match="nothing could be written for 2 seconds"):
+        for _ in range(10):
+            part.write(numbered_frames(range(4)))
+    before = time.monotonic()
+    part.abort()
+    assert time.monotonic() - before < 2
+    goes_on.set()
+    part._thread.join(10)
 
 
 def test_an_interrupted_part_leaves_nothing(tmp_path):
@@ -162,34 +264,45 @@ def test_parts_that_lack_frames_are_not_joined(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
 
 
-def test_an_orphaned_ffmpeg_does_not_write_into_the_film(tmp_path):
-    """One whose memflow was killed while it stitched still has the unfinished file open."""
+def test_a_process_that_still_writes_does_not_spoil_the_film(tmp_path):
+    """One that was stopped while it stitched, and goes on, still has the unfinished file open."""
     with PartWriter(tmp_path / "a.mp4", WIDTH, HEIGHT, 16) as part:
         part.write(numbered_frames(range(8)))
-    with (tmp_path / "film.mp4.unfinished").open("wb") as orphan:
+    with (tmp_path / "film.mp4.unfinished").open("wb") as other:
         stitch([tmp_path / "a.mp4"], tmp_path / "film.mp4", 16, 8, {})
-        orphan.write(bytes(1000))
+        other.write(bytes(1000))
     assert number_of(read_frame(tmp_path / "film.mp4", 5)) == 5
 
 
-@pytest.mark.parametrize("there", [False, True])
-def test_an_ffmpeg_that_cannot_be_run_is_a_sentence(tmp_path, monkeypatch, there):
-    command = tmp_path / "ffmpeg"
-    if there:
-        command.write_text("not executable")
-    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(command))
-    video._ffmpeg.cache_clear()
-    try:
-        with pytest.raises(MemflowError, match=f"cannot run the ffmpeg {command}") as refused:
-            PartWriter(tmp_path / "a.mp4", WIDTH, HEIGHT, 16)
-    finally:
-        video._ffmpeg.cache_clear()
-    assert "IMAGEIO_FFMPEG_EXE" in str(refused.value.hint)
+def test_parts_that_were_encoded_otherwise_are_not_joined(tmp_path):
+    for name, width in (("a", WIDTH), ("b", 2 * WIDTH)):
+        with PartWriter(tmp_path / f"{name}.mp4", width, HEIGHT, 16) as part:
+            part.write(np.zeros((4, HEIGHT, width, 3), np.uint8))
+    with pytest.raises(MemflowError, match="b.mp4 was encoded in another way"):
+        stitch([tmp_path / "a.mp4", tmp_path / "b.mp4"], tmp_path / "film.mp4", 16, 8, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.mp4", "b.mp4"]
 
 
-def test_what_is_no_video_is_a_sentence(tmp_path):
+def test_no_command_of_the_machine_is_needed(tmp_path, monkeypatch):
+    """A film needs no ffmpeg: an old one on the path, or one that IMAGEIO_FFMPEG_EXE names, changes nothing."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("IMAGEIO_FFMPEG_EXE", str(tmp_path / "missing"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "missing"))
+    assert number_of(read_frame(write_film(tmp_path), 20)) == 20
+
+
+def test_what_is_not_a_video_is_a_sentence(tmp_path):
     (tmp_path / "film.mp4").write_bytes(b"not a film")
     with pytest.raises(MemflowError, match="cannot be read as a video"):
         probe(tmp_path / "film.mp4")
     with pytest.raises(MemflowError, match="cannot be read as a video"):
         probe(tmp_path / "none.mp4")
+
+
+def test_a_list_of_other_files_is_not_read_as_a_video(tmp_path):
+    """What calls itself film.mp4 may be a playlist: its files are none of ours."""
+    film = write_film(tmp_path)
+    for text in (f"ffconcat version 1.0\nfile {film}\n", f"#EXTM3U\n#EXTINF:1,\n{film}\n#EXT-X-ENDLIST\n"):
+        (tmp_path / "list.mp4").write_text(text)
+        with pytest.raises(MemflowError, match="cannot be read as a video"):
+            probe(tmp_path / "list.mp4")

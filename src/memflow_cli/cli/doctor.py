@@ -6,7 +6,6 @@ import os
 import platform
 import shlex
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -37,7 +36,8 @@ LIBRARIES = {  # by the name that is imported, that of the distribution
     "pydantic": "pydantic",
     "yaml": "PyYAML",
     "PIL": "pillow",
-    "imageio_ffmpeg": "imageio-ffmpeg",
+    "av": "av",
+    "imageio": "imageio",
 }
 
 _MARKS = {"ok": "ok    ", "note": "note  ", "failed": "FAILED"}
@@ -88,7 +88,7 @@ def examine(offline: bool = False) -> Iterator[Finding]:
         ("libraries", _libraries),
         ("memory", _memory),
         ("disk", _disk),
-        ("ffmpeg", _ffmpeg),
+        ("video", _video),
         ("models", _models),
     ]
     if not offline:
@@ -195,23 +195,16 @@ def _look_at_folder(name: str, folder: Path) -> Finding:
     return Finding("disk", "ok", text) if free >= MIN_DISK else Finding("disk", "note", text, "cd /a/larger/disk")
 
 
-def _ffmpeg() -> Iterator[Finding]:
+def _video() -> Iterator[Finding]:
     try:
-        import imageio_ffmpeg
+        import av
 
-        command = imageio_ffmpeg.get_ffmpeg_exe()
-        listed = subprocess.run([command, "-hide_banner", "-encoders"], capture_output=True, text=True, timeout=30)
-    except (ImportError, OSError, RuntimeError, subprocess.SubprocessError) as error:
-        yield Finding("ffmpeg", "failed", f"ffmpeg does not run: {error}", _ffmpeg_repair())
+        for name in ("libx264", "aac", "mov_text"):
+            av.Codec(name, "w")
+    except (ImportError, OSError, ValueError) as error:
+        yield Finding("video", "failed", f"films cannot be encoded: {error}", _pip("av"))
         return
-    if "libx264" not in listed.stdout:
-        yield Finding("ffmpeg", "failed", f"{command} cannot encode H.264", _ffmpeg_repair())
-    else:
-        yield Finding("ffmpeg", "ok", f"{command}, with H.264")
-
-
-def _ffmpeg_repair() -> str:
-    return "unset IMAGEIO_FFMPEG_EXE" if "IMAGEIO_FFMPEG_EXE" in os.environ else _pip("imageio-ffmpeg")
+    yield Finding("video", "ok", f"PyAV {av.__version__}, with H.264")
 
 
 def _models() -> Iterator[Finding]:

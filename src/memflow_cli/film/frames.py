@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.backbone import StreamingDecoder
+from memflow_cli.errors import MemflowError
 from memflow_cli.film.parts import FilmParts
 from memflow_cli.machine.out_of_memory import doing
 from memflow_cli.story.plan import SegmentPlan
@@ -56,11 +57,16 @@ class FilmFrames:
         return self._write(self._decoder.flush(), {})
 
     def _write(self, frames: Tensor, seconds: dict[str, float]) -> Shown:
-        """Frames [F, height, width, 3] in 0..1 go to the encoder, as uint8."""
+        """Frames [F, height, width, 3] in 0..1 go to the encoder, as uint8. Raises MemflowError if one holds NaN or Inf."""
         late = min(self._owed, len(frames))
         self._owed, frames = self._owed - late, frames[late:]
         if not len(frames):
             return Shown((), seconds)
+        if not torch.isfinite(frames).all():  # clamped, NaN would be black
+            raise MemflowError(
+                f"the frames from {self._parts.seconds:.2f} s on cannot be shown: the decoder made NaN or Inf of good latents",
+                "Look after the autoencoder's file, or use another --dtype; the segments before it are kept.",
+            )
         with _timed("encode", seconds):
             pixels = (frames.clamp(0, 1) * 255).round_().to(torch.uint8).cpu().numpy()
             segments = self._parts.write(pixels)

@@ -30,6 +30,11 @@ class FilmParts:
         return 0 if self.are_complete else self._plan.segments[self._segment].start_chunk
 
     @property
+    def seconds(self) -> float:
+        """The film's time at which the next frame is shown."""
+        return self._frame / self._plan.fps
+
+    @property
     def are_complete(self) -> bool:
         return self._segment == len(self._plan.segments)
 

@@ -28,7 +28,8 @@ from memflow_cli.film.latents_file import LatentsFormat, records_of_0_1_0
 from memflow_cli.film.ours import LockedFolder, OurFolder, check_free, is_marked
 from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe
 from memflow_cli.film.trace import MAX_RECORD_BYTES, TraceHeader, TraceWriter
-from memflow_cli.film.video import probe
+from memflow_cli.film.video import ENCODING
+from memflow_cli.film.video_reader import probe
 
 FORMAT_VERSION = 2
 START_OVER = "--no-resume starts the film over and gives up what was rendered."
@@ -331,7 +332,8 @@ class RunFolder:
     def _parts_line(self, segment: int) -> bytes:
         """What parts.jsonl says of a segment's part as it is: whose it is, and what is in it."""
         checksum = self.folder.sha256(_part_name(segment))
-        content = {"segment": segment, "recipe": self._owners[segment].hex(), "sha256": checksum}
+        owner = self._owners[segment].hex()
+        content = {"segment": segment, "recipe": owner, "encoding": ENCODING, "sha256": checksum}
         return json.dumps(content).encode() + b"\n"
 
     def _check_part(self, segment: int) -> None:
@@ -345,10 +347,10 @@ class RunFolder:
         except MemflowError as error:
             found = error.message
         self.folder.remove(path.name)
-        raise MemflowError(f"the encoder (ffmpeg) made a bad file of segment {segment + 1}: {found}", KEPT)
+        raise MemflowError(f"the encoder made a bad file of segment {segment + 1}: {found}", KEPT)
 
     def _renew_latents(self, kept: int) -> None:
-        """Writes a folder of version 1 anew as this version has it: chunks that belong to this film, and parts that are whole.
+        """Writes a folder of version 1 anew as this version has it: the chunks that belong to this film.
 
         Raises nothing for what is damaged: the folder ends there. A kill leaves the one or the other.
         """
@@ -366,20 +368,8 @@ class RunFolder:
                         break
                     renewed.write(self._format.pack(chunk, latents, zlib.crc32(line)))
                     self.num_chunks = chunk + 1
-        self.folder.write_through(PARTS, b"".join(self._renewed_parts()))
+        self.folder.write_through(PARTS, b"")  # they were encoded in another way; the latents make them again
         self.folder.rename_through(LATENTS + ".unfinished", LATENTS)
-
-    def _renewed_parts(self) -> Iterator[bytes]:
-        bad = FileNotFoundError, ValueError, MemflowError
-        with contextlib.suppress(*bad), self.folder.open(PARTS, "rb") as file:
-            for segment in self.plan.segments:
-                if segment.end_chunk > self.num_chunks:
-                    return
-                content, line = json.loads(file.readline(_MAX_PARTS_LINE)), self._parts_line(segment.index)
-                if not isinstance(content, dict) or {**json.loads(line), **content} != json.loads(line):
-                    return
-                self._check_part(segment.index)
-                yield line
 
 
 def _part_name(segment: int) -> str:

@@ -46,8 +46,8 @@ from memflow_cli.film.recipe import (
     trace_path,
 )
 from memflow_cli.film.run_folder import FILM, RunFolder
+from memflow_cli.film.stitching import stitch
 from memflow_cli.film.trace import TraceHeader
-from memflow_cli.film.video import stitch
 from memflow_cli.machine.heap import give_back_freed_memory
 from memflow_cli.machine.out_of_memory import HINT, doing, memory_errors
 from memflow_cli.memory.policies import make_policy

@@ -1,38 +1,39 @@
-"""Frames <-> MP4: segment parts, stitching without re-encoding, reading single frames back.
+"""Frames -> MP4: the encoder, and the part file of a segment. No torch.
 
-All of it runs the ffmpeg that comes with imageio-ffmpeg. H.264 without B-frames: decoding order is showing order, every
-frame lasts the same number of ticks, so parts can be joined packet by packet and a frame has an exact number.
-One encoder thread: the bytes of a film do not depend on the machine's number of cores.
+H.264 in BT.709 and limited range, said in the stream and in the container. No B-frames: decoding order is showing order,
+every frame lasts the same number of ticks, so parts can be joined packet by packet and a frame has an exact number. One
+encoder thread, and conversions that do not depend on the CPU: the bytes of a film do not depend on the number of cores.
+Everything runs in this process, on the libraries that PyAV brings along; no ffmpeg command is needed.
 """
 
-import os
+import contextlib
 import queue
-import re
-import shutil
-import subprocess
-import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from fractions import Fraction
-from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import Any, Self
 
+import av
 import numpy as np
+from av.video.reformatter import Interpolation, VideoReformatter
 
 from memflow_cli.errors import KEPT, MemflowError
 from memflow_cli.film.durable import rename_through
-from memflow_cli.story.texts import without_controls
 
 KEYFRAME_SECONDS = 2  # a player seeks to any time by decoding at most this much
 QUEUED_WRITES = 2  # calls of PartWriter.write that may wait for the encoder; the next one blocks
+STALLED_SECONDS = 60  # without one frame encoded: longer than any frame takes, so the disk does not answer
+PATIENCE_SECONDS = 5  # with an encoder that is to end
 MIN_TICKS_A_SECOND = 10_000
-READ_GROUP = 96  # frames that one decoder process picks out, fewer if they are large
-READ_GROUP_BYTES = 48 * 2**20
-PROCESS_START_PIXELS = 4_000_000  # decoding this many pixels takes as long as starting another decoder
+
+ENCODING = 2  # what a part was encoded with; another number wherever parts of both kinds cannot be joined
+BT709 = 1  # the number of its primaries, transfer and matrix in ITU-T H.273
+LIMITED_RANGE = 1  # black is 16, white 235: what AVColorRange calls MPEG
+_H264 = {"preset": "fast", "crf": "17", "bf": "0", "threads": "1", "flags": "+bitexact"}
+_AT_ONCE = {"x264-params": "rc-lookahead=0"}  # a frame comes out as it goes in; films look two seconds ahead
+_EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 
 
 def exact_fps(fps: float) -> Fraction:
@@ -41,6 +42,61 @@ def exact_fps(fps: float) -> Fraction:
     if fps != round(fps) and abs(fps - nearest / 1.001) < 0.005:
         return Fraction(nearest * 1000, 1001)
     return Fraction(fps).limit_denominator(1000)
+
+
+def ticks(rate: Fraction) -> tuple[int, int]:
+    """Ticks a second and ticks a frame of a film's MP4 clock: whole numbers, fine enough for players."""
+    fold = -(-MIN_TICKS_A_SECOND // rate.numerator)
+    return rate.numerator * fold, rate.denominator * fold
+
+
+def file_url(path: Path) -> str:
+    """A path that the MP4 library takes as a plain file, whatever characters are in it."""
+    return f"file:{path.absolute()}"
+
+
+def said(error: BaseException) -> str:
+    """What an error of the disk or of the video libraries says."""
+    return str(getattr(error, "strerror", None) or error)
+
+
+class Encoder:
+    """Frames -> packets of one H.264 stream of `container`, an MP4 that is being written.
+
+    `at_once`: every frame comes out as it goes in, for a live view; else the encoder looks ahead, which spends bits better.
+    """
+
+    def __init__(self, container: Any, width: int, height: int, rate: Fraction, at_once: bool = False) -> None:
+        options = _H264 | {"g": str(max(1, round(KEYFRAME_SECONDS * rate)))} | (_AT_ONCE if at_once else {})
+        self.stream = container.add_stream("libx264", rate, options=options, width=width, height=height)
+        context = self.stream.codec_context
+        context.pix_fmt = "yuv420p"
+        context.thread_count = 1
+        context.time_base = 1 / rate
+        context.color_primaries = context.color_trc = context.colorspace = BT709
+        context.color_range = LIMITED_RANGE
+        self._to_yuv = VideoReformatter()
+        self._num_frames = 0
+
+    def encode(self, pixels: np.ndarray) -> list[Any]:
+        """`pixels`: one frame [height, width, 3] uint8."""
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(pixels), format="rgb24")
+        yuv = self._to_yuv.reformat(
+            frame,
+            format="yuv420p",
+            dst_colorspace=BT709,
+            dst_color_range=LIMITED_RANGE,
+            interpolation=_EXACT,
+            threads=1,
+        )
+        yuv.pts = self._num_frames
+        yuv.time_base = self.stream.codec_context.time_base
+        self._num_frames += 1
+        return list(self.stream.encode(yuv))
+
+    def flush(self) -> list[Any]:
+        """The packets still to come, after the last frame."""
+        return list(self.stream.encode(None))
 
 
 class PartWriter:
@@ -53,56 +109,52 @@ class PartWriter:
     def __init__(self, path: Path, width: int, height: int, fps: float) -> None:
         self.path = path
         self.num_frames = 0
+        self._num_encoded = 0
         self._shape = (height, width, 3)
+        self._rate = exact_fps(fps)
         self._unfinished = path.with_name(path.name + ".unfinished")
-        self._unfinished.unlink(missing_ok=True)  # an encoder whose film was killed may still be writing to the old one
-        self._stderr = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the encoder
-        self._failure: str | None = None
-        rate = exact_fps(fps)
-        command = [
-            *_FFMPEG_QUIET, "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{width}x{height}", "-r", str(rate), "-i", "pipe:0",
-            "-vf", "scale=out_color_matrix=bt709:out_range=tv:flags=accurate_rnd+full_chroma_int+bitexact,format=yuv420p",
-            "-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709", "-color_range", "tv",
-            "-c:v", "libx264", "-preset", "fast", "-crf", "17", "-bf", "0", "-threads", "1",
-            "-g", str(max(1, round(KEYFRAME_SECONDS * rate))),
-            "-flags:v", "+bitexact", "-fflags", "+bitexact", "-map_metadata", "-1",
-            "-video_track_timescale", str(_ticks(rate)[0]), "-f", "mp4", "-y", _url(self._unfinished),
-        ]  # fmt: skip
-        self._process = _start(command, self._stderr, stdin=subprocess.PIPE)
+        self._failure: str | None = "it ended early"  # until the encoder's thread knows better
+        self._is_failing = threading.Event()  # set: what is still queued is not encoded any more
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUED_WRITES)
-        self._thread = threading.Thread(target=self._feed, name=f"encoder of {path.name}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"encoder of {path.name}", daemon=True)
         self._thread.start()
 
     def write(self, frames: np.ndarray) -> None:
         """`frames`: [F, height, width, 3] uint8; not to be changed afterwards."""
         assert frames.dtype == np.uint8 and frames.shape[1:] == self._shape, (
-            f"{frames.dtype} {frames.shape} are no frames"
+            f"{frames.dtype} {frames.shape} are not frames"
         )
-        self._raise_failure()
-        self._queue.put(frames)
+        if self._is_failing.is_set():
+            self._raise_failure()
+        self._while_it_gets_on(lambda seconds: _put(self._queue, frames, seconds))
         self.num_frames += len(frames)
 
     def close(self) -> None:
         """Waits for the encoder, writes the file through to the disk and gives it its name."""
-        self._finish_process()
-        if self._failure is not None or self._process.returncode != 0:
-            self._failure = self._failure or _last_words(self._stderr)
-            self._remove_unfinished()
-        self._raise_failure()
+        if self._thread.is_alive():
+            self._while_it_gets_on(lambda seconds: _put(self._queue, None, seconds))
+        self._while_it_gets_on(lambda seconds: _join(self._thread, seconds))
+        if self._failure is not None:
+            self._unfinished.unlink(missing_ok=True)
+            self._raise_failure()
         if not self.num_frames:
-            self._remove_unfinished()
+            self._unfinished.unlink(missing_ok=True)
             raise MemflowError(f"no frame was made for {self.path}")
         rename_through(self._unfinished, self.path)
 
     def kill(self) -> None:
         """Ends the encoder: a `write` or `close` that waits for it fails. From any thread; `abort` is still to come."""
-        self._process.kill()
+        self._is_failing.set()
 
     def abort(self) -> None:
-        """Stops at once and leaves nothing behind."""
+        """Stops at once and leaves nothing behind, unless the disk hangs."""
         self.kill()
-        self._finish_process()
-        self._remove_unfinished()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._queue.get_nowait()
+        _put(self._queue, None, PATIENCE_SECONDS)
+        self._thread.join(PATIENCE_SECONDS)
+        self._unfinished.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -115,230 +167,71 @@ class PartWriter:
         else:
             self.abort()
 
-    def _feed(self) -> None:
+    def _while_it_gets_on(self, done: Callable[[float], bool]) -> None:
+        """Waits until `done`, asked for a second at a time. Raises MemflowError if the encoder stands still: the disk hangs."""
+        idle, reached = 0, self._num_encoded
+        while not done(1.0):
+            idle = idle + 1 if self._num_encoded == reached else 0
+            reached = self._num_encoded
+            if idle >= STALLED_SECONDS:
+                self._failure = f"nothing could be written for {idle} seconds"
+                self._raise_failure()
+
+    def _run(self) -> None:
         """The encoder's thread. After a failure it keeps emptying the queue, so that the caller never blocks for good."""
-        pipe = self._process.stdin
-        assert pipe is not None
-        while (frames := self._queue.get()) is not None:
-            if self._failure is None:
-                try:
-                    pipe.write(np.ascontiguousarray(frames).data)
-                except OSError:
-                    self._process.wait()
-                    self._failure = _last_words(self._stderr)
+        queued = self._queued()
         try:
-            pipe.close()
-        except OSError:
-            self._failure = self._failure or "it ended early"
+            self._encode(queued)
+        except (OSError, av.FFmpegError) as error:
+            self._failure = said(error)
+        finally:
+            self._is_failing.set()
+            for _ in queued:
+                pass
 
-    def _finish_process(self) -> None:
-        self._queue.put(None)
-        self._thread.join()
-        self._process.wait()
+    def _queued(self) -> Iterator[np.ndarray]:
+        while (frames := self._queue.get()) is not None:
+            yield frames
 
-    def _remove_unfinished(self) -> None:
+    def _encode(self, queued: Iterator[np.ndarray]) -> None:
         self._unfinished.unlink(missing_ok=True)
+        with contextlib.ExitStack() as stack:
+            container = open_mp4(self._unfinished, ticks(self._rate)[0])
+            stack.push(lambda kind, error, trace: _close(container, quietly=kind is not None))
+            encoder = Encoder(container, self._shape[1], self._shape[0], self._rate)
+            for frames in queued:
+                for pixels in frames:
+                    if self._is_failing.is_set():
+                        return
+                    container.mux(encoder.encode(pixels))
+                    self._num_encoded += 1
+            container.mux(encoder.flush())
+        self._failure = None
 
     def _raise_failure(self) -> None:
-        if self._failure is not None:
-            raise MemflowError(f"the encoder (ffmpeg) failed on {self.path}: {self._failure}", KEPT)
+        raise MemflowError(f"the encoder failed on {self.path}: {self._failure}", KEPT)
 
 
-def stitch(parts: Sequence[Path], out: Path, fps: float, num_frames: int, metadata: Mapping[str, str]) -> None:
-    """Joins `parts` (of one folder, in order) packet by packet into `out`, which appears complete or not at all.
+def open_mp4(path: Path, ticks_a_second: int, **options: str) -> Any:
+    """An MP4 to write; nothing in it depends on when, or by which version of the libraries, it was written."""
+    timescale = {"video_track_timescale": str(ticks_a_second)}
+    return av.open(file_url(path), "w", format="mp4", container_options={"fflags": "+bitexact"} | timescale | options)
 
-    The index comes first in the file (faststart). Raises MemflowError if the parts do not hold exactly `num_frames`.
-    """
-    folder = parts[0].parent
-    assert all(part.parent == folder for part in parts), "parts of one film lie in one folder"
-    ticks_a_second, ticks_a_frame = _ticks(exact_fps(fps))
-    unfinished = out.with_name(out.name + ".unfinished")
-    listing, tags = folder / "parts.ffconcat", folder / "metadata.txt"
-    names = "".join(f"file {part.name}\n" for part in parts)
-    about = "".join(f"{key}={_escape(text)}\n" for key, text in metadata.items())
-    command = [
-        *_FFMPEG_QUIET, "-f", "concat", "-safe", "1", "-i", listing.name, "-f", "ffmetadata", "-i", _url(tags),
-        "-map", "0:v:0", "-map_metadata", "1", "-c", "copy", "-fflags", "+bitexact",
-        # The concat demuxer counts in microseconds; this puts every frame back on its exact tick.
-        "-bsf:v", f"setts=ts=N*{ticks_a_frame}:duration={ticks_a_frame}:time_base=1/{ticks_a_second}",
-        "-video_track_timescale", str(ticks_a_second), "-movflags", "+faststart", "-f", "mp4", "-y", _url(unfinished),
-    ]  # fmt: skip
+
+def _close(container: Any, quietly: bool) -> None:
+    """Closing writes what is still missing; `quietly` after an error, which is the one to be told."""
+    with contextlib.suppress(*((OSError, av.FFmpegError) if quietly else ())):
+        container.close()
+
+
+def _put(target: queue.Queue[np.ndarray | None], item: np.ndarray | None, seconds: float) -> bool:
     try:
-        listing.write_text(f"ffconcat version 1.0\n{names}", "utf-8")
-        tags.write_text(f";FFMETADATA1\n{about}", "utf-8")
-        unfinished.unlink(missing_ok=True)  # as in PartWriter
-        with tempfile.TemporaryFile() as stderr:
-            # From within the folder: the demuxer takes what surrounds a part's name for an address, # and ? included.
-            process = _start(command, stderr, folder=folder)
-            if process.wait() != 0:
-                raise MemflowError(f"ffmpeg could not join the parts of {out}: {_last_words(stderr)}")
-        joined = probe(unfinished)
-        if joined.num_frames != num_frames:
-            raise MemflowError(f"the parts of {out} hold {joined.num_frames} frames, but the film has {num_frames}")
-        rename_through(unfinished, out)
-    except OSError as error:
-        raise MemflowError(f"cannot write {out}: {error.strerror}", KEPT) from error
-    finally:
-        for path in (unfinished, listing, tags):
-            path.unlink(missing_ok=True)
+        target.put(item, timeout=seconds)
+    except queue.Full:
+        return False
+    return True
 
 
-@dataclass(frozen=True)
-class VideoInfo:
-    codec: str
-    width: int
-    height: int
-    num_frames: int
-    seconds: float
-
-    @property
-    def fps(self) -> float:
-        return self.num_frames / self.seconds if self.seconds else 0.0
-
-
-def probe(path: Path) -> VideoInfo:
-    """Counts a video's frames exactly, without decoding them. Raises MemflowError if it holds no picture."""
-    command = [*_FFMPEG_QUIET, "-i", _url(path), "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "pipe:1"]
-    about: dict[str, str] = {}
-    num_frames, end = 0, 0
-    with tempfile.TemporaryFile() as stderr:
-        process = _start(command, stderr, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        with process.stdout as lines:
-            for line in lines:
-                text = line.decode("ascii", "replace")
-                if text.startswith("#"):
-                    key, _, value = text[1:].partition(" 0: ")
-                    about[key] = value.strip()
-                elif len(columns := text.split(",")) > 3:
-                    num_frames += 1
-                    end = max(end, int(columns[2]) + int(columns[3]))
-        if process.wait() != 0 or not num_frames or "dimensions" not in about:
-            raise MemflowError(f"{path} cannot be read as a video: {_last_words(stderr)}")
-    width, height = map(int, about["dimensions"].split("x"))
-    return VideoInfo(about.get("codec_id", "?"), width, height, num_frames, float(end * Fraction(about["tb"])))
-
-
-def read_frame(path: Path, index: int) -> np.ndarray:
-    """Frame `index` (from 0) of a video as [height, width, 3] uint8."""
-    return next(frame for _, frame in read_frames(path, [index]))
-
-
-def read_frames(path: Path, indices: Sequence[int], info: VideoInfo | None = None) -> Iterator[tuple[int, np.ndarray]]:
-    """Yields (index, frame) for the wanted frame numbers, in film order, each once; frame: [height, width, 3] uint8.
-
-    Decodes only around the wanted frames, in a few processes; holds a few groups of frames at a time.
-    """
-    info = info or probe(path)
-    wanted = sorted(set(indices))
-    if wanted and not 0 <= wanted[0] <= wanted[-1] < info.num_frames:
-        missing = wanted[0] if wanted[0] < 0 else wanted[-1]
-        raise MemflowError(f"{path} has {info.num_frames} frames; there is no frame {missing}")
-    num_pixels = info.width * info.height
-    groups = _group(
-        wanted,
-        max_gap=PROCESS_START_PIXELS // num_pixels,
-        max_length=max(1, min(READ_GROUP, READ_GROUP_BYTES // (3 * num_pixels))),
-    )
-    workers = min(4, os.cpu_count() or 1)
-    with ThreadPoolExecutor(workers) as pool:
-        pending = []
-        for group in [*groups, *[None] * workers]:
-            if group is not None:
-                pending.append((group, pool.submit(_read_group, path, group, info)))
-            if pending and (group is None or len(pending) > workers):
-                done, frames = pending.pop(0)
-                yield from zip(done, frames.result())
-
-
-def _group(wanted: Sequence[int], max_gap: int, max_length: int) -> list[list[int]]:
-    groups: list[list[int]] = []
-    for index in wanted:
-        if groups and index - groups[-1][-1] <= max_gap and len(groups[-1]) < max_length:
-            groups[-1].append(index)
-        else:
-            groups.append([index])
-    return groups
-
-
-def _read_group(path: Path, group: list[int], info: VideoInfo) -> np.ndarray:
-    first = group[0]
-    # Half a frame early: accurate seeking then begins exactly with frame `first`, whatever the time base rounds to.
-    seek = ["-ss", f"{(first - 0.5) / info.fps:.6f}"] if first else []
-    select = "+".join(f"eq(n\\,{index - first})" for index in group)
-    command = [
-        *_FFMPEG_QUIET, "-threads", "1", *seek, "-i", _url(path), "-map", "0:v:0", "-vf", f"select={select}",
-        "-fps_mode", "passthrough", "-frames:v", str(len(group)),
-        "-sws_flags", "accurate_rnd+full_chroma_int+bitexact", "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1",
-    ]  # fmt: skip
-    with tempfile.TemporaryFile() as stderr:
-        process = _start(command, stderr, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        with process.stdout as pipe:
-            pixels = pipe.read()
-        failed = process.wait() != 0 or len(pixels) != len(group) * info.width * info.height * 3
-        if failed:
-            raise MemflowError(f"cannot read frame {first} of {path}: {_last_words(stderr)}")
-    return np.frombuffer(pixels, np.uint8).reshape(len(group), info.height, info.width, 3)
-
-
-_FFMPEG_QUIET = ("-nostdin", "-hide_banner", "-loglevel", "error")
-
-
-@cache
-def _ffmpeg() -> str:
-    import imageio_ffmpeg
-
-    try:
-        return str(imageio_ffmpeg.get_ffmpeg_exe())
-    except RuntimeError as error:
-        found = shutil.which("ffmpeg")
-        if found is None:
-            raise MemflowError("no ffmpeg was found", "pip install imageio-ffmpeg brings one along.") from error
-        return found
-
-
-def _start(
-    arguments: Sequence[str],
-    stderr: IO[bytes],
-    stdin: int = subprocess.DEVNULL,
-    stdout: int = subprocess.DEVNULL,
-    folder: Path | None = None,
-) -> subprocess.Popen[bytes]:
-    # A session of its own: Ctrl-C reaches memflow, which finishes the chunk and then ends the encoder properly.
-    command = [_ffmpeg(), *arguments]
-    try:
-        return subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stderr, cwd=folder, start_new_session=True)
-    except OSError as error:
-        if error.filename != command[0]:
-            raise
-        raise MemflowError(
-            f"cannot run the ffmpeg {command[0]}: {error.strerror}",
-            "Unset IMAGEIO_FFMPEG_EXE, or let it name an ffmpeg that runs; memflow doctor tells whether it does.",
-        ) from error
-
-
-def _last_words(stderr: IO[bytes]) -> str:
-    """The line in which ffmpeg says what was wrong: its first, the later ones being consequences."""
-    stderr.seek(0)
-    lines = [line.strip() for line in stderr.read(8192).decode("utf-8", "replace").splitlines() if line.strip()]
-    for line in lines:
-        if "No space left" in line:
-            return "no space left on the disk"
-    return lines[0][:300] if lines else "it ended without a word"
-
-
-def _ticks(rate: Fraction) -> tuple[int, int]:
-    """Ticks a second and ticks a frame of a film's MP4 clock: whole numbers, fine enough for players."""
-    fold = -(-MIN_TICKS_A_SECOND // rate.numerator)
-    return rate.numerator * fold, rate.denominator * fold
-
-
-def _url(path: Path) -> str:
-    """A path ffmpeg takes as a plain file, whatever characters are in it."""
-    return f"file:{path.absolute()}"
-
-
-def _escape(text: str) -> str:
-    """Text for an ffmetadata file: its special characters escaped, control characters but line breaks left out."""
-    return re.sub(r"[=;#\\\n]", r"\\\g<0>", without_controls(text))
+def _join(thread: threading.Thread, seconds: float) -> bool:
+    thread.join(seconds)
+    return not thread.is_alive()

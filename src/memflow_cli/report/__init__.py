@@ -13,7 +13,7 @@ from PIL import Image
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.recipe import run_path, trace_path
 from memflow_cli.film.trace import read_trace
-from memflow_cli.film.video import VideoInfo, probe, read_frames
+from memflow_cli.film.video_reader import VideoInfo, probe, read_frames
 from memflow_cli.report.page import make_page, relative_url
 from memflow_cli.report.pictures import Picture, clock, draw_map, draw_sheet
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory, summarise
