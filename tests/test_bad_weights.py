@@ -54,7 +54,7 @@ def pickle_with_code(folder: Path) -> Path:
 
 CASES = {
     truncated: "is cut off or damaged",
-    corrupted: "is cut off or no checkpoint",
+    corrupted: "is cut off or not a checkpoint",
     wrong_model: "does not fit this model",
     lora_as_base: "is a LoRA, an update of a model",
     pickle_with_code: "wants to run code",

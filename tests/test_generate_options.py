@@ -125,7 +125,7 @@ def test_a_lora_that_does_not_fit_or_is_missing_is_exit_3(generate, lora):
     code, err, _ = generate("--lora", f"{lora}.nowhere")
     assert code == 3 and "there is no file" in err
     code, err, _ = generate("--lora", f"{lora}:much")
-    assert code == 2 and "'much' is no number" in err
+    assert code == 2 and "'much' is not a number" in err
 
 
 def test_vram_bounds_the_card_or_says_what_would_do(generate):

@@ -327,4 +327,4 @@ def test_lora_for_another_model_is_a_sentence(tmp_path):
     torch.save({"generator_lora": wrong}, tmp_path / "lora.pt")
     message = refused(GENERATOR, loras=[Lora(tmp_path / "lora.pt")]).message
     assert "without a counterpart" in message and "of another size" in message
-    assert "is no LoRA" in refused(GENERATOR, loras=[Lora(GENERATOR)]).message
+    assert "is not a LoRA" in refused(GENERATOR, loras=[Lora(GENERATOR)]).message

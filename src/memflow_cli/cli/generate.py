@@ -1,6 +1,7 @@
 """`memflow generate`: storyboards -> films."""
 
 import gc
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -343,7 +344,7 @@ class _Maker:
         self._places = placement is not None
         prompts = [part.prompt for other in self._stories if other.entry == entry for part in other.plan.segments]
         with memory_errors(f"for {entry.name}", f"{HINT}; so does --dtype bf16"):
-            options = _embeddings_folder(), placement, prompts, self._preview_decoder
+            options = _embeddings_folder(), placement, prompts, self._preview_decoder, warn
             backbone = load_model(entry, device, precision, *options)
             speed_up(entry, backbone, self._accelerations)
         self._loaded = wanted, backbone
@@ -380,8 +381,10 @@ def _parse_lora(text: str) -> "Lora":
     if name and not Path(text).exists():
         try:
             lora = Lora(Path(name), float(strength))
+            if not math.isfinite(lora.strength):
+                raise ValueError
         except ValueError:
-            raise UsageError(f"--lora {text}: {strength!r} is no number", hint="--lora my.safetensors:0.8") from None
+            raise UsageError(f"--lora {text}: {strength!r} is not a number", hint="--lora my.safetensors:0.8") from None
     if not lora.path.is_file():
         raise ModelError(f"--lora {text}: there is no file {lora.path}")
     return lora

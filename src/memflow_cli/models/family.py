@@ -6,7 +6,7 @@ or, by `ModelEntry.backbone`, a loader alone. No torch at import: planning asks 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -32,13 +32,15 @@ class LoadOptions:
 
     embeddings: folder to keep a large text encoder's embeddings in. placement: what stays on the device
     (`footprint.Placement`), all of it unless given. prompts: of all films to come, so that a large text encoder is loaded
-    once for them. preview_decoder: a file that decodes in place of the model's own autoencoder.
+    once for them. preview_decoder: a file that decodes in place of the model's own autoencoder. tell: told, a sentence at a
+    time, what of the files was not used.
     """
 
     embeddings: Path | None = None
     placement: Any = None
     prompts: Sequence[str] = ()
     preview_decoder: Path | None = None
+    tell: Callable[[str], None] = lambda text: None
 
 
 class Family:

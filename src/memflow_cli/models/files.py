@@ -3,10 +3,12 @@
 import json
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from memflow_cli.errors import ModelError
+from memflow_cli.errors import MemflowError, ModelError
 
 MAX_JSON_BYTES = 64 << 20
 
@@ -53,3 +55,24 @@ def read_json(path: Path, optional: bool = False) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not an object")
     return content
+
+
+@contextmanager
+def refusing(path: Path, what: str = "is damaged", hint: str | None = "download or copy it again") -> Iterator[None]:
+    """Whatever a library says of a file that it cannot read becomes a ModelError that names the file.
+
+    Their readers raise many kinds of errors for bad content, and those written in Rust even panic; none of that is our bug.
+    """
+    try:
+        yield
+    except MemflowError:
+        raise
+    except BaseException as error:
+        from memflow_cli.machine.out_of_memory import is_memory_error  # here: it imports torch
+
+        if isinstance(error, MemoryError) or is_memory_error(error):
+            raise MemoryError(str(error)) from error
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise  # Ctrl-C and the like
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ModelError(f"{path} {what}: {reason}", hint) from error

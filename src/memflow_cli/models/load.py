@@ -1,6 +1,6 @@
 """The one door to a model: whatever its family, an entry goes in and a backbone comes out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -21,12 +21,13 @@ def load_model(
     placement: Placement | None = None,
     prompts: Sequence[str] = (),
     preview_decoder: Path | None = None,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> Backbone:
     """A model ready to make films; see `LoadOptions`.
 
     Raises ModelError: files missing (with the command that downloads them), broken, or not fitting.
     """
-    options = LoadOptions(embeddings, placement, prompts, preview_decoder)
+    options = LoadOptions(embeddings, placement, prompts, preview_decoder, tell)
     return family_of(entry).load(entry, torch.device(device), dtype, options)
 
 

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from memflow_cli.models.text.prompt_tokens import PromptTokenizer, clean_prompt
 from memflow_cli.models.text.umt5 import UMT5Encoder, read_sizes
+from memflow_cli.models.weights.quantised import dequantise
 from memflow_cli.models.weights.tensor_files import check_fit, read_tensors
 
 SMALL_ENCODER = 1 << 30
@@ -164,7 +165,7 @@ def fit_encoder(folder: Path) -> tuple[UMT5Encoder, dict[str, Tensor]]:
     """The encoder on the meta device, and its weights on disk: every key and shape checked, none loaded."""
     with torch.device("meta"):
         model = UMT5Encoder(read_sizes(folder))
-    weights = read_tensors(folder)
+    weights = dequantise(folder, read_tensors(folder))
     if "shared.weight" in weights:
         weights["encoder.embed_tokens.weight"] = weights.pop("shared.weight")
     check_fit(folder, weights, {name: tensor.shape for name, tensor in model.state_dict().items()})

@@ -4,7 +4,7 @@ Nothing is loaded halfway: every key and shape is compared with the model on the
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,11 +16,12 @@ from memflow_cli.geometry import Geometry
 from memflow_cli.models.entry import Lora, ModelEntry
 from memflow_cli.models.files import read_json
 from memflow_cli.models.wan.config import WanConfig
-from memflow_cli.models.wan.names import is_lora, original_names
+from memflow_cli.models.wan.names import original_names
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 from memflow_cli.models.weights.lora import LoraUpdate, read_lora
+from memflow_cli.models.weights.lora_names import is_lora
 from memflow_cli.models.weights.quantised import dequantise
-from memflow_cli.models.weights.tensor_files import check_fit, first_three, likely_cause, read_tensors
+from memflow_cli.models.weights.tensor_files import check_finite, check_fit, first_three, likely_cause, read_tensors
 
 FULL_PRECISION = re.compile(r"^time_embedding\.|^time_projection\.|modulation$|norm_[qk]\.weight$")
 """Tensors that stay in fp32: small, and the published code computes with them in fp32."""
@@ -32,21 +33,26 @@ def load_transformer(
     loras: Sequence[Lora] = (),
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
+    tell: Callable[[str], None] = lambda text: None,
 ) -> CausalWanTransformer:
     """A transformer from a checkpoint file or a diffusers folder, low-rank updates merged once in fp32.
 
-    Raises ModelError, before anything is loaded, if a file is missing, broken, unsafe or of another model.
+    `tell`: told what of an update was left out. Raises ModelError, before anything is loaded, if a file is missing, broken,
+    unsafe or of another model.
     """
-    transformer, weights, updates = fit_transformer(path, config, loras)
+    transformer, weights, updates = fit_transformer(path, config, loras, tell)
     for name in transformer.state_dict():
         kept = torch.float32 if FULL_PRECISION.search(name) else dtype
-        weights[name] = _merged(weights[name], name, updates, device).to(device, kept)
+        weight = weights[name]
+        for update in updates:
+            weight = update.apply(name, weight, device)
+        weights[name] = check_finite(path, name, weight.to(device, kept))
     transformer.load_state_dict(weights, strict=True, assign=True)
     return transformer.eval().requires_grad_(False)
 
 
 def fit_transformer(
-    path: Path, config: WanConfig, loras: Sequence[Lora] = ()
+    path: Path, config: WanConfig, loras: Sequence[Lora] = (), tell: Callable[[str], None] = lambda text: None
 ) -> tuple[CausalWanTransformer, dict[str, Tensor], list[LoraUpdate]]:
     """The transformer on the meta device, the weights by its own names, and the updates: every key and shape checked."""
     weights = _read_weights(path)
@@ -54,7 +60,7 @@ def fit_transformer(
         transformer = CausalWanTransformer(config)
     expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}
     check_fit(path, weights, expected)
-    return transformer, weights, [read_lora(lora, expected) for lora in loras]
+    return transformer, weights, [read_lora(lora, expected, tell) for lora in loras]
 
 
 def _read_weights(path: Path) -> dict[str, Tensor]:
@@ -66,14 +72,6 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             "give the model with --model and this file with --lora",
         )
     return dequantise(path, original_names(loaded))
-
-
-def _merged(weight: Tensor, name: str, updates: Sequence[LoraUpdate], device: torch.device | str) -> Tensor:
-    for update in updates:
-        delta = update.delta(name, device)
-        if delta is not None:
-            weight = weight.to(device, torch.float32) + delta.view(weight.shape)
-    return weight
 
 
 def transformer_config(entry: ModelEntry, checkpoint: Path) -> WanConfig:

@@ -25,7 +25,8 @@ def load(entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: L
     config = transformer_config(entry, files.transformer)
     resident = None if placement is None else placement.resident_blocks
     place = device if resident is None else torch.device("cpu")
-    transformer = load_transformer(files.transformer, config, [*_published(files), *entry.loras], place, dtype)
+    loras = [*_published(files), *entry.loras]
+    transformer = load_transformer(files.transformer, config, loras, place, dtype, options.tell)
     if resident is not None:
         move_streamed(transformer, resident, device)
     text_device = device if placement is None or placement.text_encoder_on_card else torch.device("cpu")
@@ -55,7 +56,7 @@ def check(entry: ModelEntry) -> Iterator[str]:
     _, weights, updates = fit_transformer(files.transformer, config, _published(files))
     yield f"transformer: {len(weights)} tensors"
     for update in updates:
-        yield f"low-rank update: {len(update.pairs)} matrices"
+        yield f"low-rank update: {len(update.products)} matrices"
     _, encoder_weights = fit_encoder(files.text_encoder)
     yield f"text encoder: {len(encoder_weights)} tensors"
     PromptTokenizer(files.tokenizer)

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 CONTAINERS = ("generator", "generator_ema", "state_dict", "model")
-LORA_CONTAINERS = ("generator_lora",)
+LORA_CONTAINERS = ("generator_lora", "lora", *CONTAINERS)
 
 _WRAPPERS = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.", "module.")
 _PREFIXES = ("base_model.model.", "diffusion_model.", "transformer.", "model.")
@@ -35,9 +35,21 @@ _DIFFUSERS = (
     (r"\.ffn\.net\.2\.", ".ffn.2."),
 )
 
-_LORA = re.compile(r"^(?P<target>.+?)\.(?P<part>lora_A|lora_B|lora_down|lora_up|lora\.down|lora\.up)(\.\w+)?\.weight$")
-_LORA_ALPHA = re.compile(r"^(?P<target>.+)\.alpha$")
-_DOWN = ("lora_A", "lora_down", "lora.down")
+_ORIGINAL = (
+    (r"^time_embedding\.0\.", "condition_embedder.time_embedder.linear_1."),
+    (r"^time_embedding\.2\.", "condition_embedder.time_embedder.linear_2."),
+    (r"^text_embedding\.0\.", "condition_embedder.text_embedder.linear_1."),
+    (r"^text_embedding\.2\.", "condition_embedder.text_embedder.linear_2."),
+    (r"^time_projection\.1\.", "condition_embedder.time_proj."),
+    (r"^head\.head\.", "proj_out."),
+    (r"\.self_attn\.", ".attn1."),
+    (r"\.cross_attn\.", ".attn2."),
+    (r"\.([qkv])\.$", r".to_\1."),
+    (r"\.o\.$", ".to_out.0."),
+    (r"\.norm3\.", ".norm2."),
+    (r"\.ffn\.0\.", ".ffn.net.0.proj."),
+    (r"\.ffn\.2\.", ".ffn.net.2."),
+)
 
 
 def unwrap(loaded: Mapping[str, Any], containers: Iterable[str]) -> Mapping[str, Any]:
@@ -72,36 +84,17 @@ def from_diffusers(key: str) -> str:
     return key
 
 
+def to_diffusers(module: str) -> str:
+    """A module's original Wan name -> diffusers' name of it."""
+    name = module + "."
+    for pattern, replacement in _ORIGINAL:
+        name = re.sub(pattern, replacement, name)
+    return name[:-1]
+
+
 def original_names(loaded: Mapping[str, Any]) -> dict[str, Tensor]:
     """A loaded checkpoint of any known format -> tensors by their original Wan names; other values are dropped."""
     tensors = {plain(key): value for key, value in unwrap(loaded, CONTAINERS).items() if isinstance(value, Tensor)}
     if is_diffusers(tensors):
         tensors = {from_diffusers(key): value for key, value in tensors.items()}
     return tensors
-
-
-def is_lora(loaded: Mapping[str, Any]) -> bool:
-    """Whether a checkpoint holds low-rank updates and no weights of its own."""
-    state = unwrap(loaded, (*LORA_CONTAINERS, *CONTAINERS))
-    return bool(state) and all(_LORA.match(key) or _LORA_ALPHA.match(key) for key in state)
-
-
-def lora_pairs(loaded: Mapping[str, Any], targets: Iterable[str]) -> tuple[dict[str, dict[str, Tensor]], list[str]]:
-    """A LoRA checkpoint -> for each module its {"down", "up"} and perhaps {"alpha"}, and the keys that were not understood.
-
-    `targets`: the modules that exist; trainers that write underscores for dots are matched against them.
-    """
-    by_underscores = {"lora_unet_" + target.replace(".", "_"): target for target in targets}
-    pairs: dict[str, dict[str, Tensor]] = {}
-    strange: list[str] = []
-    state = unwrap(loaded, (*LORA_CONTAINERS, *CONTAINERS))
-    for key, value in state.items():
-        match = _LORA.match(key) or _LORA_ALPHA.match(key)
-        if match is None or not isinstance(value, Tensor):
-            strange.append(key)
-            continue
-        target = match["target"]
-        target = by_underscores.get(target) or from_diffusers(plain(target + "."))[:-1]
-        part = "alpha" if "part" not in match.groupdict() else "down" if match["part"] in _DOWN else "up"
-        pairs.setdefault(target, {})[part] = value
-    return pairs, strange

@@ -1,6 +1,8 @@
 """Weights stored in eight bits: half the file of bf16. Loading makes numbers of them again; nothing computes in eight bits.
 
-Names are those of compressed-tensors: `NAME` holds int8 or fp8, `NAME_scale` one fp32 number for each row, or for all.
+Names are those of compressed-tensors (`X.weight` holds int8 or fp8, `X.weight_scale` one number for each row, or for all)
+or of ComfyUI (a tensor `scaled_fp8` marks the file, `X.scale_weight` holds one number). `X.scale_input`, `X.input_scale`
+are for products in fp8, and are left out.
 """
 
 from collections.abc import Mapping
@@ -12,7 +14,11 @@ from torch import Tensor
 from memflow_cli.errors import ModelError
 
 SCALE = "_scale"
+COMFY_SCALE = "scale_weight"
+MARKER = "scaled_fp8"
 EIGHT_BITS = (torch.int8, torch.float8_e4m3fn, torch.float8_e5m2)
+_FOR_PRODUCTS = (".scale_input", ".input_scale", ".comfy_quant")
+_NVFP4 = (".weight_scale_2", ".weight_global_scale", ".weight_packed")
 
 
 def quantise_rows(weight: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
@@ -30,14 +36,36 @@ def quantise_rows(weight: Tensor, bits: int = 8) -> tuple[Tensor, Tensor]:
 def dequantise(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The tensors of `path` with those of eight bits as fp32, and without the scales.
 
-    Raises ModelError for eight bits without a scale, or with one of a wrong size.
+    Raises ModelError for eight bits without a scale or with one of a wrong size, and for NVFP4.
     """
+    if four_bits := next((name for name in tensors if name.endswith(_NVFP4)), None):
+        raise ModelError(
+            f"{path} is in NVFP4: {four_bits} belongs to weights of four bits",
+            "products in NVFP4 need a GPU of the Blackwell generation and kernels that are not here; "
+            "use the model's checkpoint in bf16, fp8 or GGUF",
+        )
+    is_small = any(_is_small(tensor) for tensor in tensors.values())
     plain = {}
     for name, tensor in tensors.items():
-        if name.endswith(SCALE) and _is_small(tensors.get(name.removesuffix(SCALE))):
+        if name == MARKER or (is_small and name.endswith(_FOR_PRODUCTS)):
             continue
-        plain[name] = _times_scale(path, name, tensor, tensors.get(name + SCALE)) if _is_small(tensor) else tensor
+        of = _scaled_by(name)
+        if of is not None and of in tensors and (_is_small(tensors[of]) or (MARKER in tensors and tensor.numel() == 1)):
+            continue
+        scale = tensors.get(name + SCALE, tensors.get(_comfy_scale(name)))
+        plain[name] = _times_scale(path, name, tensor, scale) if _is_small(tensor) else tensor
     return plain
+
+
+def _scaled_by(name: str) -> str | None:
+    """The weight that a scale belongs to."""
+    if name.endswith(f".{COMFY_SCALE}"):
+        return name.removesuffix(COMFY_SCALE) + "weight"
+    return name.removesuffix(SCALE) if name.endswith(SCALE) else None
+
+
+def _comfy_scale(name: str) -> str:
+    return name.removesuffix("weight") + COMFY_SCALE
 
 
 def _is_small(tensor: Tensor | None) -> bool:
@@ -50,6 +78,7 @@ def _times_scale(path: Path, name: str, small: Tensor, scale: Tensor | None) -> 
             f"{path} holds {name} in eight bits, without {name + SCALE}", "use a checkpoint in bf16 or fp32"
         )
     rows = small.shape[0] if small.ndim else 1
-    if scale.numel() not in (1, rows):
+    if scale.numel() not in (1, rows) or not scale.is_floating_point():
         raise ModelError(f"{path} holds {scale.numel()} numbers as {name + SCALE}, not 1 or {rows}")
-    return small.float() * scale.float().reshape(-1, *[1] * (small.ndim - 1))
+    shape = [-1, *[1] * (small.ndim - 1)] if small.ndim else []
+    return small.float() * scale.float().reshape(shape)

@@ -1,96 +1,134 @@
-"""Tensors from files: safetensors, torch's own format, folders of shards. Safe, mapped into memory, and never half."""
+"""Tensors from files: safetensors, torch's own format, GGUF, folders of them. Safe, mapped into memory, and never half."""
 
+import json
 import pickle
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from torch import Tensor
 
 from memflow_cli.errors import ModelError
-from memflow_cli.machine.out_of_memory import is_memory_error
-from memflow_cli.models.files import read_json
+from memflow_cli.models.files import check_regular, refusing
 from memflow_cli.models.wan.names import from_diffusers
+from memflow_cli.models.weights.folders import weight_files
+from memflow_cli.models.weights.gguf_files import read_gguf
+
+MAX_TENSORS = 20_000  # of a file; the largest known models have a few thousand
+MAX_HEADER_JSON = 1 << 20  # characters of a JSON text in a file's header
+_NOT_WEIGHTS = {
+    b"<!DOCTYPE": "a web page",
+    b"<html": "a web page",
+    b"version https://git-lfs": "the pointer that git-lfs leaves in a file's place",
+    b"\x1f\x8b": "a compressed archive",
+    b'{"error': "an error message of a server",
+}
+
+
+class Checkpoint(NamedTuple):
+    """What a file holds: tensors by name (and, in torch's format, whatever else), and its header's texts."""
+
+    tensors: dict[str, Any]
+    metadata: dict[str, str]
 
 
 def read_tensors(path: Path) -> dict[str, Any]:
-    """What a checkpoint file, or a folder of safetensors, holds: on the CPU, mapped where the format allows it.
+    """What a checkpoint file, or a folder of them, holds: on the CPU, mapped where the format allows it.
 
     Raises ModelError for a file that is missing, cut off, of no known format, or a pickle that wants to run code.
     """
-    if path.is_dir():
-        return _read_folder(path)
-    try:
-        with open(path, "rb") as file:
-            beginning = file.read(2)
-    except OSError as error:
-        raise ModelError(f"cannot read {path}: {error.strerror}") from error
-    loaded = _read_pickle(path, beginning) if beginning in (b"PK", b"\x80\x02") else _read_safetensors(path)
-    if not isinstance(loaded, Mapping):
-        raise ModelError(f"{path} holds a {type(loaded).__name__}, not the tensors of a model")
-    return dict(loaded)
-
-
-def _read_folder(folder: Path) -> dict[str, Any]:
-    files = sorted(folder.glob("*.safetensors"))
-    indices = sorted(folder.glob("*.safetensors.index.json"))
-    if indices:
-        names = _names_in(indices[0])
-        missing = sorted(name for name in names if not (folder / name).is_file())
-        if missing:
-            raise ModelError(f"{folder} lacks {len(missing)} of {len(names)} files that its index names: {missing[0]}")
-        files = sorted(folder / name for name in names)
-    if not files:
-        raise ModelError(f"{folder} holds no weights: there is no .safetensors file in it")
+    if not path.is_dir():
+        return read_checkpoint(path).tensors
     tensors: dict[str, Any] = {}
-    for file in files:
-        tensors.update(_read_safetensors(file))
+    for file in weight_files(path):
+        loaded = read_checkpoint(file).tensors
+        if twice := next((name for name in loaded if name in tensors), None):
+            raise ModelError(f"{path} holds {str(twice)[:80]} in two files, of which {file.name} is one")
+        tensors.update(loaded)
     return tensors
 
 
-def _names_in(index: Path) -> set[str]:
-    """The files that a folder's index names. Raises ModelError for an index that is none, or names others' files."""
-    table = read_json(index).get("weight_map")
-    if not isinstance(table, dict) or not table:
-        raise ModelError(f"{index} has no weight_map, the table of which file holds what")
-    for name in table.values():
-        if not isinstance(name, str) or Path(name).name != name:
-            raise ModelError(f"{index} names {str(name)[:80]!r}, which is no file in its folder")
-    return set(table.values())
-
-
-def _read_safetensors(path: Path) -> dict[str, Any]:
+def read_checkpoint(path: Path) -> Checkpoint:
+    """One file. Raises ModelError, see `read_tensors`."""
+    check_regular(path)
     try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
-    except (SafetensorError, OSError) as error:
-        if is_memory_error(error):
-            raise MemoryError(str(error)) from error
-        raise ModelError(
-            f"{path} is cut off or no checkpoint: {error}", "download or copy it again, and compare its size"
-        ) from error
+        with open(path, "rb") as file:
+            beginning = file.read(32)
+    except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}") from error
+    for start, what in _NOT_WEIGHTS.items():
+        if beginning.lower().startswith(start.lower()):
+            raise ModelError(f"{path} is not a checkpoint but {what}", "download it again")
+    if beginning.startswith(b"GGUF"):
+        return Checkpoint(read_gguf(path), {})
+    if beginning.startswith((b"PK", b"\x80")):
+        return Checkpoint(_checked(path, _read_pickle(path, beginning)), {})
+    return _read_safetensors(path)
+
+
+def _read_safetensors(path: Path) -> Checkpoint:
+    with (
+        refusing(path, "is cut off or not a checkpoint", "download or copy it again, and compare its size"),
+        safe_open(path, framework="pt") as file,
+    ):
+        names = list(file.keys())
+        _check_count(path, len(names))
+        tensors = {name: file.get_tensor(name) for name in names}
+        metadata = dict(file.metadata() or {})
+    return Checkpoint(tensors, metadata)
+
+
+def _check_count(path: Path, count: int) -> None:
+    if count > MAX_TENSORS:
+        raise ModelError(f"{path} holds {count:,} tensors, more than any model has")
 
 
 def _read_pickle(path: Path, beginning: bytes) -> Any:
+    with refusing(path, "is cut off or damaged"):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=beginning.startswith(b"PK"))
+        except pickle.UnpicklingError as error:
+            unsafe = re.search(r"(?:GLOBAL|global|class) ([\w.]+)", str(error))
+            if unsafe and "nsupported" in str(error):
+                raise ModelError(
+                    f"{path} wants to run code while it is read ({unsafe[1]}), and is refused",
+                    "use a checkpoint that holds nothing but tensors, best a .safetensors file",
+                ) from error
+            raise ModelError(f"{path} is damaged: it cannot be unpickled", "download or copy it again") from error
+
+
+def _checked(path: Path, loaded: Any, depth: int = 0) -> dict[str, Any]:
+    """What torch's format held, if it is tensors by name, also one level down. Raises ModelError for tensors that are not
+    plain numbers in memory.
+    """
+    if not isinstance(loaded, Mapping):
+        raise ModelError(f"{path} holds a {type(loaded).__name__}, not the tensors of a model")
+    _check_count(path, len(loaded))
+    for name, value in loaded.items():
+        if not isinstance(name, str):
+            raise ModelError(f"{path} holds {str(name)[:40]!r} where a tensor's name is expected")
+        if isinstance(value, Mapping) and depth < 2:
+            _checked(path, value, depth + 1) if any(isinstance(part, Tensor) for part in value.values()) else None
+        if isinstance(value, Tensor):
+            if value.device.type != "cpu" or value.layout != torch.strided or value.is_quantized or value.is_complex():
+                raise ModelError(
+                    f"{path} holds {name[:80]} as a tensor that is not plain numbers (sparse, meta, complex)"
+                )
+            if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+                raise ModelError(f"{path} claims more numbers for {name[:80]} than it holds")
+    return {name: value.detach() if isinstance(value, Tensor) else value for name, value in loaded.items()}
+
+
+def header_json(metadata: Mapping[str, str], key: str) -> dict[str, Any]:
+    """A JSON object in a header's text; empty if there is none that can be read."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=beginning == b"PK")
-    except pickle.UnpicklingError as error:
-        unsafe = re.search(r"(?:GLOBAL|global|class) ([\w.]+)", str(error))
-        if unsafe and "nsupported" in str(error):
-            raise ModelError(
-                f"{path} wants to run code while it is read ({unsafe[1]}), and is refused",
-                "use a checkpoint that holds nothing but tensors, best a .safetensors file",
-            ) from error
-        raise ModelError(f"{path} is damaged: it cannot be unpickled", "download or copy it again") from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        if is_memory_error(error):
-            raise MemoryError(str(error)) from error
-        raise ModelError(
-            f"{path} is cut off or damaged: {str(error).splitlines()[0]}", "download or copy it again"
-        ) from error
+        content = json.loads(metadata.get(key, "")[:MAX_HEADER_JSON])
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def tally(*kinds: tuple[str, Sequence[str]]) -> str:
@@ -111,12 +149,28 @@ def check_fit(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, 
         for name, shape in expected.items()
         if name in weights and weights[name].shape != shape
     ]
-    if missing or unexpected or misfits:
+    whole = [name for name in expected if name in weights and not weights[name].is_floating_point()]
+    if missing or unexpected or misfits or whole:
         raise ModelError(
             f"{path} does not fit this model: "
-            + tally(("missing", missing), ("unexpected", unexpected), ("of another shape", misfits)),
+            + tally(
+                ("missing", missing),
+                ("unexpected", unexpected),
+                ("of another shape", misfits),
+                ("of whole numbers", whole),
+            ),
             likely_cause(weights, expected),
         )
+
+
+def check_finite(path: Path, name: str, tensor: Tensor) -> Tensor:
+    """The tensor itself. Raises ModelError if a number of it is NaN or infinite."""
+    if tensor.numel() and not tensor.detach().abs().amax().isfinite():
+        raise ModelError(
+            f"{path} holds NaN or infinite numbers in {name}, or has them in {tensor.dtype}",
+            "download or copy it again; if it is whole, a wider --dtype or another --lora strength may help",
+        )
+    return tensor
 
 
 def _size(shape: Sequence[int]) -> str:
