@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from memflow_cli.bench.recordings import recorded
 from parity.check import check, main
 
-RECORDINGS = sorted((Path(__file__).parent / "parity").glob("*.safetensors"))
+RECORDINGS = [*recorded(), *sorted((Path(__file__).parent / "parity").glob("*.safetensors"))]
 
 
 @pytest.mark.parametrize("path", RECORDINGS, ids=lambda path: path.stem)

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent.parent))  # run as a script
-from parity import scenarios
+from memflow_cli.bench import recordings
 
 TOLERANCE = 1e-4
 
@@ -28,8 +27,8 @@ class Result(NamedTuple):
 
 def check(path: Path) -> Result:
     """Run one recording. Raises KeyError or ValueError if the file is not a recording."""
-    recording = scenarios.read(path)
-    made = scenarios.play(recording)
+    recording = recordings.read(path)
+    made = recordings.play(recording)
     error = (made.latents - recording.tensors["latents"]).abs().max().item()
     for name, tensor in made.others.items():
         error = max(error, (tensor - recording.tensors[name]).abs().max().item())

@@ -1,7 +1,11 @@
-"""Recordings of published code, and how the product plays each: its model, its memory, its walk."""
+"""Recordings of published code, and how the product plays each: its model, its memory, its walk.
+
+A recording is a safetensors file: tiny random weights, noise and prompts, and the latents that the published code made of
+them in fp32 on a CPU. `recorded/` holds one of each system.
+"""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -29,22 +33,31 @@ SMALLEST_SIGMA = 0.00498008  # of the shift-5 table of 1,000 steps: what Krea's 
 PUBLISHED_ACTIVATION = 3
 
 
+Prepare = Callable[[WanModel], WanModel]
+
+
 @dataclass(frozen=True)
 class Recording:
+    """`prepare`: what is done to the model before it plays, such as moving it to a device. `most_chunks`: the
+    film is played no further."""
+
     scenario: dict[str, Any]
     tensors: dict[str, Tensor]
+    prepare: Prepare = lambda model: model
+    most_chunks: int | None = None
 
     @property
     def config(self) -> dict[str, Any]:
-        return self.scenario["config"]
+        return dict(self.scenario["config"])
 
     @property
     def chunk(self) -> int:
-        return self.scenario["chunk_frames"]
+        return int(self.scenario["chunk_frames"])
 
     @property
     def num_chunks(self) -> int:
-        return self.scenario["num_frames"] // self.chunk
+        whole = self.scenario["num_frames"] // self.chunk
+        return whole if self.most_chunks is None else min(whole, self.most_chunks)
 
     @property
     def given(self) -> tuple[Tensor, ...]:
@@ -73,8 +86,13 @@ def read(path: Path) -> Recording:
         return Recording(scenario, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
 
 
+def recorded() -> list[Path]:
+    """The recordings of this package, one of each system."""
+    return sorted((Path(__file__).parent / "recorded").glob("*.safetensors"))
+
+
 def play(recording: Recording) -> Played:
-    """Raises KeyError for a recording of a system that is not known."""
+    """Raises ValueError for a recording of a system that is not known."""
     family = recording.scenario.get("model", "memflow")
     known = {
         "reward-forcing": _play_reward_forcing,
@@ -83,7 +101,10 @@ def play(recording: Recording) -> Played:
         "krea-realtime": _play_krea,
         "memflow": _play_memflow,
     }
-    return next(play for name, play in known.items() if family.startswith(name))(recording)
+    for name, play_it in known.items():
+        if family.startswith(name):
+            return play_it(recording)
+    raise ValueError(f"a recording of {family}, which nothing here plays")
 
 
 # What each published system is, in the product's words
@@ -202,7 +223,8 @@ def build_model(recording: Recording) -> WanModel:
         sink=sink,
         window=window,
     )
-    return WanModel(transformer, geometry, _sampling(recording), "absolute", _no_text, _NoDecoder)
+    model = WanModel(transformer, geometry, _sampling(recording), "absolute", _no_text, _NoDecoder)
+    return recording.prepare(model)
 
 
 def _sink_and_window(recording: Recording) -> tuple[int, int]:
@@ -288,7 +310,7 @@ def _walk_through(walk: Walk, turns: Sequence[_Turn], recording: Recording, look
                 walk.prompt_steps = turn.steps
             embeds = recording.tensors["prompt_embeds"][turn.row]
             walk.enter(Shot(f"prompt {turn.row}", embeds, 0, turn.transition))
-        latents.append(walk.chunk(next(given, None)).latents)
+        latents.append(walk.chunk(next(given, None)).latents.cpu())
         look(range(chunk * recording.chunk, (chunk + 1) * recording.chunk))
     return torch.cat(latents, dim=1)
 
