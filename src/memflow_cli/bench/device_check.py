@@ -138,8 +138,8 @@ def _play(option: Option, name: str, recording: Recording, device: torch.device)
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
         return Outcome(option.name, name, None, tolerance, time.perf_counter() - began, reason)
     wanted = recording.tensors["latents"][:, : made.shape[1]]
-    error = (made.float() - wanted).abs().max().item() if torch.isfinite(made).all() else float("inf")
-    return Outcome(option.name, name, error, tolerance, time.perf_counter() - began)
+    largest = (made.float() - wanted).abs().max().item() if torch.isfinite(made).all() else float("inf")
+    return Outcome(option.name, name, largest, tolerance, time.perf_counter() - began)
 
 
 def measure_models(device: torch.device) -> Iterator[Speed]:

@@ -160,7 +160,7 @@ def _play_longlive_2(recording: Recording) -> Played:
 
     played = Played(_walk_through(walk, turns, recording, look))
     for name, seen in (("attended_frames_per_chunk", attended), ("key_positions_per_chunk", positions)):
-        wanted = [sorted(chunk) for chunk in scenario[name]]
+        wanted = [sorted(chunk) for chunk in scenario[name]][: recording.num_chunks]
         played.mismatches += sum(a != sorted(b) for a, b in zip(wanted, seen, strict=True))
     return played
 

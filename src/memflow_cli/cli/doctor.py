@@ -60,12 +60,25 @@ def register(app: typer.Typer) -> None:
 
 def doctor(
     offline: Annotated[bool, typer.Option("--offline", help="Do not try to reach the hub.")] = False,
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="auto|cpu|cuda|mps",
+            help="Check what holds on a device instead: every recording of published code through every engine option, then "
+            "the speed and memory of each known model, without a download.",
+        ),
+    ] = None,
     as_json: options.Json = False,
 ) -> None:
     """Check that all is here that films need; each failed check names the command that repairs it.
 
-    Exit code 0 if films can be made, 1 if not.
+    Exit code 0 if films can be made, 1 if not. With --device, 3 if an option does not hold.
     """
+    if device is not None:
+        from memflow_cli.cli.doctor_device import check_device
+
+        return check_device(device, as_json)
     findings = []
     for finding in examine(offline):
         findings.append(finding)
