@@ -52,6 +52,7 @@ def storyboard_tables() -> str:
         ("The whole file", schema.StoryEntry),
         ("An entry of `segments`", schema.SegmentEntry),
         ("The mapping `memory`", schema.MemoryEntry),
+        ("An entry of `characters` or `places`", schema.SubjectEntry),
     ):
         parts.append(f"**{title}**\n\n| key | default | meaning |\n|---|---|---|")
         for name, field in model.model_fields.items():
@@ -63,6 +64,8 @@ def storyboard_tables() -> str:
 def shown_default(name: str, value: object) -> str:
     if name == "archive":
         return "`8GiB`"
+    if isinstance(value, bool):
+        return f"`{str(value).lower()}`"
     return f"`{value}`" if isinstance(value, str | int) and value != "" else ""
 
 

@@ -148,7 +148,7 @@ def test_theatre_tells_the_words_that_it_knows(memflow):
     assert json.loads(out)["vocabulary"]["puppets"] == list(SPECIES)
 
 
-def test_words_that_theatre_has_never_seen_are_named_once_and_the_film_is_made(memflow, tmp_path):
+def test_words_that_theatre_has_never_seen_are_told_by_segment_and_the_film_is_made(memflow, tmp_path):
     story = tmp_path / "story.yaml"
     segments = "".join(f"- {{prompt: a red fox {verb} in a meadow, duration: 0.7s}}\n" for verb in ("sings", "dances"))
     story.write_text(
@@ -158,9 +158,7 @@ def test_words_that_theatre_has_never_seen_are_named_once_and_the_film_is_made(m
     assert (code, out) == (0, f"{tmp_path / 'film.mp4'}\n"), err
     warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
-    assert warnings[0].endswith("may ignore them: dances, sings") or warnings[0].endswith(
-        "may ignore them: sings, dances"
-    )
+    assert warnings[0].endswith("may ignore them: segment 1: sings; segment 2: dances; segment 3: sings")
 
 
 def test_ten_thousand_segments_are_planned_at_once(memflow, tmp_path, tiny_model_folder):
@@ -178,7 +176,7 @@ def test_init_writes_a_storyboard_that_is_right(memflow, tmp_path):
     file = tmp_path / "new.yaml"
     code, out, _ = memflow("init", file)
     assert (code, out) == (0, f"{file}\n")
-    from memflow_cli.story.storyboard import load_storyboard
+    from memflow_cli.story.load import load_storyboard
 
     assert len(load_storyboard(file).segments) == 5
     code, _, err = memflow("init", file)
@@ -190,7 +188,7 @@ def test_init_writes_a_storyboard_that_is_right(memflow, tmp_path):
 
 def test_theatre_knows_every_word_of_inits_storyboard(memflow, tmp_path):
     from memflow_cli.models.theatre.vocabulary import unknown_words
-    from memflow_cli.story.storyboard import load_storyboard
+    from memflow_cli.story.load import load_storyboard
 
     memflow("init", tmp_path / "new.yaml")
     for segment in load_storyboard(tmp_path / "new.yaml").segments:

@@ -18,7 +18,8 @@ segments:
 - {prompt: the snow, duration: 3s}
 """
 GEOMETRY = "geometry", "plan.geometry"
-FREE = "recipe", "candidates", "storyboard.characters", "timings"  # keys that are data, not stable, or in another table
+# keys that are data, not stable, or in another table
+FREE = "recipe", "candidates", "storyboard.characters", "storyboard.places", "timings"
 
 
 def documented(heading: str) -> set[str]:

@@ -17,17 +17,12 @@ from memflow_cli.errors import MemflowError, StoryboardError, UsageError
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.theatre.vocabulary import unknown_words
+from memflow_cli.story.load import load_stories, load_storyboard
+from memflow_cli.story.overrides import Override, parse_override
 from memflow_cli.story.plan import plan_film
-from memflow_cli.story.schema import complete_prompt, parse_bytes, parse_seconds
-from memflow_cli.story.storyboard import (
-    Override,
-    Segment,
-    Storyboard,
-    load_prompts,
-    load_stories,
-    load_storyboard,
-    parse_override,
-)
+from memflow_cli.story.prompts import complete_prompt
+from memflow_cli.story.quantities import parse_bytes, parse_seconds
+from memflow_cli.story.storyboard import Segment, Storyboard, Subject
 
 FULL = """\
 title: The red fox
@@ -67,6 +62,10 @@ def problems_of(path, overrides=()):
     return list(caught.value.problems)
 
 
+def stories(path, overrides=()):
+    return [loaded.storyboard for loaded in load_stories(path, 10, overrides)]
+
+
 def test_every_field_is_read(write, tmp_path):
     path = write(FULL)
     assert load_storyboard(path) == Storyboard(
@@ -77,13 +76,14 @@ def test_every_field_is_read(write, tmp_path):
         fps=24,
         seed=7,
         style="paper theatre",
-        characters={"fox": "a red fox with a blue scarf"},
+        characters={"fox": Subject("a red fox with a blue scarf")},
         memory=MemoryOptions(policy="official", bank=4, activate=2, archive_bytes=500_000_000),
         segments=(
             Segment(
                 "a red fox with a blue scarf walks to the right in a meadow, paper theatre",
                 4.0,
                 image=str(tmp_path / "first.png"),
+                names=("fox",),
             ),
             Segment("the empty {meadow}. paper theatre", 70.0, seed=11, transition="cut"),
         ),
@@ -113,8 +113,8 @@ def test_all_problems_at_once_in_the_order_of_lines(write):
         [
             (1, "titel: unknown key; did you mean title?"),
             (2, "memory.policy: 'nan' is not allowed; did you mean nam?"),
-            (5, "segments.1.prompt: {fix} is no character; did you mean fox?"),
-            (6, "segments.1.duration: 'soon' is no duration"),
+            (5, "segments.1.prompt: {fix} is not a character or place; did you mean fox?"),
+            (6, "segments.1.duration: 'soon' is not a duration"),
             (7, "segments.2.duration: is missing"),
             (8, "segments.2.durration: unknown key; did you mean duration?"),
         ],
@@ -129,11 +129,11 @@ def test_all_problems_at_once_in_the_order_of_lines(write):
         ("segments: []", 1, "at least one segment"),
         ("title: x", 1, "segments: is missing"),
         ("", None, "empty"),
-        ("- a\n- b", 1, "a mapping of keys"),
+        ("- a\n- [b]", 1, "a mapping of keys"),
         ("segments:\n- prompt: {fox} runs\n  duration: 3", 2, "needs quotes"),
         ("segments:\n- prompt: {fox}\n  duration: 3", 2, "needs quotes"),
         ("segments:\n- prompt: he said: run\n  duration: 3", 2, "colon"),
-        ("title: x\n bad\n\t- y: [", 3, "no valid YAML"),
+        ("title: x\n bad\n\t- y: [", 3, "not valid YAML"),
         ("a: &x [1]\nb: *x", 1, "anchors and aliases"),
         ("a: !!python/object/apply:os.system [ls]", 1, "tag"),
         ("segments: [{prompt: a, duration: 3}]\n---\na: 1", 2, "second document"),
@@ -144,21 +144,21 @@ def test_all_problems_at_once_in_the_order_of_lines(write):
         ("x: " + "[" * 200, 1, "levels deep"),
         ("segments: [{prompt: '', duration: 3}]", 1, "empty"),
         ("segments: [{prompt: a, duration: 0}]", 1, "not longer than nothing"),
-        ("segments: [{prompt: a, duration: -1s}]", 1, "no duration"),
+        ("segments: [{prompt: a, duration: -1s}]", 1, "not a duration"),
         ("segments: [{prompt: a, duration: 1e300}]", 1, "24h"),
-        ("segments: [{prompt: a, duration: .nan}]", 1, "no duration"),
-        ("segments: [{prompt: a, duration: true}]", 1, "no duration"),
-        ("fps: 16.5\nsegments: [{prompt: a, duration: 3}]", 1, "no whole number"),
+        ("segments: [{prompt: a, duration: .nan}]", 1, "not a duration"),
+        ("segments: [{prompt: a, duration: true}]", 1, "not a duration"),
+        ("fps: 16.5\nsegments: [{prompt: a, duration: 3}]", 1, "not a whole number"),
         ("fps: 100000\nsegments: [{prompt: a, duration: 3}]", 1, "at most 240"),
         (f"seed: {10**30}\nsegments: [{{prompt: a, duration: 3}}]", 1, "out of range"),
-        (f"seed: 1{'0' * 5000}\nsegments: [{{prompt: a, duration: 3}}]", 1, "no whole number"),
-        ("size: big\nsegments: [{prompt: a, duration: 3}]", 1, "no size"),
+        (f"seed: 1{'0' * 5000}\nsegments: [{{prompt: a, duration: 3}}]", 1, "not a whole number"),
+        ("size: big\nsegments: [{prompt: a, duration: 3}]", 1, "not a size"),
         ("size: 0x128\nsegments: [{prompt: a, duration: 3}]", 1, "from 1 to"),
-        ("memory: {archive: lots}\nsegments: [{prompt: a, duration: 3}]", 1, "no amount of memory"),
+        ("memory: {archive: lots}\nsegments: [{prompt: a, duration: 3}]", 1, "not an amount of memory"),
         ("memory: nam\nsegments: [{prompt: a, duration: 3}]", 1, "expected keys with values"),
         ("segments: {prompt: a}", 1, "expected a list"),
         ("segments: [a fox runs]", 1, "expected keys with values"),
-        ("characters: {fox: a {cat}}\nsegments: [{prompt: a, duration: 3}]", 1, "no valid YAML"),
+        ("characters: {fox: a {cat}}\nsegments: [{prompt: a, duration: 3}]", 1, "not valid YAML"),
         ("characters: {fox: 'a {cat}'}\nsegments: [{prompt: a, duration: 3}]", 1, "cannot refer"),
         ("segments: [{prompt: a, duration: 3}, {prompt: a, duration: 3, image: x.png}]", 1, "only the first"),
         ("segments: [{prompt: '{fox} runs', duration: 3}]", 1, "under `characters`"),
@@ -177,7 +177,7 @@ def test_a_megabyte_of_prompt_is_a_short_sentence(write):
 
 def test_a_style_can_make_a_prompt_too_long(write):
     problems = problems_of(write(f"style: {'s' * 900}\nsegments:\n- prompt: {'p' * 3900}\n  duration: 3"))
-    assert "with characters and style 4,802" in problems[0]
+    assert "with descriptions and style 4,802" in problems[0]
 
 
 def test_ten_thousand_segments_are_read_in_a_second_or_so(write):
@@ -221,7 +221,7 @@ def test_durations(text, seconds):
 
 @pytest.mark.parametrize("text", ["", "s", "4x", "1s1m", "m", None, "-4", "4..5", "٤", [], "1:30"])
 def test_no_durations(text):
-    with pytest.raises(ValueError, match="no duration"):
+    with pytest.raises(ValueError, match="not a duration"):
         parse_seconds(text)
 
 
@@ -257,9 +257,9 @@ def test_an_override_makes_the_mapping_it_needs(write):
     [
         ("memory.bnk=3", "--set memory.bnk: unknown key; did you mean bank?"),
         ("segments.9.prompt=x", "--set segments.9.prompt: there is no segment 9; the storyboard has 2"),
-        ("segments.0.prompt=x", "'0' is no number of a segment"),
+        ("segments.0.prompt=x", "'0' is not a segment's number"),
         ("title.x=1", "--set title.x: title holds no keys"),
-        ("fps=fast", "--set fps: 'fast' is no whole number"),
+        ("fps=fast", "--set fps: 'fast' is not a whole number"),
     ],
 )
 def test_a_wrong_override_is_named(write, setting, says):
@@ -273,12 +273,11 @@ def test_a_setting_without_a_value_is_refused():
 
 def test_published_prompt_files_are_a_film_a_line(write):
     path = write('{"prompts": ["a {fox} runs", "it sleeps"]}\n\na plain prompt: with a colon\n', "stories.jsonl")
-    first, second = load_prompts(path, 10)
+    first, second = stories(path)
     assert [segment.prompt for segment in first.segments] == ["a {fox} runs", "it sleeps"]
     assert [segment.seconds for segment in first.segments] == [10, 10]
     assert second.segments[0].prompt == "a plain prompt: with a colon"
-    assert load_stories(path, 10) == [first, second]
-    assert load_stories(path, 10, [parse_override("seed=3")])[1].seed == 3
+    assert stories(path, [parse_override("seed=3")])[1].seed == 3
 
 
 @pytest.mark.parametrize(
@@ -286,12 +285,12 @@ def test_published_prompt_files_are_a_film_a_line(write):
 )
 def test_a_wrong_line_of_a_prompt_file_is_named(write, line):
     with pytest.raises(StoryboardError, match="line 2"):
-        load_prompts(write(f"a fox\n{line}\n", "stories.jsonl"), 10)
+        load_stories(write(f"a fox\n{line}\n", "stories.jsonl"), 10)
 
 
 def test_an_empty_prompt_file_is_refused(write):
     with pytest.raises(StoryboardError, match="no prompt"):
-        load_prompts(write("\n\n", "stories.txt"), 10)
+        load_stories(write("\n\n", "stories.txt"), 10)
 
 
 # Storyboards from strangers. Most fields are right and some are not, so that every layer is reached, not only the first.

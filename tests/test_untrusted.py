@@ -14,8 +14,9 @@ from memflow_cli.errors import ModelError, StoryboardError, UsageError
 from memflow_cli.models.catalog import folder_model
 from memflow_cli.models.wan.checkpoint import read_config
 from memflow_cli.models.weights.tensor_files import read_tensors
+from memflow_cli.story.load import load_storyboard
+from memflow_cli.story.overrides import parse_override
 from memflow_cli.story.picture import MAX_PICTURE_BYTES, load_picture, picture_identity
-from memflow_cli.story.storyboard import load_storyboard, parse_override
 
 
 @pytest.fixture

@@ -42,7 +42,7 @@ def choose_device(name: str) -> "torch.device":
 
 def parse_vram(text: str) -> int | None:
     """ "8GiB" -> bytes, "auto" -> None. Raises UsageError for an amount that is none."""
-    from memflow_cli.story.schema import parse_bytes
+    from memflow_cli.story.quantities import parse_bytes
 
     try:
         return None if text == "auto" else parse_bytes(text)

@@ -19,6 +19,7 @@ from memflow_cli.cli.progress import Progress, make_progress
 from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories, without_traces
 from memflow_cli.cli.talk import note, talk_as, warn
+from memflow_cli.cli.texts import warn_of_texts
 from memflow_cli.cli.words import PROGRESS_KINDS
 from memflow_cli.errors import Interrupted, ModelError, UsageError
 
@@ -301,7 +302,7 @@ class _Maker:
         self._loaded: tuple[tuple[object, ...], Backbone] | None = None
 
     def make(self, story: Story, film: Path) -> "FilmResult":
-        _warn_of_unknown_words(story)
+        warn_of_texts(story)
         warn_of_lost_tokens(story, lost_tokens(story))
         with self._stop.at_once():
             backbone = self._load(story)
@@ -351,20 +352,10 @@ class _Maker:
         return backbone
 
 
-def _warn_of_unknown_words(story: Story) -> None:
-    """theatre knows few words; whoever uses others should hear of it before wondering at the film."""
-    from memflow_cli.models.family import family_of
-
-    text = " ".join(segment.prompt for segment in story.storyboard.segments[:1000])
-    if unknown := family_of(story.entry).unknown_words(text):
-        more = f" and {len(unknown) - 12} more" if len(unknown) > 12 else ""
-        warn(f"{story.entry.name} has never seen these words and may ignore them: {', '.join(unknown[:12])}{more}")
-
-
 def _max_seconds(text: str | None) -> float | None:
     if text is None:
         return None
-    from memflow_cli.story.schema import parse_seconds
+    from memflow_cli.story.quantities import parse_seconds
 
     try:
         return parse_seconds(text)

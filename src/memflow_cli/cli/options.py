@@ -15,7 +15,7 @@ from memflow_cli.cli.talk import result
 from memflow_cli.memory.options import POLICIES, PUBLISHED
 
 if TYPE_CHECKING:
-    from memflow_cli.story.storyboard import Override
+    from memflow_cli.story.overrides import Override
 
 
 HELP_SETTINGS: dict[str, Any] = {
@@ -52,7 +52,10 @@ Policy = StrEnum("Policy", {name: name for name in (*POLICIES, PUBLISHED)})  # t
 
 
 Storyboards = Annotated[
-    list[Path], typer.Argument(metavar="STORYBOARD", help="Storyboards (.yaml) or prompt files (.jsonl, .txt).")
+    list[Path],
+    typer.Argument(
+        metavar="STORYBOARD", help="Storyboards (.yaml, .json), prompt files (.jsonl, .txt), a film's record."
+    ),
 ]
 Model = Annotated[
     str | None, typer.Option("--model", "-m", metavar="NAME|PATH", help="The model; overrides the storyboard's.")
@@ -104,10 +107,7 @@ class StoryOptions:
 
     def overrides(self) -> "list[Override]":
         """As overrides of storyboard fields, `--set` first: an option of its own name wins."""
-        from memflow_cli.story.storyboard import (  # brings pydantic, which `--help` can do without
-            Override,
-            parse_override,
-        )
+        from memflow_cli.story.overrides import Override, parse_override
 
         named = {
             "--model": ("model", self.model),

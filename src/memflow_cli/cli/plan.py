@@ -8,8 +8,9 @@ import typer
 from memflow_cli.cli import options
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost_tokens
-from memflow_cli.cli.stories import Story, read_stories
+from memflow_cli.cli.stories import Story, read_stories, without_traces
 from memflow_cli.cli.talk import result, result_json
+from memflow_cli.cli.texts import warn_of_texts
 from memflow_cli.cli.words import size_text
 from memflow_cli.memory.options import RECALLING
 from memflow_cli.models.footprint import card_use, least_bytes, place
@@ -36,7 +37,7 @@ def plan(storyboards: options.Storyboards, story_options: options.StoryOptions, 
     """
     overrides = story_options.overrides()
     batch = Batch(as_json, len(storyboards))
-    for path in storyboards:
+    for path in without_traces(storyboards):
         with batch.attempt(path):
             for story in read_stories(path, story_options.segment_seconds, overrides):
                 print_plan(story, as_json)
@@ -49,6 +50,7 @@ def print_plan(story: Story, as_json: bool) -> None:
         result_json(plan_to_json(story, lost))
     else:
         result(plan_to_text(story))
+    warn_of_texts(story)
     warn_of_lost_tokens(story, lost)
 
 

@@ -15,8 +15,11 @@ from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.models.entry import ModelEntry
+    from memflow_cli.story.load import LoadedStory
+    from memflow_cli.story.overrides import Override
     from memflow_cli.story.plan import FilmPlan
-    from memflow_cli.story.storyboard import Override, Storyboard
+    from memflow_cli.story.record import ModelFiles
+    from memflow_cli.story.storyboard import Storyboard
 
 _RANDOM_SEED_BITS = 32
 
@@ -30,6 +33,8 @@ class Story:
     storyboard: "Storyboard"
     entry: "ModelEntry"
     plan: "FilmPlan"
+    warnings: tuple[str, ...] = ()  # what the storyboard's reader has to say
+    files: "ModelFiles | None" = None  # LoRAs and decoder of the film's record that the story comes from
 
     def with_seed(self, seed: int) -> "Story":
         from memflow_cli.story.plan import plan_film
@@ -43,35 +48,45 @@ def draw_seed() -> int:
 
 
 def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Override"]) -> list[Story]:
-    """The films of one file: one of a .yaml, one a line of a .jsonl or .txt. Raises MemflowError."""
+    """The films of one file: one of a .yaml, one per line of a .jsonl or .txt. Raises MemflowError."""
     from memflow_cli.film.recipe import resolve
     from memflow_cli.models.catalog import find_model
+    from memflow_cli.story.load import load_stories
     from memflow_cli.story.plan import plan_film
-    from memflow_cli.story.storyboard import load_stories
 
     stories = []
-    storyboards = load_stories(path, segment_seconds, overrides)
-    for number, raw in enumerate(storyboards, start=1):
-        with _placed(path, overrides, "model"):
+    found = load_stories(path, segment_seconds, overrides, _wrong_model)
+    stem = path.resolve().stem
+    for number, loaded in enumerate(found, start=1):
+        raw = loaded.storyboard
+        with _placed(loaded, "model"):
             entry = find_model(raw.model)
-        with _placed(path, overrides, "memory", "activate" if raw.memory.activate else "policy"):
+        with _placed(loaded, "memory", "activate" if raw.memory.activate else "policy"):
             storyboard = dataclasses.replace(resolve(raw, entry, seed=0), seed=raw.seed)
-        with _placed(path, overrides, "size"):
+        with _placed(loaded, "size"):
             plan = plan_film(storyboard, entry.geometry)
-        name = path.stem if len(storyboards) == 1 else f"{path.stem}-{number:0{len(str(len(storyboards)))}}"
-        stories.append(Story(path, name, storyboard, entry, plan))
+        name = stem if len(found) == 1 else f"{stem}-{number:0{len(str(len(found)))}}"
+        stories.append(Story(path, name, storyboard, entry, plan, loaded.warnings, loaded.files))
     return stories
 
 
-@contextlib.contextmanager
-def _placed(path: Path, overrides: Sequence["Override"], *field: str) -> Iterator[None]:
-    """What a model finds wrong with a field is told with the field's place."""
-    from memflow_cli.story.storyboard import place_of
+def _wrong_model(name: str) -> str | None:
+    from memflow_cli.models.catalog import find_model
 
+    try:
+        find_model(name)
+    except ModelError as error:
+        return error.message
+    return None
+
+
+@contextlib.contextmanager
+def _placed(loaded: "LoadedStory", *field: str) -> Iterator[None]:
+    """What a model finds wrong with a field is told with the field's place."""
     try:
         yield
     except (UsageError, ModelError) as error:
-        raise type(error)(place_of(path, field, overrides) + error.message, error.hint) from error
+        raise type(error)(loaded.places.of(*field) + error.message, error.hint) from error
 
 
 def without_traces(paths: Sequence[Path]) -> list[Path]:

@@ -18,7 +18,6 @@ from memflow_cli.models.entry import Component, Lora, ModelEntry, RemoteFile, Re
 from memflow_cli.models.from_toml import read_entry
 
 __all__ = [
-    "DEFAULT_MODEL",
     "PLUGIN_GROUP",
     "SEARCH_PATH",
     "THEATRE_FOLDER",
@@ -38,7 +37,7 @@ __all__ = [
 ]
 
 PLUGIN_GROUP = "memflow_cli.backbones"
-DEFAULT_MODEL = "theatre"
+_EMBEDDED = "theatre"
 THEATRE_FOLDER = Path(__file__).parent / "theatre" / "weights"
 SEARCH_PATH = (Path(__file__).parent / "known",)
 """Folders of TOML files, one for each published model."""
@@ -58,7 +57,7 @@ def find_model(name_or_path: str | Path) -> ModelEntry:
     Raises ModelError: unknown (with the nearest names), or a folder that is not a model.
     """
     name = str(name_or_path)
-    if name == DEFAULT_MODEL:
+    if name == _EMBEDDED:
         return theatre()
     for entry in published_models():
         if entry.name == name:
@@ -72,7 +71,7 @@ def find_model(name_or_path: str | Path) -> ModelEntry:
         return replace(folder_model(path), given_as=name)
     if path.is_file():
         return replace(read_entry(path) if path.suffix == ".toml" else file_model(path), given_as=name)
-    names = [DEFAULT_MODEL, *(entry.name for entry in (*published_models(), *plugins))]
+    names = [_EMBEDDED, *(entry.name for entry in (*published_models(), *plugins))]
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     message = f"there is no model named {name!r}"
     if "/" in name or path.suffix:
@@ -115,7 +114,7 @@ def theatre() -> ModelEntry:
             f"theatre's files are missing from this installation: there is no {THEATRE_FOLDER / 'model_index.json'}",
             "install memflow-cli again, or choose another model with --model",
         )
-    return replace(folder_model(THEATRE_FOLDER), name=DEFAULT_MODEL)
+    return replace(folder_model(THEATRE_FOLDER), name=_EMBEDDED)
 
 
 def published_models() -> tuple[ModelEntry, ...]:
@@ -143,7 +142,7 @@ def plugin_models() -> tuple[list[ModelEntry], list[Problem]]:
     """
     entries: list[ModelEntry] = []
     problems: list[Problem] = []
-    taken = {DEFAULT_MODEL, *(entry.name for entry in published_models())}
+    taken = {_EMBEDDED, *(entry.name for entry in published_models())}
     for point in metadata.entry_points(group=PLUGIN_GROUP):
         wrong = None
         try:

@@ -3,7 +3,7 @@
 `training/captions.py` builds captions from these very tables, so the list of known words cannot go stale.
 """
 
-import re
+import unicodedata
 
 SPECIES = ("fox", "cat", "rabbit", "bear", "bird", "robot")
 COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "white")
@@ -46,8 +46,27 @@ ARTICLES = ("a", "an", "the")
 
 
 def words_of(text: str) -> list[str]:
-    """The lower-case words of a text, in order."""
-    return re.findall(r"[a-z']+", text.lower())
+    """The lower-case words of a text in any script, in order. A run of emoji or other signs is a word, too."""
+    words: list[str] = []
+    last = ""  # the kind of the word that may go on
+    for character in unicodedata.normalize("NFC", text).lower().replace("\u2019", "'"):
+        kind = _kind(character)
+        if (kind == "joining" and last) or (kind in ("letter", "sign") and kind == last):
+            words[-1] += character
+        elif kind in ("letter", "sign"):
+            words.append(character)
+        last = last if kind == "joining" else kind
+    return [word for word in (word.strip("'") for word in words) if word]
+
+
+def _kind(character: str) -> str:
+    """letter (or digit), sign (emoji, symbols), joining (marks, joiners, apostrophe); nothing for what parts words."""
+    if character in "'\u200c\u200d":
+        return "joining"
+    category = unicodedata.category(character)
+    if category == "So":
+        return "sign"
+    return {"L": "letter", "N": "letter", "M": "joining"}.get(category[0], "")
 
 
 def _collect_words() -> frozenset[str]:

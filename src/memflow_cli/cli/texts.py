@@ -1,0 +1,43 @@
+"""What is to be said of a story's texts before its film is made: what its file says in vain, and words that mean nothing."""
+
+from typing import TYPE_CHECKING
+
+from memflow_cli.cli.talk import warn
+
+if TYPE_CHECKING:
+    from memflow_cli.cli.stories import Story
+
+_MOST_SEGMENTS = 6  # that are named
+_MOST_WORDS = 12  # of one segment
+
+
+def warn_of_texts(story: "Story") -> None:
+    """Everything that `plan`, `--dry-run` and `generate` say about a story's texts."""
+    for warning in story.warnings:
+        warn(warning)
+    _warn_of_unknown_words(story)
+
+
+def _warn_of_unknown_words(story: "Story") -> None:
+    """A small model knows few words; whoever uses others should hear of it before wondering at the film."""
+    from memflow_cli.models.family import family_of
+
+    family = family_of(story.entry)
+    told: dict[str, list[str]] = {}  # prompts repeat; each is looked through once
+    named: list[str] = []
+    more = 0
+    for number, segment in enumerate(story.storyboard.segments, start=1):
+        if segment.prompt not in told:
+            told[segment.prompt] = family.unknown_words(segment.prompt)
+        if not (words := told[segment.prompt]):
+            continue
+        if len(named) == _MOST_SEGMENTS:
+            more += 1
+            continue
+        rest = f" and {len(words) - _MOST_WORDS} more" if len(words) > _MOST_WORDS else ""
+        named.append(f"segment {number}: {', '.join(words[:_MOST_WORDS])}{rest}")
+    if named:
+        others = f"; and in {more} more segments" if more else ""
+        warn(
+            f"{story.path}: {story.entry.name} has never seen these words and may ignore them: {'; '.join(named)}{others}"
+        )

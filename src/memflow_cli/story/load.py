@@ -1,0 +1,290 @@
+"""A file -> Storyboards: told apart by what it holds, read once, checked, every problem reported at once with its place.
+
+Files are untrusted: their size, depth, texts and numbers are bounded, and nothing in them is executed.
+"""
+
+import dataclasses
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from memflow_cli.errors import StoryboardError, UsageError
+from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.story import prompt_files
+from memflow_cli.story.check import check_story
+from memflow_cli.story.draft import Draft, draft_of_prompts
+from memflow_cli.story.formats import longlive, storymem
+from memflow_cli.story.json_lines import read_json
+from memflow_cli.story.overrides import Override, apply_overrides
+from memflow_cli.story.prompts import complete_prompt, names_in
+from memflow_cli.story.record import ModelFiles, is_record, read_record
+from memflow_cli.story.scalars import text_of
+from memflow_cli.story.schema import SegmentEntry, StoryEntry, SubjectEntry
+from memflow_cli.story.source import read_text
+from memflow_cli.story.storyboard import Segment, Storyboard, Subject
+from memflow_cli.story.yaml_lines import Document, KeyPath, YamlProblem, read_yaml
+
+_TEXTS = {"prompt", "title", "style", "caption", "description"}
+_TRACE = re.compile(r'\{"format": ?"memflow-trace"')
+
+CheckModel = Callable[[str], str | None]
+"""A model's name -> what is wrong with it, or None."""
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where the fields of one storyboard stand: the file, its lines, and what was set from outside of it."""
+
+    path: Path
+    lines: Mapping[KeyPath, int] = field(default_factory=dict)
+    origins: Mapping[KeyPath, str] = field(default_factory=dict)
+
+    def line(self, number: int | None) -> str:
+        return f"{self.path}: " if number is None else f"{self.path}, line {number}: "
+
+    def of(self, *key_path: str | int) -> str:
+        """What a sentence about a field begins with: the file, and the option or line."""
+        if key_path in self.origins:
+            return f"{self.path}: {self.origins[key_path]}: "
+        return self.line(self.lines.get(key_path))
+
+    def sorted_place(self, key_path: KeyPath) -> tuple[int, str]:
+        """(line for sorting, what a sentence about a field begins with, its name included)."""
+        if key_path in self.origins:
+            return 0, f"{self.origins[key_path]}: "
+        name = ".".join(str(part + 1) if isinstance(part, int) else part[:60] for part in key_path)
+        named = f"{name}: " if name else ""
+        for length in range(len(key_path), -1, -1):
+            line = self.lines.get(key_path[:length])
+            if line is not None:
+                return line, self.line(line) + named
+        return 0, self.line(None) + named
+
+
+@dataclass(frozen=True)
+class LoadedStory:
+    """A storyboard and what its file said besides. `warnings`: sentences that a reader should hear before the film."""
+
+    storyboard: Storyboard
+    places: Places
+    warnings: tuple[str, ...] = ()
+    files: ModelFiles | None = None  # of a film's record
+
+
+def load_storyboard(path: Path, overrides: Sequence[Override] = ()) -> Storyboard:
+    """The one film of a file. Raises StoryboardError with every problem found, UsageError if it cannot be read."""
+    stories = load_stories(path, overrides=overrides)
+    if len(stories) > 1:
+        raise UsageError(f"{path}: {len(stories)} films, not one")
+    return stories[0].storyboard
+
+
+def load_stories(
+    path: Path,
+    segment_seconds: float = 10.0,
+    overrides: Sequence[Override] = (),
+    check_model: CheckModel | None = None,
+) -> list[LoadedStory]:
+    """All films of a storyboard (.yaml, .json), a prompt file (.jsonl, .txt: one film per line), a folder of LongLive's
+    captions, or a film's own record.
+
+    `segment_seconds`: where the file says none. `check_model`: asked, where other things are wrong, for one more sentence.
+    Raises StoryboardError with every problem found, UsageError if the file cannot be read.
+    """
+    if os.path.isdir(path):  # which a name that is too long cannot break
+        folders = longlive.film_folders(path)
+        return [_build(each, longlive.read_folder(each, segment_seconds), overrides, check_model) for each in folders]
+    text = read_text(path)
+    if _TRACE.match(text):
+        raise UsageError(f"{path}: what a film remembered, not a storyboard", "memflow inspect-memory shows it")
+    if path.suffix.lower() in prompt_files.PROMPT_FILES:
+        return _load_lines(path, text, segment_seconds, overrides, check_model)
+    document = _read_document(path, text)
+    if is_record(document.value):
+        draft, files = read_record(path, document.value)
+        return [dataclasses.replace(_build(path, draft, overrides, check_model, is_own=True), files=files)]
+    return [_build(path, _draft(document, segment_seconds), overrides, check_model)]
+
+
+def _read_document(path: Path, text: str) -> Document:
+    """YAML or JSON. What begins like JSON and is not may still be YAML's own braces, unless the file is called .json."""
+    try:
+        if path.suffix.lower() == ".json":
+            return read_json(text)
+        if text.lstrip().startswith("{"):
+            try:
+                return read_json(text)
+            except YamlProblem:
+                pass
+        return read_yaml(text)
+    except YamlProblem as problem:
+        raise StoryboardError(str(path), [Places(path).line(problem.line) + problem.message]) from None
+
+
+def _draft(document: Document, segment_seconds: float) -> Draft:
+    content = document.value
+    if storymem.is_storymem(content):
+        return storymem.read_storymem(content, document.lines)
+    if isinstance(content, list) and content and all(isinstance(text_of(each), str) for each in content):
+        return draft_of_prompts([str(text_of(each)) for each in content], segment_seconds)
+    draft = Draft(content, document.lines, [(problem.line, problem.message) for problem in document.problems])
+    for place in document.cut_short:
+        if place[-1] in _TEXTS or (len(place) == 2 and place[0] in ("characters", "places")):
+            what = "the text ends before ` #`, where a comment begins; in quotes it would belong to the text"
+            draft.say(f"{place[-1]}: {what}", document.lines.get(place))
+    return draft
+
+
+def _load_lines(
+    path: Path, text: str, segment_seconds: float, overrides: Sequence[Override], check_model: CheckModel | None
+) -> list[LoadedStory]:
+    stories: list[LoadedStory] = []
+    problems: list[str] = []
+    for number, draft in prompt_files.read_lines(text, segment_seconds):
+        if len(stories) + len(problems) >= prompt_files.MAX_FILMS:
+            message = f"more than {prompt_files.MAX_FILMS:,} films; split the file"
+            raise StoryboardError(str(path), [f"{path}, line {number}: {message}"])
+        if isinstance(draft, str):
+            problems.append(f"{path}, line {number}: {draft}")
+            continue
+        draft.content.setdefault("title", f"{path.stem} {len(stories) + 1}")
+        try:
+            stories.append(_build(path, draft, overrides, check_model))
+        except StoryboardError as error:
+            problems.extend(error.problems)
+    if problems:
+        raise StoryboardError(str(path), problems)
+    if not stories:
+        raise StoryboardError(str(path), [f"{path}: no prompt in it; one film per line is expected"])
+    return stories
+
+
+def _build(
+    path: Path,
+    draft: Draft,
+    overrides: Sequence[Override],
+    check_model: CheckModel | None,
+    is_own: bool = False,
+) -> LoadedStory:
+    """Plain values -> Storyboard: overrides applied, everything checked, texts resolved.
+
+    `is_own`: memflow wrote the file, and its paths may lead anywhere.
+    """
+    content, lines = draft.content, draft.lines
+    if content is None:
+        raise StoryboardError(str(path), [f"{path}: the storyboard is empty; it needs at least `segments:`"])
+    bare = Places(path, lines)
+    if not isinstance(content, dict):
+        raise StoryboardError(str(path), [bare.line(lines.get((), 1)) + "a storyboard is a mapping of keys to values"])
+    problems = [(line or 0, bare.line(line) + sentence) for line, sentence in draft.problems]
+    origins, without_place = apply_overrides(content, overrides)
+    problems += [(0, sentence) for sentence in without_place]
+    places = Places(path, lines, origins)
+    entry, found = check_story(content)
+    if entry is not None and not is_own:
+        found += _outside_files(path, entry, origins)
+    if (problems or found) and check_model is not None:
+        model = text_of(content.get("model"))
+        wrong = check_model(_model_path(path, model, origins)) if isinstance(model, str) else None
+        found += [(("model",), wrong)] if wrong else []
+    for key_path, message in found:
+        line, begin = places.sorted_place(key_path)
+        problems.append((line, begin + message))
+    if problems or entry is None:
+        raise StoryboardError(str(path), [message for _, message in sorted(problems, key=lambda item: item[0])])
+    warnings = tuple(bare.line(line) + sentence for line, sentence in draft.warnings)
+    return LoadedStory(_resolve(path, entry, origins), places, warnings)
+
+
+def _outside_files(path: Path, entry: StoryEntry, known: Mapping[KeyPath, str]) -> list[tuple[KeyPath, str]]:
+    """Files outside the storyboard's folder, symbolic links followed: it may be a stranger's. Those that the command line
+    names are its user's own choice."""
+    named: list[tuple[KeyPath, str | None]] = [
+        (("segments", 0, "image"), entry.segments[0].image),
+        (("sound",), entry.sound),
+    ]
+    for kind, subjects in (("characters", entry.characters), ("places", entry.places)):
+        for character, subject in subjects.items():
+            named += [((kind, character, "picture"), picture) for picture in subject.picture]
+    root = os.path.realpath(path.parent)
+    found = []
+    for key_path, name in named:
+        if name is None or key_path in known or Path(os.path.realpath(path.parent / name)).is_relative_to(root):
+            continue
+        dotted = ".".join(str(part + 1) if isinstance(part, int) else part for part in key_path)
+        advice = f"put the file beside the storyboard, or name it yourself: --set {dotted}=PATH"
+        found.append((key_path, f"is outside the storyboard's folder; {advice}"))
+    return found
+
+
+def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> Storyboard:
+    """The values of a checked entry. Paths count from the file that says them, or from where the command line does."""
+
+    def absolute(name: str, *key_path: str | int) -> str:
+        folder = Path() if key_path in origins else path.parent
+        return str((folder / name).absolute())
+
+    def subjects(kind: str, entries: Mapping[str, SubjectEntry]) -> dict[str, Subject]:
+        return {
+            name: Subject(each.description, tuple(absolute(picture, kind, name, "picture") for picture in each.picture))
+            for name, each in entries.items()
+        }
+
+    characters, places = subjects("characters", entry.characters), subjects("places", entry.places)
+    descriptions = {name: subject.description for name, subject in {**characters, **places}.items()}
+    image = entry.segments[0].image
+    first_image = None if image is None else absolute(image, "segments", 0, "image")
+    width, height = entry.size or (None, None)
+    memory = MemoryOptions(
+        policy=entry.memory.policy,
+        bank=entry.memory.bank,
+        activate=entry.memory.activate,
+        archive_bytes=entry.memory.archive,
+        record_interval=entry.memory.record_interval,
+        score=entry.memory.score,
+        positions=entry.memory.positions,
+    )
+    return Storyboard(
+        title=entry.title or path.resolve().stem,
+        segments=tuple(
+            _segment(each, descriptions, entry.style, first_image if index == 0 else None)
+            for index, each in enumerate(entry.segments)
+        ),
+        model=_model_path(path, entry.model, origins),
+        width=width,
+        height=height,
+        fps=entry.fps,
+        seed=entry.seed,
+        style=entry.style,
+        memory=memory,
+        characters=characters,
+        places=places,
+        captions=entry.captions,
+        sound=None if entry.sound is None else absolute(entry.sound, "sound"),
+    )
+
+
+def _segment(entry: SegmentEntry, descriptions: Mapping[str, str], style: str, image: str | None) -> Segment:
+    return Segment(
+        prompt=complete_prompt(entry.prompt, descriptions, style),
+        seconds=entry.duration,
+        seed=entry.seed,
+        transition=entry.transition,
+        image=image,
+        title=entry.title,
+        caption=entry.caption,
+        names=tuple(dict.fromkeys([*names_in(entry.prompt), *entry.names])),
+        remember=entry.remember,
+        forget=entry.forget,
+        recall=entry.recall,
+    )
+
+
+def _model_path(path: Path, model: str, origins: Mapping[KeyPath, str]) -> str:
+    """A model that the file names by a path counts from the file; a name, or what the command line says, stays as it is."""
+    is_path = model.startswith(".") or "/" in model or os.sep in model
+    if not is_path or model.startswith("~") or ("model",) in origins:
+        return model
+    return str((path.parent / model).absolute())

@@ -1,0 +1,63 @@
+"""Texts of a storyboard: made one line, and prompts completed by descriptions and style."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+
+_BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
+_BLANKS = re.compile(r"[ \t\r\n]+")
+_SENTENCE_ENDS = (".", "!", "?")
+
+
+def composed(text: str) -> str:
+    """In normal form C: however a letter and its accent were typed, they are one and the same text."""
+    return text if text.isascii() else unicodedata.normalize("NFC", text)
+
+
+def one_line(text: str) -> str:
+    """Line breaks and runs of blanks become one blank. No-break and ideographic spaces are part of the text."""
+    return _BLANKS.sub(" ", text).strip(" ")
+
+
+def names_in(prompt: str) -> Iterator[str]:
+    """The names that a prompt refers to as {name}, in order."""
+    return (composed(match[1].strip()) for match in _BRACES.finditer(prompt) if match[1] is not None)
+
+
+def escape_braces(text: str) -> str:
+    """A text that means its braces, as a prompt writes them."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def complete_prompt(prompt: str, descriptions: Mapping[str, str], style: str) -> str:
+    """{name} becomes its description, {{ a brace; the style is appended; the whole is one line.
+
+    A description that begins a sentence after another gets a capital letter. A prompt that ends with the style already
+    is left as it is.
+    """
+    pieces: list[str] = []
+    position = 0
+    before = ""  # the last written character that is not a blank
+    for match in _BRACES.finditer(prompt):
+        between = prompt[position : match.start()]
+        before = between.rstrip()[-1:] or before
+        piece = match[0][0] if match[1] is None else descriptions[composed(match[1].strip())]
+        if match[1] is not None and before in _SENTENCE_ENDS:
+            piece = piece[:1].upper() + piece[1:]
+        pieces += [between, piece]
+        before = match[0][-1]
+        position = match.end()
+    text = one_line("".join([*pieces, prompt[position:]]))
+    return with_style(text, one_line(style))
+
+
+def with_style(text: str, style: str) -> str:
+    if not style or text.endswith(style):
+        return text
+    return f"{text} {style}" if text.endswith(_SENTENCE_ENDS) else f"{text}, {style}"
+
+
+def completed_length(prompt: str, descriptions: Mapping[str, str], style: str) -> int:
+    """About how long `complete_prompt` will be, never less, without making it: descriptions may be long and named often."""
+    names = sum(len(descriptions[name]) - len(name) - 2 for name in names_in(prompt))
+    return len(prompt) + names + (len(style) + 2 if style else 0)

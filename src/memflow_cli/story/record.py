@@ -1,0 +1,44 @@
+"""A film's record, film.json, as a storyboard: it makes the same film again."""
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from memflow_cli.errors import StoryboardError
+from memflow_cli.story.draft import Draft
+from memflow_cli.story.scalars import plain
+from memflow_cli.story.storyboard import Storyboard
+from memflow_cli.story.writing import storyboard_to_content
+
+
+@dataclass(frozen=True)
+class ModelFiles:
+    """What a film was made with besides a model's name. `loras`: (path, strength)."""
+
+    loras: tuple[tuple[Path, float], ...] = ()
+    preview_decoder: Path | None = None
+
+
+def is_record(content: Any) -> bool:
+    return isinstance(content, dict) and "memflow" in content and isinstance(content.get("storyboard"), dict)
+
+
+def read_record(path: Path, content: dict[str, Any]) -> tuple[Draft, ModelFiles]:
+    """The resolved storyboard as a draft to be checked, its model's files where they were.
+
+    Raises StoryboardError for a damaged record.
+    """
+    values = plain(content)
+    try:
+        model = values.get("model") or {}
+        loras = tuple((Path(lora["path"]), float(lora["strength"])) for lora in model.get("loras") or ())
+        decoder = model.get("preview_decoder")
+        files = ModelFiles(loras, None if decoder is None else Path(decoder))
+        storyboard = Storyboard.from_json(values["storyboard"])
+        if model.get("path") is not None:
+            storyboard = dataclasses.replace(storyboard, model=model["path"])
+        return Draft(storyboard_to_content(storyboard)), files
+    except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+        what = f"{type(error).__name__}: {error}"[:200]
+        raise StoryboardError(str(path), [f"{path}: a film's record that cannot be read: {what}"]) from None
