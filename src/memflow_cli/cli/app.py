@@ -20,6 +20,7 @@ COMMANDS = {
     "plan": "memflow_cli.cli.plan",
     "init": "memflow_cli.cli.init",
     "inspect-memory": "memflow_cli.cli.inspect_memory",
+    "tidy": "memflow_cli.cli.tidy",
     "models": "memflow_cli.cli.models",
     "doctor": "memflow_cli.cli.doctor",
     "bench": "memflow_cli.cli.bench",

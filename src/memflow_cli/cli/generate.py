@@ -78,7 +78,15 @@ def generate(
     no_resume: Annotated[
         bool, typer.Option("--no-resume", help="Start over instead of going on with an interrupted run.")
     ] = False,
-    keep_run: Annotated[bool, typer.Option("--keep-run", help="Keep the run folder (latents, parts).")] = False,
+    keep: Annotated[
+        str,
+        typer.Option(
+            "--keep",
+            metavar="auto|no|SIZE",
+            help="Keep what a film can be edited and gone on from, up to this size (film.mp4.run). [auto: theatre's]",
+        ),
+    ] = "auto",
+    keep_run: Annotated[bool, typer.Option("--keep-run", help="Keep that of whatever size.")] = False,
     max_time: Annotated[
         str | None,
         typer.Option(
@@ -117,6 +125,7 @@ def generate(
         os.environ["HF_HUB_OFFLINE"] = "1"
     max_seconds = _max_seconds(max_time)
     vram_bytes = parse_vram(vram)
+    kept_bytes = _kept_bytes(keep, keep_run)
     loras = tuple(_parse_lora(text) for text in lora or [])
     overrides = story_options.overrides()
 
@@ -149,7 +158,7 @@ def generate(
     with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
         place = device, dtype, vram_bytes
         maker = _Maker(
-            stories, *place, preview_decoder, accelerations, tell, stop, resume=not no_resume, keep_run=keep_run
+            stories, *place, preview_decoder, accelerations, tell, stop, resume=not no_resume, kept_bytes=kept_bytes
         )
         for number, (story, film) in enumerate(zip(stories, outputs, strict=True)):
             with batch.attempt(story.path, film):
@@ -221,13 +230,19 @@ def _prepare(
     from memflow_cli.film.names import run_path, trace_path
     from memflow_cli.film.preflight import check_names, check_outputs
     from memflow_cli.film.recipe import make_recipe, recorded_seed, unfinished_because
+    from memflow_cli.film.run_folder import is_kept
 
     check_names(film, with_report)
     is_begun = run_path(film).is_dir()
-    if story.storyboard.seed is None:
+    is_drawn = story.storyboard.seed is None
+    if is_drawn:
         recorded = recorded_seed(film) if is_begun or not overwrite else None
         story = story.with_seed(draw_seed() if recorded is None else recorded)
     plan, recipe = make_recipe(story.storyboard, story.entry, preview_decoder)
+    is_again = is_drawn and overwrite and not is_new and is_kept(run_path(film))
+    if is_again and unfinished_because(film, recipe, plan.title) is None:  # nothing was edited: another seed is wanted
+        story = story.with_seed(draw_seed())
+        plan, recipe = make_recipe(story.storyboard, story.entry, preview_decoder)
     if film.exists() and (is_new or not overwrite):
         reason = unfinished_because(film, recipe, plan.title)
         if no_overwrite or reason is None:
@@ -286,7 +301,7 @@ class _Maker:
         tell: Progress,
         stop: "StopRequests",
         resume: bool,
-        keep_run: bool,
+        kept_bytes: float | None,
     ) -> None:
         self._stories = stories
         self._device = device
@@ -298,7 +313,7 @@ class _Maker:
         self._stop = stop
         self._places = False  # whether what was loaded was placed for one size of film
         self._resume = resume
-        self._keep_run = keep_run
+        self._kept_bytes = kept_bytes
         self._loaded: tuple[tuple[object, ...], Backbone] | None = None
 
     def make(self, story: Story, film: Path) -> "FilmResult":
@@ -315,7 +330,7 @@ class _Maker:
             film,
             self._tell,
             resume=self._resume,
-            keep_run=self._keep_run,
+            keep_run=_keeps(story, self._kept_bytes),
             stop=self._stop,
             preview_decoder=self._preview_decoder,
             accelerations=self._accelerations,
@@ -350,6 +365,27 @@ class _Maker:
             speed_up(entry, backbone, self._accelerations)
         self._loaded = wanted, backbone
         return backbone
+
+
+def _kept_bytes(keep: str, keep_run: bool) -> float | None:
+    """How large a film's run folder may be for it to be kept; None: as the model has it. Raises UsageError."""
+    from memflow_cli.story.quantities import parse_bytes
+
+    if keep_run or keep == "auto":
+        return float("inf") if keep_run else None
+    try:
+        return 0 if keep == "no" else parse_bytes(keep)
+    except ValueError as error:
+        raise UsageError(f"--keep: {error}", hint="for example --keep 2GiB, --keep no, or --keep auto") from None
+
+
+def _keeps(story: Story, kept_bytes: float | None) -> bool:
+    from memflow_cli.film.run_folder import latents_bytes
+    from memflow_cli.models.family import family_of
+
+    if kept_bytes is None:
+        return family_of(story.entry).keeps_films
+    return latents_bytes(story.plan) <= kept_bytes
 
 
 def _max_seconds(text: str | None) -> float | None:

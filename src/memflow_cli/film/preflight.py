@@ -11,7 +11,7 @@ from pathlib import Path
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.names import record_path, report_path, run_path, trace_path
 from memflow_cli.film.recipe import Recipe, read_record
-from memflow_cli.film.run_folder import LATENTS, check_run
+from memflow_cli.film.run_folder import LATENTS, check_run, latents_bytes
 from memflow_cli.film.trace import is_trace
 from memflow_cli.story.plan import FilmPlan
 
@@ -50,8 +50,7 @@ def check_names(film: Path, with_report: bool = False) -> None:
 
 def check_room(folder: Path, plan: FilmPlan, run: Path) -> None:
     """Raises MemflowError if the disk cannot even take the film's latents, but for those that are there."""
-    geometry = plan.geometry
-    num_bytes = plan.num_chunks * geometry.chunk * geometry.latent_bytes_per_frame(plan.width, plan.height, itemsize=4)
+    num_bytes = latents_bytes(plan)
     try:
         if (run / LATENTS).is_file():
             num_bytes -= (run / LATENTS).stat().st_size

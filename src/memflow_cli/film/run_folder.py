@@ -6,7 +6,7 @@
     trace.jsonl       the memory trace, one line per chunk
     segment-00001.mp4 a finished segment; parts.jsonl holds its checksum
     film.json         the finished film's record, until the film has its place (placing.py)
-    keep              the folder outlives its film (--keep-run)
+    keep              the folder outlives its film: the film can be gone on from, or edited, without making it all again
 
 A kill at any byte leaves it readable: files are append-only and end at their first bad record, or appear by rename.
 Every record says which recipe it belongs to, so it does not matter what run.json says when a kill comes in between: what
@@ -26,10 +26,11 @@ from typing import IO
 from memflow_cli.errors import KEPT, MemflowError, UsageError
 from memflow_cli.film.latents_file import LatentsFormat, records_of_0_1_0
 from memflow_cli.film.ours import LockedFolder, OurFolder, check_free, is_marked
-from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe
+from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe, read_record
 from memflow_cli.film.trace import MAX_RECORD_BYTES, TraceHeader, TraceWriter
 from memflow_cli.film.video import ENCODING
 from memflow_cli.film.video_reader import probe
+from memflow_cli.story.plan import FilmPlan
 
 FORMAT_VERSION = 2
 START_OVER = "--no-resume starts the film over and gives up what was rendered."
@@ -79,9 +80,27 @@ def check_run(path: Path, recipe: Recipe | None) -> None:
         return  # a damaged run.json: whether there are chunks of this film is seen when it is opened
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if begun is not None and recipe is not None:
+    if begun is not None and recipe is not None and not is_kept(path):
         known = {key: value for key, value in begun.recipe.common.items() if key in recipe.common}
         _refuse_differences(path, Recipe(known, ()), recipe)
+
+
+def latents_bytes(plan: FilmPlan) -> int:
+    """What the latents of a film take on disk: most of what a run folder holds."""
+    geometry = plan.geometry
+    return plan.num_chunks * geometry.chunk * geometry.latent_bytes_per_frame(plan.width, plan.height, itemsize=4)
+
+
+def is_kept(path: Path) -> bool:
+    """Whether a run folder is what was kept of the film that lies beside it, finished: another film may take its place."""
+    film = path.with_suffix("")
+    record = read_record(film)
+    try:
+        with OurFolder(path, is_run) as folder:
+            begun = _begun(folder) if folder.has(KEEP) else None
+    except (OSError, ValueError, UsageError):
+        return False
+    return begun is not None and record is not None and film.exists() and record.get("recipe") == begun.recipe.to_json()
 
 
 def remove_leftover(path: Path, made_from: object) -> None:
@@ -151,6 +170,7 @@ class RunFolder:
         self.num_chunks = 0
         self.parts: list[Path] = []
         self.changed_segment: int | None = None  # the first segment that the storyboard changed since
+        self._is_kept = is_kept(path)
         self._owners = recipe.prefixes()
         owners = (owner for owner, segment in zip(self._owners, self.plan.segments) for _ in range(segment.num_chunks))
         self._format = LatentsFormat(tuple(owners), latent_bytes)
@@ -241,6 +261,9 @@ class RunFolder:
 
     def _open(self, recipe: Recipe, header: TraceHeader) -> None:
         begun = self._begun()
+        if begun is not None and self._is_kept and begun.recipe.differences(recipe):
+            self._empty()
+            begun = None
         if begun is not None:  # if there is none: what there is says itself whose it is
             _refuse_differences(self.path, begun.recipe, recipe)
             same = begun.recipe.unchanged_segments(recipe)

@@ -53,6 +53,8 @@ class Family:
     """Whether parts of it can be left on the host (--vram)."""
     takes_preview_decoder = False
     accelerations: tuple[str, ...] = ()
+    keeps_films = False
+    """Whether its films are so small that what they can be gone on from is kept unless told otherwise (--keep)."""
 
     def load(
         self, entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: LoadOptions = LoadOptions()

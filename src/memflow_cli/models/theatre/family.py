@@ -8,6 +8,7 @@ from memflow_cli.models.wan.family import WanFamily
 class TheatreFamily(WanFamily):
     autoencoders = ("PatchAutoencoder",)
     takes_preview_decoder = False
+    keeps_films = True
 
     def unknown_words(self, prompt: str) -> list[str]:
         return vocabulary.unknown_words(prompt)

@@ -1,0 +1,70 @@
+"""`memflow tidy`: what finished and unfinished films keep beside them, and its room given back."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from memflow_cli.cli import options
+from memflow_cli.cli.talk import note, result, result_json
+from memflow_cli.cli.words import size_text
+from memflow_cli.errors import UsageError
+
+ABOUT = {
+    "kept": "of a finished film, which can be edited and gone on from",
+    "unfinished": "of a film that is not finished: the same command goes on from it",
+    "in use": "a film is being made in it",
+}
+
+
+def register(app: typer.Typer) -> None:
+    app.command("tidy")(tidy)
+
+
+def tidy(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Where films lie; folders below it as well.")
+    ] = Path(),
+    free: Annotated[
+        bool, typer.Option("--free", help="Remove what finished films keep. The films themselves stay as they are.")
+    ] = False,
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="With --free: also what was rendered of films that are not finished.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """List what films keep beside them, or give its room back.
+
+    film.mp4.run holds what a film can be edited and gone on from without making all of it again. Nothing of it is needed
+    to play the film. Prints a line for each such folder, largest first, and what they take together.
+    """
+    from memflow_cli.film import kept
+
+    if unfinished and not free:
+        raise UsageError("--unfinished says what --free is to remove", hint="memflow tidy --free --unfinished")
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: there is no such folder")
+    found = sorted(kept.find_run_folders(folder), key=lambda run: -run.num_bytes)
+    removed = [run for run in found if free and (run.state == "kept" or (unfinished and run.state == "unfinished"))]
+    for run in removed:
+        kept.free(run)
+    if as_json:
+        rows = [
+            {
+                "film": str(run.film),
+                "folder": str(run.path),
+                "state": run.state,
+                "bytes": run.num_bytes,
+                "freed": run in removed,
+            }
+            for run in found
+        ]
+        result_json(rows, indent=1)
+        return
+    for run in found:
+        about = "freed" if run in removed else run.state
+        result(f"{size_text(run.num_bytes):>9}  {about:<10}  {run.path}")
+    for state in dict.fromkeys(run.state for run in found if run not in removed):
+        note(f"{state}: {ABOUT[state]}")
+    freed, total = (size_text(sum(run.num_bytes for run in runs)) for runs in (removed, found))
+    note(f"{freed} freed" if free else f"{total} in all" + ("; --free removes what is kept" if found else ""))

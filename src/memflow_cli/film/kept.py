@@ -1,0 +1,55 @@
+"""What lies in run folders of films that are finished, or never were: to be listed, and freed. No torch."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from memflow_cli.errors import UsageError
+from memflow_cli.film.ours import OurFolder, check_free
+from memflow_cli.film.run_folder import RUN, is_kept, is_known, is_run, take_run
+
+State = Literal["kept", "unfinished", "in use"]
+
+
+@dataclass(frozen=True)
+class RunFolderOnDisk:
+    """`state`: "kept" of a finished film; "unfinished": all there is of a film; "in use": being rendered."""
+
+    path: Path
+    state: State
+    num_bytes: int
+
+    @property
+    def film(self) -> Path:
+        return self.path.with_suffix("")
+
+
+def find_run_folders(folder: Path) -> Iterator[RunFolderOnDisk]:
+    """The run folders in a folder and in those below it, in order of their names. What is not ours is passed over."""
+    for place, folders, _ in os.walk(folder):
+        for name in sorted(folders):
+            if name.endswith(".mp4.run"):
+                folders.remove(name)
+                with contextlib.suppress(UsageError, OSError):
+                    yield look_at(Path(place, name))
+        folders.sort()
+
+
+def look_at(path: Path) -> RunFolderOnDisk:
+    """Raises UsageError for a folder that is not ours."""
+    with OurFolder(path, is_run) as folder:
+        num_bytes = sum(os.lstat(path / name).st_size for name in folder.names())
+        try:
+            check_free(folder)
+        except UsageError:
+            return RunFolderOnDisk(path, "in use", num_bytes)
+    return RunFolderOnDisk(path, "kept" if is_kept(path) else "unfinished", num_bytes)
+
+
+def free(found: RunFolderOnDisk) -> None:
+    """Removes a run folder. Raises UsageError if another process holds it."""
+    if (folder := take_run(found.path)) is not None:
+        folder.remove_all(is_known, first=RUN)
