@@ -4,7 +4,6 @@ import os
 import threading
 import time
 from fractions import Fraction
-from pathlib import Path
 
 import av
 import av.bitstream
@@ -16,34 +15,7 @@ from memflow_cli.film import video
 from memflow_cli.film.stitching import stitch
 from memflow_cli.film.video import Encoder, PartWriter, exact_fps
 from memflow_cli.film.video_reader import probe, read_frame, read_frames
-
-WIDTH, HEIGHT = 96, 64
-BITS = 12
-
-
-def numbered_frames(numbers) -> np.ndarray:
-    """Frames that show their own number as 12 black or white squares, which survives any encoding. [F, 64, 96, 3] uint8."""
-    numbers = np.asarray(list(numbers))
-    bits = (numbers[:, None] >> np.arange(BITS)) & 1
-    cells = bits.reshape(-1, 2, 6).repeat(32, axis=1).repeat(16, axis=2)
-    return np.where(cells[..., None], 235, 20).astype(np.uint8).repeat(3, axis=3)
-
-
-def number_of(frame: np.ndarray) -> int:
-    cells = frame.mean(axis=2).reshape(2, 32, 6, 16).mean(axis=(1, 3)).reshape(-1) > 128
-    return int((cells << np.arange(BITS)).sum())
-
-
-def write_film(folder: Path, lengths=(9, 24, 12), fps: float = 16, name: str = "film.mp4", **metadata: str) -> Path:
-    parts, start = [], 0
-    for index, length in enumerate(lengths):
-        parts.append(folder / f"segment-{index + 1:04d}.mp4")
-        with PartWriter(parts[-1], WIDTH, HEIGHT, fps) as part:
-            for first in range(start, start + length, 5):
-                part.write(numbered_frames(range(first, min(first + 5, start + length))))
-        start += length
-    stitch(parts, folder / name, fps, start, metadata)
-    return folder / name
+from mp4 import HEIGHT, WIDTH, boxes, number_of, numbered_frames, write_film
 
 
 @pytest.mark.parametrize("fps", [16, 24, 23.976, 29.97, 12.5, 7.3, 60])
@@ -141,18 +113,6 @@ def test_white_and_black_are_those_of_limited_range(tmp_path):
     with av.open(str(tmp_path / "a.mp4")) as container:
         luma = next(container.decode(video=0)).to_ndarray()[:HEIGHT]
     assert abs(int(luma[5, 5]) - 16) <= 1 and abs(int(luma[5, -5]) - 235) <= 1
-
-
-def boxes(content: bytes, path: str) -> list[bytes]:
-    """The contents of all boxes of an MP4 at a path such as moov/trak/mdia."""
-    name, _, rest = path.partition("/")
-    found, start = [], 0
-    while start + 8 <= len(content):
-        size = int.from_bytes(content[start : start + 4], "big") or len(content) - start
-        if content[start + 4 : start + 8] == name.encode():
-            found.append(content[start + 8 : start + size])
-        start += size
-    return [inner for box in found for inner in boxes(box, rest)] if rest else found
 
 
 def test_colours_are_tagged_in_stream_and_container(tmp_path):

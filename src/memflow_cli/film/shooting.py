@@ -33,6 +33,7 @@ from memflow_cli.film.events import (
 from memflow_cli.film.frames import FilmFrames, Shown
 from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.film.parts import FilmParts
+from memflow_cli.film.passages import chapters
 from memflow_cli.film.placing import place
 from memflow_cli.film.prompt_embeds import PromptEmbeds, encode_each
 from memflow_cli.film.recipe import (
@@ -293,7 +294,7 @@ class _Film:
         whole = self.run.path / FILM
         with self._timed("stitch"):
             try:
-                stitch(self.run.parts, whole, plan.fps, plan.num_frames, self._metadata(model))
+                stitch(self.run.parts, whole, plan.fps, plan.num_frames, self._metadata(model), chapters(plan))
             except MemflowError:
                 self.run.recheck_parts()
                 raise

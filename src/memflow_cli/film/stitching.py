@@ -3,7 +3,6 @@
 import contextlib
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import av
 
 from memflow_cli.errors import KEPT, MemflowError
 from memflow_cli.film.durable import rename_through, write_through
+from memflow_cli.film.passages import Passage
 from memflow_cli.film.sound import sound_packets
 from memflow_cli.film.video import exact_fps, file_url, open_mp4, said, ticks
 from memflow_cli.story.texts import without_controls
@@ -25,15 +25,6 @@ ScriptType: v4.00+
 Format: Name, Fontname, Fontsize, PrimaryColour, BackColour, Bold, Italic, Underline, BorderStyle, Outline, Alignment
 Style: Default,Sans,18,&Hffffff,&H0,0,0,0,1,1,2
 """
-
-
-@dataclass(frozen=True)
-class Passage:
-    """A text that belongs to a stretch of the film: the title of a chapter, or the words of a subtitle."""
-
-    text: str
-    start_frame: int
-    num_frames: int
 
 
 def stitch(
@@ -58,7 +49,7 @@ def stitch(
     try:
         with contextlib.ExitStack() as stack:
             film = stack.enter_context(open_mp4(unfinished, ticks(rate)[0], movflags="+faststart"))
-            film.metadata.update({key: _written(text) for key, text in metadata.items()})
+            film.metadata.update({key: without_controls(text) for key, text in metadata.items()})
             if chapters:
                 film.set_chapters([_chapter(number, chapter, rate) for number, chapter in enumerate(chapters)])
             first = stack.enter_context(_open(parts[0]))
@@ -82,20 +73,11 @@ def write_srt(path: Path, subtitles: Sequence[Passage], fps: float) -> None:
     rate = exact_fps(fps)
     blocks = []
     for number, subtitle in enumerate(subtitles, start=1):
-        start, end = (_clock(frame / rate) for frame in _range(subtitle))
+        start, end = (_clock(frame / rate) for frame in (subtitle.start_frame, subtitle.end_frame))
         # An empty line ends a subtitle.
-        lines = [line for line in _written(subtitle.text).splitlines() if line.strip()]
+        lines = [line for line in without_controls(subtitle.text).splitlines() if line.strip()]
         blocks.append("\n".join([str(number), f"{start} --> {end}", *lines]) + "\n")
     write_through(path, "\n".join(blocks).encode())
-
-
-def _written(text: str) -> str:
-    """`text` as a file holds it: without control characters other than line breaks, and without half characters."""
-    return without_controls(text).encode("utf-8", "replace").decode()
-
-
-def _range(passage: Passage) -> tuple[int, int]:
-    return passage.start_frame, passage.start_frame + passage.num_frames
 
 
 def _clock(seconds: Fraction) -> str:
@@ -105,8 +87,8 @@ def _clock(seconds: Fraction) -> str:
 
 
 def _chapter(number: int, chapter: Passage, rate: Fraction) -> dict[str, Any]:
-    start, end = (round(frame / rate / MILLISECONDS) for frame in _range(chapter))
-    title = " ".join(_written(chapter.text).split())
+    start, end = (round(frame / rate / MILLISECONDS) for frame in (chapter.start_frame, chapter.end_frame))
+    title = " ".join(without_controls(chapter.text).split())
     return {"id": number, "start": start, "end": end, "time_base": MILLISECONDS, "metadata": {"title": title}}
 
 
@@ -153,9 +135,9 @@ def _subtitles_and_gaps(
 ) -> Iterator[tuple[Fraction, Any]]:
     shown_to = 0
     for subtitle in [*subtitles, Passage("", num_frames, 0)]:
-        start, end = _range(subtitle)
+        start, end = subtitle.start_frame, subtitle.end_frame
         assert start >= shown_to, "subtitles are in film order and do not overlap"
-        for text, first, last in (("", shown_to, start), (_written(subtitle.text), start, end)):
+        for text, first, last in (("", shown_to, start), (without_controls(subtitle.text), start, end)):
             if last > first:
                 yield first / rate, _subtitle_packet(stream, text, first / rate, last / rate)
         shown_to = end
