@@ -2,11 +2,11 @@
 
 import os
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memflow_cli.cli.caches import writable_cache_folder
 from memflow_cli.cli.talk import warn
 from memflow_cli.errors import UsageError
 from memflow_cli.models.family import ACCELERATIONS, family_of
@@ -40,8 +40,8 @@ def speed_up(entry: "ModelEntry", backbone: "Backbone", names: tuple[str, ...]) 
     family = family_of(entry)
     if unknown := [name for name in names if name not in family.accelerations]:
         raise UsageError(f"--accelerate: {entry.name} knows no such way", f"leave out {', '.join(unknown)}")
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memflow" / "compiled"
-    os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(cache))
+    if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
+        os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(writable_cache_folder("compiled"))
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

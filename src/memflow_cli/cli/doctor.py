@@ -160,7 +160,8 @@ def _libraries() -> Iterator[Finding]:
         try:
             importlib.import_module(name)
         except (ImportError, OSError, RuntimeError) as error:
-            missing[distribution] = f"{name} ({error})"
+            if "temporary directory" not in str(error):  # which is told with the disks
+                missing[distribution] = f"{name} ({error})"
     if missing:
         text = f"cannot be imported: {'; '.join(missing.values())}"
         yield Finding("libraries", "failed", text, _reinstall(*missing))
@@ -188,11 +189,31 @@ def _physical_memory() -> int | None:
 def _disk() -> Iterator[Finding]:
     from memflow_cli.models.hub import cache_folder
 
+    home = _writable_home()
     here = _look_at_folder("the current folder", Path.cwd())
-    yield replace(here, repair='cd "$HOME"') if here.status == "failed" else here
+    yield replace(here, repair=f"cd {home}") if here.status == "failed" else here
+    # Without the others films can be made, of theatre and of what is downloaded already.
     models = _look_at_folder("the models' folder", cache_folder())
-    # Without it films can be made, of theatre and of what is downloaded already.
-    yield replace(models, status="note", repair='export HF_HOME="$HOME/memflow-models"') if models.repair else models
+    yield replace(models, status="note", repair=f"export HF_HOME={home}/memflow-models") if models.repair else models
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError:
+        text = "there is no folder for temporary files: theatre does without, the larger models and bench want one"
+        yield Finding("disk", "note", text, f"export TMPDIR={home}")
+
+
+def _writable_home() -> str:
+    """The home folder as a shell takes it, if there is one in which files can be made; else a word for the user's own."""
+    home = os.environ.get("HOME", "")
+    return '"$HOME"' if home and os.access(home, os.W_OK | os.X_OK) and _can_write(Path(home)) else "/a/folder/of/yours"
+
+
+def _can_write(folder: Path) -> bool:
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
 
 
 def _look_at_folder(name: str, folder: Path) -> Finding:

@@ -13,6 +13,7 @@ import typer
 from memflow_cli.cli import options
 from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_up
 from memflow_cli.cli.batch import Batch
+from memflow_cli.cli.caches import cache_folder
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement, parse_vram
 from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.progress import Progress, make_progress
@@ -360,7 +361,7 @@ class _Maker:
         self._places = placement is not None
         prompts = [part.prompt for other in self._stories if other.entry == entry for part in other.plan.segments]
         with memory_errors(f"for {entry.name}", f"{HINT}; so does --dtype bf16"):
-            options = _embeddings_folder(), placement, prompts, self._preview_decoder, warn
+            options = cache_folder("embeddings"), placement, prompts, self._preview_decoder, warn
             backbone = load_model(entry, device, precision, *options)
             speed_up(entry, backbone, self._accelerations)
         self._loaded = wanted, backbone
@@ -415,8 +416,3 @@ def _parse_lora(text: str) -> "Lora":
     if not lora.path.is_file():
         raise ModelError(f"--lora {text}: there is no file {lora.path}")
     return lora
-
-
-def _embeddings_folder() -> Path:
-    """Where embeddings of large text encoders are kept between runs."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "memflow" / "embeddings"

@@ -11,7 +11,7 @@ import typer
 from memflow_cli.cli import options
 from memflow_cli.cli.talk import note, result, result_json, result_path, warn
 from memflow_cli.cli.words import size_text
-from memflow_cli.errors import ModelError
+from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.models.entry import ModelEntry
@@ -54,11 +54,13 @@ def pull(name: Name) -> None:
     Obeys HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE. Prints the path of each file.
     """
     from memflow_cli.models.catalog import find_model
-    from memflow_cli.models.hub import missing_bytes
+    from memflow_cli.models.hub import cache_folder, missing_bytes
     from memflow_cli.models.hub import pull as pull_files
 
     entry = find_model(name)
     size = missing_bytes(entry)
+    if size and not cache_folder().is_absolute():  # "~", which nobody could expand
+        raise UsageError("there is no home folder to keep models in", "set HF_HOME to a folder that can be written")
     if size:
         for repository in entry.repositories:
             note(f"{repository.repo_id}: licence {repository.licence}")

@@ -4,6 +4,7 @@ Whatever others wrote, titles and prompts, names of files and models, is made fi
 What kind of talk it is holds for one command line: `app.run` gives each a context of its own.
 """
 
+import errno
 import json
 import os
 import sys
@@ -80,18 +81,48 @@ def in_words(error: Exception) -> MemflowError:
         return error
     if isinstance(error, MemoryError):
         return OutOfMemoryError("this machine's memory does not suffice", "a smaller --size or --bank needs less")
-    if isinstance(error, ImportError) and not str(error.name).startswith("memflow_cli"):
-        told = MemflowError(
-            f"{error.name or 'a library'} cannot be imported: {error}", "memflow doctor names the repair"
-        )
-        told.__cause__ = error
-        return told
+    if (of_machine := _fault_of_machine(error)) is not None:
+        of_machine.__cause__ = error
+        return of_machine
     what = " ".join(str(error).split())[:300]
     told = MemflowError(f"unexpected {type(error).__name__}{': ' + what if what else ''}")
     if not os.environ.get(TRACEBACK_VARIABLE):
         told.hint = f"this is a bug in memflow; run with {TRACEBACK_VARIABLE}=1 to see where it is"
     told.__cause__ = error
     return told
+
+
+# What a machine refuses, and no program is to blame for:
+_REFUSED = {
+    "EACCES",
+    "EPERM",
+    "EROFS",
+    "ENOSPC",
+    "EDQUOT",
+    "EMFILE",
+    "ENFILE",
+    "EIO",
+    "ENAMETOOLONG",
+    "ELOOP",
+    "ESTALE",
+}
+_REFUSED |= {"EFBIG", "ENOTDIR", "EISDIR", "EBUSY", "ENODEV", "ENXIO", "ETXTBSY", "ENOEXEC"}
+
+
+def _fault_of_machine(error: Exception) -> MemflowError | None:
+    if isinstance(error, ImportError) and not str(error.name).startswith("memflow_cli"):
+        return MemflowError(
+            f"{error.name or 'a library'} cannot be imported: {error}", "memflow doctor names the repair"
+        )
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return MemflowError("this user has no home folder", "set HOME to a folder that can be written")
+    if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
+        return MemflowError("there is no folder for temporary files", "set TMPDIR to a folder that can be written")
+    if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _REFUSED:
+        return MemflowError(
+            f"{error.filename}: {error.strerror}" if error.filename else f"the system says: {error.strerror}"
+        )
+    return None
 
 
 def json_text(content: Any, indent: int | None = None) -> str:
