@@ -35,7 +35,7 @@ COMPANIONS = ["film.json", "film.memory.jsonl", "film.mp4"]
 def toy():
     """The toy model is known, and all that a life needs is imported before it is forked off."""
     import toy_backbone  # noqa: F401
-    from memflow_cli.film import parts, run_folder, shooting
+    from memflow_cli.film import film_under_way, parts, run_folder
 
     found = EntryPoint("toy", "toy_backbone:model", "memflow_cli.backbones")
     with pytest.MonkeyPatch.context() as patch:
@@ -44,7 +44,7 @@ def toy():
         )
         patch.setattr(parts, "PartWriter", PlainFrames)
         patch.setattr(run_folder, "probe", PlainFrames.probe)
-        patch.setattr(shooting, "stitch", PlainFrames.stitch)
+        patch.setattr(film_under_way, "stitch", PlainFrames.stitch)
         yield
 
 

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 
+from memflow_cli.cli.plan import clock
+from memflow_cli.cli.progress import PlainProgress
 from memflow_cli.errors import MemflowError, UsageError
-from memflow_cli.film.events import ChunkDone, FilmDone, FilmStarted, SegmentDone
+from memflow_cli.film.events import ChunkDone, FilmDone, FilmStarted, FramesShown, SegmentDone
 from memflow_cli.film.recipe import make_recipe, recorded_seed
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.trace import read_trace
@@ -171,3 +173,29 @@ def test_recipes_see_every_change_that_matters():
     assert not recipe.differences(make_recipe(replace(base, title="Other"), entry)[1])
     changed = replace(base, segments=(*base.segments[:2], replace(base.segments[2], prompt="a wolf")))
     assert recipe.unchanged_segments(make_recipe(changed, entry)[1]) == 2
+
+
+def test_things_are_told_as_they_happen(tmp_path, capfd):
+    """A segment was told of before its last chunk, so that "recalled ..." showed the bank of the segment before, and in a
+    batch another film's.
+    """
+    events: list[object] = []
+    result = make(tmp_path, story(seconds=3), events=events.append)
+    banks = {record.chunk: record.bank for record in read_trace(result.trace_path).records()}
+    for index, event in enumerate(events):
+        if isinstance(event, SegmentDone):
+            before = [other for other in events[:index] if isinstance(other, ChunkDone)]
+            assert before[-1].chunk == event.segment.end_chunk - 1
+    shown = [event for event in events if isinstance(event, FramesShown)]
+    assert [event.first_frame for event in shown] == list(range(0, result.plan.num_frames, 12))
+    assert all(event.frames.shape == (12, 32, 64, 3) and event.frames.dtype == np.uint8 for event in shown)
+
+    progress = PlainProgress()
+    for event in (*events, *events):  # two films of a batch
+        progress(event)
+    lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("segment ")]
+    for segment, line in zip(result.plan.segments * 2, lines, strict=True):
+        recalled = {item.frame for chunk in range(segment.start_chunk, segment.end_chunk) for item in banks[chunk]}
+        times = {clock(result.plan.latent_frame_seconds(frame)) for frame in recalled}
+        told = line.partition("recalled ")[2].split("  ")[0].split()
+        assert set(told) <= times and len(told) == min(6, len(times))

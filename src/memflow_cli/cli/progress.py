@@ -4,7 +4,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -69,8 +69,18 @@ class Pace:
 
 def recalled_times(plan: "FilmPlan", record: "ChunkRecord") -> list[str]:
     """The film times of what memory recalled for a chunk, most used first."""
-    bank = sorted(record.bank, key=lambda item: (-item.use, -item.score))
-    return [clock(plan.latent_frame_seconds(item.frame)) for item in bank]
+    return _most_used(plan, [record])
+
+
+def _most_used(plan: "FilmPlan", records: "Sequence[ChunkRecord]") -> list[str]:
+    """The film times of what was recalled for some chunks, most used first, as inspect-memory has them."""
+    use: dict[int, float] = {}
+    score: dict[int, float] = {}
+    for item in (item for record in records for item in record.bank):
+        use[item.frame] = use.get(item.frame, 0.0) + item.use
+        score[item.frame] = item.score
+    frames = sorted(use, key=lambda frame: (-use[frame], -score[frame], frame))
+    return [clock(plan.latent_frame_seconds(frame)) for frame in frames]
 
 
 @contextlib.contextmanager
@@ -115,7 +125,7 @@ class PlainProgress(NoProgress):
 
     def __init__(self) -> None:
         self._pace: Pace | None = None
-        self._recalled: dict[str, None] = {}
+        self._records: dict[int, list[ChunkRecord]] = {}  # by segment: a decoder may hold frames back into the next
 
     def stage(self, text: str) -> None:
         note(text)
@@ -125,22 +135,23 @@ class PlainProgress(NoProgress):
 
         if isinstance(event, FilmStarted):
             self._pace = Pace(event.plan, event.resumed_chunks)
+            self._records = {}
             note(describe_start(event))
         elif isinstance(event, StageStarted):
             if event.stage in ("replay", "stitch"):
                 note(STAGES[event.stage])
         elif isinstance(event, ChunkDone) and self._pace:
             self._pace.chunk_done(event)
-            self._recalled |= dict.fromkeys(recalled_times(self._pace.plan, event.record))
+            self._records.setdefault(event.segment.index, []).append(event.record)
         elif isinstance(event, SegmentDone) and self._pace:
             plan, segment = self._pace.plan, event.segment
             end = (segment.start_frame + segment.num_frames) / plan.fps
-            recalled = f"  recalled {' '.join(list(self._recalled)[:6])}" if self._recalled else ""
+            times = _most_used(plan, self._records.pop(segment.index, []))
+            recalled = f"  recalled {' '.join(times[:6])}" if times else ""
             note(
                 f"segment {segment.index + 1}/{len(plan.segments)}  {clock(segment.start_frame / plan.fps)}-{clock(end)}"
                 f"  {self._pace.frames_per_second:.1f} frames/s{recalled}  {one_line(segment.prompt)[:60]}"
             )
-            self._recalled = {}
 
 
 class JsonProgress(NoProgress):
@@ -153,7 +164,7 @@ class JsonProgress(NoProgress):
         tell_event({"event": "stage", "text": text})
 
     def __call__(self, event: object) -> None:
-        from memflow_cli.film import shooting as film
+        from memflow_cli.film import events as film
 
         if isinstance(event, film.FilmStarted):
             plan = event.plan

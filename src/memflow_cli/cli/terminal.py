@@ -60,7 +60,7 @@ class LiveProgress:
         self._status.plain = text
 
     def __call__(self, event: object) -> None:
-        from memflow_cli.film import shooting as film
+        from memflow_cli.film import events as film
 
         match event:
             case film.FilmStarted():
@@ -86,6 +86,7 @@ class LiveProgress:
         plan = event.plan
         self._pace = Pace(plan, event.resumed_chunks)
         self._shown_segment = -1
+        self._memory.plain = ""  # what an earlier film of the batch recalled
         self._console.print(escape(describe_start(event)))
         self._film = self._bars.add_task("film", total=plan.num_chunks, completed=event.resumed_chunks, note="")
         self._segment = self._bars.add_task("segment", total=None, note="")

@@ -1,10 +1,14 @@
-"""What making a film tells its caller, who may ignore it. No torch."""
+"""What making a film tells its caller, who may ignore it, in the order in which things happen. No torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -18,15 +22,30 @@ class FilmStarted:
 
 @dataclass(frozen=True)
 class StageStarted:
-    """`stage`: "prompts" (encoding them), "replay" (rebuilding an earlier run's state), "stitch"."""
+    """`stage`: "model" (loading it), "prompts" (encoding them), "replay" (rebuilding an earlier run's state), "stitch"."""
 
     stage: str
     total: int = 0
 
 
 @dataclass(frozen=True)
+class Warned:
+    """Something that the film will be made in spite of, as a sentence."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class ChunkReplayed:
     chunk: int
+
+
+@dataclass(frozen=True, eq=False)
+class FramesShown:
+    """Frames that have gone to the encoder, in the film's order: [F, height, width, 3] uint8, the first one's number."""
+
+    first_frame: int
+    frames: "np.ndarray"
 
 
 @dataclass(frozen=True)
@@ -43,6 +62,8 @@ class ChunkDone:
 
 @dataclass(frozen=True)
 class SegmentDone:
+    """A segment's part is whole. Its last chunk's `ChunkDone` came before."""
+
     segment: SegmentPlan
     path: Path
 
@@ -67,3 +88,6 @@ class FilmResult:
     @property
     def frames_per_second(self) -> float:
         return self.new_frames / self.seconds if self.seconds else 0.0
+
+
+Event = FilmStarted | StageStarted | Warned | ChunkReplayed | FramesShown | ChunkDone | SegmentDone | FilmDone

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,10 +18,13 @@ from memflow_cli.story.plan import SegmentPlan
 
 @dataclass(frozen=True)
 class Shown:
-    """What came of a chunk's latents. `segments`: those whose parts are whole now; `seconds`: what each stage took."""
+    """What came of a chunk's latents. `segments`: those whose parts are whole now; `seconds`: what each stage took;
+    `frames`: [F, height, width, 3] uint8, those that went to the encoder; None: none did.
+    """
 
     segments: tuple[SegmentPlan, ...]
     seconds: dict[str, float]
+    frames: np.ndarray | None = None
 
 
 class FilmFrames:
@@ -70,7 +74,7 @@ class FilmFrames:
         with _timed("encode", seconds):
             pixels = (frames.clamp(0, 1) * 255).round_().to(torch.uint8).cpu().numpy()
             segments = self._parts.write(pixels)
-        return Shown(tuple(segments), seconds)
+        return Shown(tuple(segments), seconds, pixels)
 
 
 @contextlib.contextmanager

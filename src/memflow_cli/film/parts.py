@@ -3,8 +3,6 @@
 `write` and `seal` may be called from two threads: the first touches the encoder, the second the run folder.
 """
 
-from collections.abc import Callable
-
 import numpy as np
 
 from memflow_cli.film.events import SegmentDone
@@ -16,10 +14,9 @@ from memflow_cli.story.plan import FilmPlan, SegmentPlan
 class FilmParts:
     """Frames in the film's order -> a part a segment, beginning with the first segment that is not finished."""
 
-    def __init__(self, plan: FilmPlan, run: RunFolder, events: Callable[[object], None]) -> None:
+    def __init__(self, plan: FilmPlan, run: RunFolder) -> None:
         self._plan = plan
         self._run = run
-        self._events = events
         self._segment = len(run.parts)
         self._frame = plan.geometry.num_frames(self.start_chunk)  # of the film, the next to come
         self._writer: PartWriter | None = None
@@ -57,10 +54,10 @@ class FilmParts:
                 complete.append(segment)
         return complete
 
-    def seal(self, segment: SegmentPlan) -> None:
-        """Marks a complete segment as finished, in the run folder and to the caller."""
+    def seal(self, segment: SegmentPlan) -> SegmentDone:
+        """Marks a complete segment as finished in the run folder; returns what there is to tell of it."""
         self._run.seal(segment.index)
-        self._events(SegmentDone(segment, self._run.part_path(segment.index)))
+        return SegmentDone(segment, self._run.part_path(segment.index))
 
     def _begin(self, segment: SegmentPlan) -> PartWriter:
         return PartWriter(self._run.part_path(segment.index), self._plan.width, self._plan.height, self._plan.fps)

@@ -1,0 +1,44 @@
+"""What is written down about a finished film: its record, film.json, and the metadata inside the MP4. No torch."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from memflow_cli import __version__
+from memflow_cli.film.recipe import Recipe
+from memflow_cli.film.script import ShootingScript
+from memflow_cli.story.plan import FilmPlan
+
+MAX_DESCRIPTION = 60_000  # characters of prompts in the film's metadata
+
+
+def make_record(
+    script: ShootingScript, recipe: Recipe, sha256: str, num_bytes: int, timings: Mapping[str, Any]
+) -> dict[str, Any]:
+    """All that is needed to make the film again, and what it cost. `sha256`, `num_bytes`: of the film's file."""
+    plan = script.plan
+    return {
+        "memflow": __version__,
+        "title": plan.title,
+        "seed": plan.seed,
+        "sha256": sha256,
+        "num_bytes": num_bytes,
+        "num_frames": plan.num_frames,
+        "seconds": round(plan.seconds, 3),
+        "recipe": recipe.to_json(),
+        "model": dict(script.model),
+        "storyboard": script.storyboard.to_json(),
+        "timings": dict(timings),
+    }
+
+
+def film_metadata(plan: FilmPlan, model: str) -> dict[str, str]:
+    """Title, prompts with their times, and where the film comes from."""
+    lines = (f"{segment.start_frame / plan.fps:.2f} s: {segment.prompt}" for segment in plan.segments)
+    about = {"generator": f"memflow-cli {__version__}", "model": model, "seed": plan.seed}
+    description = ""
+    for line in lines:
+        if len(description) + len(line) > MAX_DESCRIPTION:
+            break
+        description += ("\n" if description else "") + line
+    return {"title": plan.title, "description": description, "comment": json.dumps(about)}

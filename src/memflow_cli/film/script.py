@@ -1,0 +1,46 @@
+"""All that a film is made from, worked out once: the resolved storyboard, its plan, and its recipe. No torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from memflow_cli import __version__
+from memflow_cli.film.recipe import FilmModel, Recipe, make_recipe, resolve
+from memflow_cli.film.trace import TraceHeader
+from memflow_cli.story.plan import FilmPlan
+from memflow_cli.story.storyboard import Storyboard
+
+
+@dataclass(frozen=True)
+class ShootingScript:
+    """A film before it is made. It says nothing of machines: `recipe_on` does.
+
+    `storyboard`: resolved, with its seed. `model`: what the film's record says of its model.
+    """
+
+    storyboard: Storyboard
+    plan: FilmPlan
+    recipe: Recipe
+    model: Mapping[str, Any]
+
+    def recipe_on(self, machine: Mapping[str, str]) -> Recipe:
+        """The recipe with what the film's bytes depend on besides: device, precision, versions."""
+        return replace(self.recipe, common={**self.recipe.common, **machine})
+
+    @property
+    def trace_header(self) -> TraceHeader:
+        return TraceHeader(__version__, self.storyboard.model, str(self.storyboard.memory.policy), self.plan)
+
+
+def write_script(
+    storyboard: Storyboard, model: FilmModel, seed: int = 0, preview_decoder: Path | None = None
+) -> ShootingScript:
+    """`seed`: of a storyboard that names none. `preview_decoder`: the file that decodes in place of the model's own.
+
+    The model's files are read, as far as they are local, to be told from others. Raises UsageError for a size or a memory
+    that the model cannot have.
+    """
+    resolved = resolve(storyboard, model, seed)
+    plan, recipe = make_recipe(resolved, model, preview_decoder)
+    return ShootingScript(resolved, plan, recipe, recipe.common["model"] | model.source(preview_decoder))
