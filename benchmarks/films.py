@@ -12,6 +12,7 @@ from benchmarks.judge import Answers, Judge
 from benchmarks.true_clips import LOOKED_AT, Labels, half_size, label_chunks
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.backbone import Backbone
+from memflow_cli.film.prompt_embeds import encode_story
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.options import MemoryOptions
@@ -109,11 +110,12 @@ def film_frames(
     """A film chunk by chunk: (record, frames uint8 [12, height, width, 3])."""
     plan = plan_film(storyboard, backbone.geometry, size)
     memory = memory or make_policy(storyboard.memory, plan.geometry)
-    embeds = [backbone.encode_prompts([segment.prompt])[0] for segment in plan.segments]
+    prompts = [segment.prompt for segment in plan.segments]
+    told = encode_story(backbone, prompts, [segment.transition == "cut" for segment in plan.segments])
     decoder = backbone.decoder()
     decoder.reset()
     walk = Walk(backbone, plan.size, plan.fps, memory)
-    for chunk in generate_chunks(walk, planned_shots(plan, embeds)):
+    for chunk in generate_chunks(walk, planned_shots(plan, told.prompts, told.turns)):
         yield chunk.record, (decoder.decode(chunk.latents[0]) * 255).round().byte().numpy()
 
 

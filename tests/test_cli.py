@@ -148,9 +148,9 @@ def test_theatre_tells_the_words_that_it_knows(memflow):
     assert json.loads(out)["vocabulary"]["puppets"] == list(SPECIES)
 
 
-def test_words_that_theatre_has_never_seen_are_told_by_segment_and_the_film_is_made(memflow, tmp_path):
+def test_what_theatre_cannot_draw_is_told_by_segment_and_the_film_is_made(memflow, tmp_path):
     story = tmp_path / "story.yaml"
-    segments = "".join(f"- {{prompt: a red fox {verb} in a meadow, duration: 0.7s}}\n" for verb in ("sings", "dances"))
+    segments = "".join(f"- {{prompt: a red {who} sings in a meadow, duration: 0.7s}}\n" for who in ("fox", "dragon"))
     story.write_text(
         f"model: theatre\nseed: 1\nsize: 64x64\nsegments:\n{segments}- {{prompt: the fox sings, duration: 1}}\n"
     )
@@ -158,7 +158,7 @@ def test_words_that_theatre_has_never_seen_are_told_by_segment_and_the_film_is_m
     assert (code, out) == (0, f"{tmp_path / 'film.mp4'}\n"), err
     warnings = [line for line in err.splitlines() if line.startswith("warning: ")]
     assert len(warnings) == 1
-    assert warnings[0].endswith("may ignore them: segment 1: sings; segment 2: dances; segment 3: sings")
+    assert warnings[0].endswith("theatre draws no dragons (segment 2)")
 
 
 def test_ten_thousand_segments_are_planned_at_once(memflow, tmp_path, tiny_model_folder):
@@ -186,13 +186,12 @@ def test_init_writes_a_storyboard_that_is_right(memflow, tmp_path):
     assert memflow("init", tmp_path / "missing" / "new.yaml")[0] == 2
 
 
-def test_theatre_knows_every_word_of_inits_storyboard(memflow, tmp_path):
-    from memflow_cli.models.theatre.vocabulary import unknown_words
+def test_inits_storyboard_asks_for_nothing_that_theatre_cannot_draw(memflow, tmp_path):
+    from memflow_cli.models.theatre.limits import cannot_draw
     from memflow_cli.story.load import load_storyboard
 
     memflow("init", tmp_path / "new.yaml")
-    for segment in load_storyboard(tmp_path / "new.yaml").segments:
-        assert not unknown_words(segment.prompt)
+    assert not cannot_draw([segment.prompt for segment in load_storyboard(tmp_path / "new.yaml").segments])
 
 
 def test_control_sequences_in_a_name_do_not_reach_the_terminal(memflow):

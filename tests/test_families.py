@@ -151,7 +151,9 @@ def test_every_family_is_a_folder_with_one_object():
 
 def test_a_folder_with_theatre_s_autoencoder_is_answered_for_by_theatre(tmp_path):
     family = family_of(catalog.find_model(save_tiny_model(tmp_path / "m")))
-    assert family.unknown_words("a red dragon") == ["dragon"] and not family.takes_preview_decoder
+    entry = catalog.find_model("theatre")
+    assert family.not_shown(entry, ["a red dragon"], [False])[0].startswith("theatre draws no dragons")
+    assert not family.takes_preview_decoder
     assert family_of(catalog.find_model("memflow-1.3b")).unknown_words("a red dragon") == []
 
 

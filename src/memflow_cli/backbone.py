@@ -117,12 +117,23 @@ class Backbone(Protocol):
         """Frames [F', height, width, 3] in 0..1 -> latents [F, C, h, w]. Raises UsageError where the model has no encoder."""
         return no_encoder(frames)
 
+    def read_story(self, prompts: Sequence[str], cuts: Sequence[bool]) -> Sequence[Sequence[tuple[int, str]]]:
+        """What to encode for each segment, in the light of those before it: (chunk of the segment, text), from chunk 0 on.
+        Unless a model knows better, each prompt as it is.
+        """
+        return as_written(prompts)
+
     def work_of_pass(self, grid: tuple[int, int], frames_in_view: int) -> tuple[float, float] | None:
         """Floating-point operations and bytes moved at least by a pass over one chunk; None where nobody has counted them.
 
         `grid`: rows and columns of tokens in a latent frame. `frames_in_view`: latent frames that attention reads.
         """
         return None
+
+
+def as_written(prompts: Sequence[str]) -> Sequence[Sequence[tuple[int, str]]]:
+    """What `read_story` is of a model that is given the prompts as they are written."""
+    return [((0, prompt),) for prompt in prompts]
 
 
 def no_encoder(frames: Tensor) -> Tensor:
@@ -135,7 +146,7 @@ def with_defaults(backbone: Any) -> Backbone:
 
     Raises TypeError for one that lacks others.
     """
-    for name in ("stage", "encode_frames", "work_of_pass"):
+    for name in ("stage", "encode_frames", "read_story", "work_of_pass"):
         if not hasattr(backbone, name):
             setattr(backbone, name, MethodType(getattr(Backbone, name), backbone))
     if missing := [name for name in _ALL_MEMBERS if not hasattr(backbone, name)]:

@@ -6,7 +6,7 @@ chunks of `generate_chunks`; who steers one goes step by step, with `Walk.enter`
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import count
 
@@ -31,7 +31,8 @@ class Shot:
     """What a walk makes under one prompt; the walk itself never asks how long.
 
     `prompt_embeds`: [T, C], as `Backbone.encode_prompts` makes them. `transition`: "smooth" runs the local window again
-    under the prompt, "cut" empties it. `num_chunks`: None, until the next shot comes.
+    under the prompt, "cut" empties it. `num_chunks`: None, until the next shot comes. `turns`: a chunk of the shot -> the
+    embeddings that hold from there on, where it tells one thing after the other.
     """
 
     prompt: str
@@ -39,6 +40,7 @@ class Shot:
     seed: int
     transition: str = "smooth"
     num_chunks: int | None = None
+    turns: Mapping[int, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -61,11 +63,13 @@ def generate_chunks(walk: "Walk", shots: Iterable[Shot], replay: Iterable[Tensor
             yield walk.chunk(next(known, None))
 
 
-def planned_shots(plan: FilmPlan, prompt_embeds: Sequence[Tensor]) -> Iterator[Shot]:
-    """The shots of a film whose plan is known. `prompt_embeds`: [T, C] for each segment."""
+def planned_shots(
+    plan: FilmPlan, prompt_embeds: Sequence[Tensor], turns: Sequence[Mapping[int, Tensor]] = ()
+) -> Iterator[Shot]:
+    """The shots of a film whose plan is known. `prompt_embeds`: [T, C] for each segment; `turns`: as `Shot.turns`."""
     for segment in plan.segments:
-        embeds = prompt_embeds[segment.index]
-        yield Shot(segment.prompt, embeds, segment.seed, segment.transition, segment.num_chunks)
+        embeds, later = prompt_embeds[segment.index], turns[segment.index] if turns else {}
+        yield Shot(segment.prompt, embeds, segment.seed, segment.transition, segment.num_chunks, later)
 
 
 class Walk:
@@ -131,6 +135,9 @@ class Walk:
         """
         assert self._segment >= 0, "a walk begins with a shot"
         self._timer.start()
+        if (turned := self._shot.turns.get(self._index_in_shot)) is not None:
+            self._prompt = self.backbone.project_prompt(turned.unsqueeze(0))
+            self._switch_prompt("smooth")
         frames, prompt = self._frames_of(self.index), self._prompt
         left = self.memory.leave(self.cache, self.cache.leaving(frames))
         record = self._record(frames, self._recall(prompt))

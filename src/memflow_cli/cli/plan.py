@@ -1,7 +1,7 @@
 """`memflow plan`: what a storyboard will become, without loading a model."""
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,7 @@ from memflow_cli.cli.stories import Story, read_stories, without_traces
 from memflow_cli.cli.talk import result, result_json
 from memflow_cli.cli.texts import warn_of_texts
 from memflow_cli.cli.words import size_text
+from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import RECALLING
 from memflow_cli.models.footprint import card_use, least_bytes, place
 from memflow_cli.story.texts import clock, one_line
@@ -30,7 +31,14 @@ def register(app: typer.Typer) -> None:
 
 
 @options.with_story_options
-def plan(storyboards: options.Storyboards, story_options: options.StoryOptions, as_json: options.Json = False) -> None:
+def plan(
+    storyboards: options.Storyboards,
+    story_options: options.StoryOptions,
+    meaning: Annotated[
+        bool, typer.Option("--meaning", help="Also show what the model takes each prompt to mean: who, what, where.")
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
     """Show what a storyboard will become: chunks, rounding, length, memory and disk needed.
 
     No model is loaded and nothing is written.
@@ -40,18 +48,39 @@ def plan(storyboards: options.Storyboards, story_options: options.StoryOptions, 
     for path in without_traces(storyboards):
         with batch.attempt(path):
             for story in read_stories(path, story_options.segment_seconds, overrides):
-                print_plan(story, as_json)
+                print_plan(story, as_json, meaning)
     batch.finish()
 
 
-def print_plan(story: Story, as_json: bool) -> None:
+def print_plan(story: Story, as_json: bool, meaning: bool = False) -> None:
     lost = lost_tokens(story)
+    meanings = _meanings(story) if meaning else None
     if as_json:
-        result_json(plan_to_json(story, lost))
+        document = plan_to_json(story, lost)
+        for segment, meant in zip(document["segments"], meanings or ()):
+            segment["meaning"] = meant
+        result_json(document)
     else:
         result(plan_to_text(story))
+        if meanings is not None:
+            lines = [f"{index:5}  {one_line(meant)}" for index, meant in enumerate(meanings, start=1)]
+            result("\n".join([f"    #  what {story.entry.name} takes it to mean", *lines, ""]))
     warn_of_texts(story)
     warn_of_lost_tokens(story, lost)
+
+
+def _meanings(story: Story) -> list[str]:
+    """What each segment is taken to mean. Raises UsageError for a model that is given the prompts as they are written."""
+    from memflow_cli.models.family import family_of
+
+    segments = story.plan.segments
+    cuts = [segment.transition == "cut" for segment in segments]
+    found = family_of(story.entry).meanings(story.entry, [segment.prompt for segment in segments], cuts)
+    if found is None:
+        raise UsageError(
+            f"--meaning: {story.entry.name} is given the prompts as they are written", "leave the option out"
+        )
+    return found
 
 
 def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
@@ -85,6 +114,7 @@ def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
                 "seed": segment.seed if storyboard.seed is not None else storyboard.segments[segment.index].seed,
                 "transition": segment.transition,
                 "lost_tokens": lost.of_segment[segment.index] if lost.is_exact else None,
+                "meaning": None,
             }
             for segment in plan.segments
         ],

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
 
 _MOST_SEGMENTS = 6  # that are named
 _MOST_WORDS = 12  # of one segment
+_MOST_TOLD = 12  # sentences
+_MOST_READ = 1000  # segments; a longer story's beginning tells enough
 
 
 def warn_of_texts(story: "Story") -> None:
@@ -16,6 +18,7 @@ def warn_of_texts(story: "Story") -> None:
     for warning in story.warnings:
         warn(warning)
     _warn_of_unknown_words(story)
+    _warn_of_what_is_not_shown(story)
 
 
 def _warn_of_unknown_words(story: "Story") -> None:
@@ -41,3 +44,16 @@ def _warn_of_unknown_words(story: "Story") -> None:
         warn(
             f"{story.path}: {story.entry.name} has never seen these words and may ignore them: {'; '.join(named)}{others}"
         )
+
+
+def _warn_of_what_is_not_shown(story: "Story") -> None:
+    """What the model cannot show, by concept, and what it takes otherwise than it is written."""
+    from memflow_cli.models.family import family_of
+
+    segments = story.plan.segments[:_MOST_READ]
+    cuts = [segment.transition == "cut" for segment in segments]
+    told = family_of(story.entry).not_shown(story.entry, [segment.prompt for segment in segments], cuts)
+    for sentence in told[:_MOST_TOLD]:
+        warn(f"{story.path}: {sentence}")
+    if len(told) > _MOST_TOLD:
+        warn(f"{story.path}: and {len(told) - _MOST_TOLD} more of that kind")

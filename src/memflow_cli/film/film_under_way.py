@@ -5,12 +5,12 @@ What happens is told as events: every stage is a generator of them.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -39,11 +39,11 @@ from memflow_cli.film.run_folder import FILM, RunFolder
 from memflow_cli.film.script import ShootingScript
 from memflow_cli.film.stitching import stitch
 from memflow_cli.machine.heap import give_back_freed_memory
-from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.pipeline import Chunk, Shot, Walk
 from memflow_cli.story.picture import load_picture
 from memflow_cli.story.plan import SegmentPlan
+from memflow_cli.walks import make_walk
 
 Stop = Callable[[], MemflowError | None]
 
@@ -121,12 +121,12 @@ class FilmUnderWay:
         """Whether the walk has to be gone: otherwise all chunks are there, at most some frames are not yet encoded."""
         return self.resumed < self.plan.num_chunks
 
-    def enter(self, segment: SegmentPlan, prompt_embeds: Tensor) -> None:
-        """A segment begins. `prompt_embeds`: [T, C]."""
+    def enter(self, segment: SegmentPlan, prompt_embeds: Tensor, turns: Mapping[int, Tensor]) -> None:
+        """A segment begins. `prompt_embeds`: [T, C]; `turns`: those that hold from one of its chunks on."""
         walk = self._walk = self._walk or self._begin_walk()
         is_replayed = walk.index < self.resumed
         with self.timed("replay") if is_replayed else contextlib.nullcontext():
-            walk.enter(Shot(segment.prompt, prompt_embeds, segment.seed, segment.transition, segment.num_chunks))
+            walk.enter(Shot(segment.prompt, prompt_embeds, segment.seed, segment.transition, segment.num_chunks, turns))
 
     def chunk(self) -> Iterator[Event]:
         """The next chunk of the segment: made, kept and handed to the decoder, or replayed."""
@@ -192,10 +192,8 @@ class FilmUnderWay:
         # A GPU takes remembered frames back from the host's memory without waiting; a CPU's own memory stays flat.
         archive_folder = self._run.path if self.backbone.device.type == "cpu" else None
         options = self.script.storyboard.memory
-        memory = make_policy(options, self.plan.geometry, archive_folder)
-        positions: Any = options.positions
         self._given = self._kept_latents() if self.resumed else self._picture_latents()
-        return Walk(self.backbone, self.plan.size, self.plan.fps, memory, positions)
+        return make_walk(self.backbone, self.plan.size, self.plan.fps, options, archive_folder)
 
     def _heed_interrupts(self) -> None:
         """While an earlier run is gone over again. A time limit waits until there is a new chunk: every run gets on."""

@@ -1,10 +1,30 @@
 """The prompts of a film as the transformer takes them, kept small."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from memflow_cli.backbone import Backbone
+
+
+class StoryEmbeds(NamedTuple):
+    """What a film's segments are told: the embeddings [T, C] that each begins with, and those that hold from one of its
+    chunks on.
+    """
+
+    prompts: Sequence[Tensor]
+    turns: Sequence[Mapping[int, Tensor]]
+
+
+def encode_story(backbone: Backbone, prompts: Sequence[str], cuts: Sequence[bool]) -> StoryEmbeds:
+    """The prompts of a film's segments, or what the model reads in them, each text encoded once and alone."""
+    told = backbone.read_story(prompts, cuts)
+    texts = [text for parts in told for _, text in parts]
+    rows = iter(encode_each(texts, backbone.encode_prompts))
+    embeds = [{chunk: next(rows) for chunk, _ in parts} for parts in told]
+    return StoryEmbeds([parts.pop(0) for parts in embeds], embeds)
 
 
 def encode_each(texts: Sequence[str], encode: Callable[[list[str]], Tensor]) -> "PromptEmbeds":

@@ -14,7 +14,7 @@ import torch
 from memflow_cli.backbone import Backbone
 from memflow_cli.film.events import Event, FilmDone, FilmResult, StageStarted
 from memflow_cli.film.film_under_way import FilmUnderWay, Stop
-from memflow_cli.film.prompt_embeds import encode_each
+from memflow_cli.film.prompt_embeds import encode_story
 from memflow_cli.film.recipe import FilmModel, check_record, recorded_seed
 from memflow_cli.film.script import ShootingScript, write_script
 from memflow_cli.machine.out_of_memory import HINT, doing, memory_errors
@@ -97,14 +97,14 @@ def shoot(
 
 
 def _make_chunks(film: FilmUnderWay) -> Iterator[Event]:
-    texts = [segment.prompt for segment in film.plan.segments]
-    yield StageStarted("prompts", len(set(texts)))
+    prompts = [segment.prompt for segment in film.plan.segments]
+    yield StageStarted("prompts", len(set(prompts)))
     with film.timed("prompts"), doing("encoding the prompts"):
-        prompts = encode_each(texts, film.backbone.encode_prompts)
+        told = encode_story(film.backbone, prompts, [segment.transition == "cut" for segment in film.plan.segments])
     if film.resumed:
         yield StageStarted("replay", film.resumed)
     for segment in film.plan.segments:
-        film.enter(segment, prompts[segment.index])
+        film.enter(segment, told.prompts[segment.index], told.turns[segment.index])
         for chunk in range(segment.start_chunk, segment.end_chunk):
             yield from film.chunk()
             if film.resumed <= chunk < film.plan.num_chunks - 1:

@@ -95,6 +95,14 @@ class Family:
         """The words of a prompt that mean nothing to it, each once."""
         return []
 
+    def meanings(self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[str] | None:
+        """What it takes each segment to mean, in words; None: prompts are taken as they are written."""
+        return None
+
+    def not_shown(self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[str]:
+        """Sentences about what a film of these prompts will not show, although they ask for it."""
+        return []
+
     def vocabulary(self) -> dict[str, list[str]]:
         """What it understands, by kind, for a model that understands few words."""
         return {}

@@ -1,8 +1,19 @@
-"""What theatre answers, and every model with its autoencoder: Wan's transformer, few words, one size of picture."""
+"""What theatre answers, and every model with its autoencoder: Wan's transformer, a small world, and a reader of plain English."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from memflow_cli.models.entry import ModelEntry
+from memflow_cli.models.family import LoadOptions
 from memflow_cli.models.theatre import vocabulary
 from memflow_cli.models.wan.family import WanFamily
+
+if TYPE_CHECKING:
+    import torch
+
+    from memflow_cli.backbone import Backbone
 
 
 class TheatreFamily(WanFamily):
@@ -10,8 +21,45 @@ class TheatreFamily(WanFamily):
     takes_preview_decoder = False
     keeps_films = True
 
+    def load(
+        self, entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: LoadOptions = LoadOptions()
+    ) -> Backbone:
+        from memflow_cli.models.theatre.told_story import story_reader
+        from memflow_cli.models.wan.loading import load
+
+        return load(entry, device, dtype, options, story_reader(entry))
+
+    def check(self, entry: ModelEntry) -> Iterator[str]:
+        from memflow_cli.models.theatre.told_story import load_reader, reader_folder
+
+        yield from super().check(entry)
+        if (folder := reader_folder(entry)) is not None:
+            yield f"reader: {len(load_reader(folder).vocabulary.words):,} words"
+
+    def token_limit(self, entry: ModelEntry) -> int | None:
+        return None if self._reads(entry) else entry.text_len
+
     def unknown_words(self, prompt: str) -> list[str]:
-        return vocabulary.unknown_words(prompt)
+        return []
+
+    def meanings(self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[str] | None:
+        from memflow_cli.models.theatre.told_story import meanings_of
+
+        found = meanings_of(entry, prompts, cuts)
+        return None if found is None else [meaning.in_words() for meaning in found]
+
+    def not_shown(self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[str]:
+        from memflow_cli.models.theatre.limits import cannot_draw
+        from memflow_cli.models.theatre.told_story import meanings_of
+
+        meanings = meanings_of(entry, prompts, cuts) or []
+        noted = [f"{note} (segment {index})" for index, item in enumerate(meanings, start=1) for note in item.notes]
+        return [*cannot_draw(prompts), *noted]
+
+    def _reads(self, entry: ModelEntry) -> bool:
+        from memflow_cli.models.theatre.told_story import reader_folder
+
+        return reader_folder(entry) is not None
 
     def vocabulary(self) -> dict[str, list[str]]:
         sides = " or ".join(vocabulary.SIDES)

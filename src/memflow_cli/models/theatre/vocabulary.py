@@ -78,8 +78,3 @@ def _collect_words() -> frozenset[str]:
 
 
 WORDS = _collect_words()
-
-
-def unknown_words(prompt: str) -> list[str]:
-    """The words of a prompt that theatre has never seen, each once, in order of appearance."""
-    return [word for word in dict.fromkeys(words_of(prompt)) if word not in WORDS]

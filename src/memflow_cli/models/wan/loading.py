@@ -14,13 +14,19 @@ from memflow_cli.models.hub import ModelFiles, locate
 from memflow_cli.models.text.encoder import fit_encoder, make_text_encoder
 from memflow_cli.models.text.prompt_tokens import PromptTokenizer
 from memflow_cli.models.wan.checkpoint import fit_transformer, load_transformer, transformer_config
-from memflow_cli.models.wan.model import WanModel
+from memflow_cli.models.wan.model import ReadStory, WanModel
 from memflow_cli.models.wan.streaming import move_streamed
 from memflow_cli.models.wan.tiny_decoder import use_tiny_decoder
 
 
-def load(entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: LoadOptions) -> Backbone:
-    """A model ready to make films. Raises ModelError: files missing, broken, or not fitting."""
+def load(
+    entry: ModelEntry,
+    device: torch.device,
+    dtype: torch.dtype,
+    options: LoadOptions,
+    read_story: ReadStory | None = None,
+) -> Backbone:
+    """A model ready to make films. `read_story`: see `Backbone`. Raises ModelError: files missing, broken, or not fitting."""
     files, placement = locate(entry), options.placement
     config = transformer_config(entry, files.transformer)
     resident = None if placement is None else placement.resident_blocks
@@ -43,6 +49,7 @@ def load(entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: L
         make_decoder=autoencoder.make_decoder,
         release_text=text_encoder.release,
         encode_frames=autoencoder.encode_frames,
+        read_story=read_story,
     )
     if options.preview_decoder is not None:
         use_tiny_decoder(model, options.preview_decoder)

@@ -7,10 +7,11 @@ import torch
 from torch import Tensor
 
 from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
-from memflow_cli.backbone import Sampling, StreamingDecoder, Timesteps, no_encoder
+from memflow_cli.backbone import Sampling, StreamingDecoder, Timesteps, as_written, no_encoder
 from memflow_cli.geometry import Geometry
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 
+ReadStory = Callable[[Sequence[str], Sequence[bool]], Sequence[Sequence[tuple[int, str]]]]
 EncodePrompts = Callable[[Sequence[str]], Tensor]
 WholePass = Callable[[Tensor, Timesteps, PromptProjection, AttentionContext], Tensor]
 
@@ -20,6 +21,7 @@ class WanModel:
 
     `encode_prompts`: prompts -> [P, T, C], padding rows zero. `make_decoder`: a fresh streaming decoder a film.
     `encode_frames`: frames [F', height, width, 3] in 0..1 -> normalised latents [F, C, h, w].
+    `read_story`: of a model that understands more than its text encoder was trained on.
     `release_text`: called when a prompt is projected, that is when encoding is over: a large text encoder leaves then.
     """
 
@@ -33,6 +35,7 @@ class WanModel:
         make_decoder: Callable[[], StreamingDecoder],
         release_text: Callable[[], None] = lambda: None,
         encode_frames: Callable[[Tensor], Tensor] | None = None,
+        read_story: ReadStory | None = None,
     ) -> None:
         weight = transformer.patch_embedding.weight
         self.transformer = transformer.eval().requires_grad_(False)
@@ -47,6 +50,10 @@ class WanModel:
         """What `predict` runs; wan/acceleration.py may put a recorded pass in its place."""
         self._release_text = release_text
         self.encode_frames = encode_frames or no_encoder
+        self._read_story = read_story
+
+    def read_story(self, prompts: Sequence[str], cuts: Sequence[bool]) -> Sequence[Sequence[tuple[int, str]]]:
+        return as_written(prompts) if self._read_story is None else self._read_story(prompts, cuts)
 
     def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
         self._release_text()

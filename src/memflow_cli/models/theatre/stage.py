@@ -1,0 +1,333 @@
+"""What a story has established so far, and what each of its prompts adds: `read_story`.
+
+What a prompt does not say stays as it is: who is on stage, how they look, where it is. Nobody leaves who is not told to.
+A prompt that is a caption as theatre was trained on stays as it is written, too.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from memflow_cli.models.theatre.meaning import Act, Meaning, Role
+from memflow_cli.models.theatre.reader import Reader, Reading, Seen
+from memflow_cli.models.theatre.trained_captions import MOST_WORDS, TrainedCaption, read_caption
+from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
+
+FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
+MOST_ON_STAGE = 2
+ON_THE_SPOT = ("stand", "jump", "wave", "spin")
+USUAL_COLOURS = {
+    "fox": "orange",
+    "cat": "white",
+    "rabbit": "white",
+    "bear": "purple",
+    "bird": "blue",
+    "robot": "yellow",
+}
+_NEAREST = {"orange": "red", "green": "blue", "purple": "blue", "pink": "red"}  # of the colours that accessories have
+_OTHER_SIDE = {"left": "right", "right": "left"}
+_SHORT = 8  # words of a sentence that may do no more than give a name
+_FOREIGN = 0.25  # share of words that no English vocabulary has, from which on a text is none
+
+
+@dataclass
+class Member:
+    """A puppet of the story. `place`: left, middle or right, while on stage; `came`: the side on which it last came in."""
+
+    species: str
+    colour: str | None = None
+    worn: tuple[str, str | None] | None = None
+    is_on_stage: bool = False
+    place: str = ""
+    came: str | None = None
+    was_seen: bool = False
+
+
+@dataclass
+class _Told:
+    """What a prompt's sentences say, gathered."""
+
+    acts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    described: set[str] = field(default_factory=set)
+    setting: str | None = None
+    is_empty: bool = False
+    notes: list[str] = field(default_factory=list)
+    newcomers: list[str] = field(default_factory=list)  # species that this prompt introduces
+
+
+class Stage:
+    """A story being read, prompt by prompt."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._cast: dict[str, Member] = {}  # in the order of their introduction
+        self._recent: list[str] = []  # species, most recently mentioned first
+        self._names: dict[str, str] = {}
+        self._setting: str | None = None
+        self._is_open = False  # whether any prompt was read
+
+    def read(self, prompt: str, cut: bool = False) -> Meaning:
+        """The next prompt's meaning."""
+        opens = cut or not self._is_open
+        self._is_open = True
+        before = [member for member in self._cast.values() if member.is_on_stage]
+        caption = read_caption(prompt)
+        told = _Told()
+        if caption is not None:
+            self._take(_reading(caption), told)
+        else:
+            self._take_sentences(prompt, told)
+        if opens and cut:
+            self._clear_for_cut(told, before)
+            before = []
+        moved = told.setting is not None and told.setting != self._setting
+        self._setting = told.setting or self._setting or FIRST_SETTING
+        acts = self._act(told, before, opens)
+        roles = [
+            Role(
+                member.species, *self._looks(member, told), tuple(acts[member.species]), self._says_looks(member, told)
+            )
+            for member in self._cast.values()
+            if member.species in acts
+        ]
+        for role in roles:
+            self._cast[role.species].was_seen = True
+        is_short = len(prompt.split()) < MOST_WORDS
+        written = prompt if caption is not None and is_short else None
+        names_setting = opens or moved or told.setting is not None
+        return Meaning(self._setting, tuple(roles), names_setting, written, tuple(told.notes))
+
+    # reading
+
+    def _take_sentences(self, prompt: str, told: _Told) -> None:
+        """Each sentence in the light of those before it. A name that comes before whoever bears it is kept until then."""
+        nameless, unknown, understood = [], 0, False
+        pieces = self._sentences(prompt)
+        for words in pieces:
+            reading = self._reader.read(words, self._known(), self._setting)
+            self._take(reading, told)
+            unknown += sum(word.row == UNKNOWN for word in words)
+            understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
+            if not reading.acts and len(words) <= _SHORT:
+                nameless += [word.written for word in words if _is_name(word, prompt, self._reader.vocabulary)]
+        if nameless and len(told.newcomers) == 1 and told.newcomers[0] not in self._names.values():
+            self._names |= dict.fromkeys(nameless, told.newcomers[0])
+        if not understood and unknown > _FOREIGN * sum(map(len, pieces)):
+            told.notes.append(f"theatre reads English and understood nothing of {_quoted(prompt)}; all stays as it was")
+
+    def _sentences(self, prompt: str) -> list[list[Word]]:
+        """Each sentence's words, in pieces that the reader takes; names that the story gave are put in plain words."""
+        pieces = []
+        for sentence in sentences(prompt):
+            words = self._reader.vocabulary.read(sentence)
+            while len(words) > MAX_WORDS:
+                commas = [place for place, word in enumerate(words[:MAX_WORDS]) if word.row == COMMA]
+                end = commas[-1] if commas and commas[-1] > MAX_WORDS // 3 else MAX_WORDS
+                pieces.append(words[:end])
+                words = words[end:]
+            pieces.append(words)
+        return [[self._without_name(word) for word in piece] for piece in pieces if piece]
+
+    def _without_name(self, word: Word) -> Word:
+        species = self._names.get(word.written)
+        return word if species is None else Word(self._reader.vocabulary.rows[species], species, word.written)
+
+    def _known(self) -> list[Seen]:
+        members = [self._cast[species] for species in self._recent]
+        return [Seen(member.species, member.colour, member.worn, member.is_on_stage) for member in members]
+
+    def _take(self, reading: Reading, told: _Told) -> None:
+        """A sentence, in the light of which the next one is read."""
+        told.setting = reading.setting or told.setting
+        for species, acts in reading.acts.items():
+            if species not in self._cast:
+                self._cast[species] = Member(species)
+                told.newcomers.append(species)
+            member = self._cast[species]
+            told.acts.setdefault(species, []).extend(acts)
+            colour = reading.colours.get(species)
+            if colour is not None and not self._is_anothers(colour, member):
+                member.colour = colour
+                told.described.add(species)
+            if species in reading.worn:
+                kind, colour = reading.worn[species]
+                if colour is None and member.worn is not None and member.worn[0] == kind:
+                    colour = member.worn[1]
+                member.worn = kind, colour
+                told.described.add(species)
+            member.is_on_stage = acts[-1][0] not in ("leave", "absent")
+        if reading.is_empty:
+            told.is_empty = True
+            for member in self._cast.values():
+                member.is_on_stage = False
+        elif any(self._cast[species].is_on_stage for species in reading.acts):
+            told.is_empty = False
+        quiet_first = sorted(reading.acts, key=lambda species: reading.acts[species][-1][0] in ("idle", "stand"))
+        self._recent = quiet_first + [species for species in self._recent if species not in reading.acts]
+        self._names |= {name: species for name, species in reading.names.items() if name not in SPECIES}
+
+    def _is_anothers(self, colour: str, member: Member) -> bool:
+        """Whether a colour names who else is there ("the red one"), for a puppet whose own is known."""
+        others = [other.colour for other in self._cast.values() if other.is_on_stage and other is not member]
+        return member.colour not in (None, colour) and colour in others
+
+    def _clear_for_cut(self, told: _Told, before: Sequence[Member]) -> None:
+        """After a cut those are there who are told of; all who were, if neither anybody nor another place is told."""
+        if not told.acts and not told.is_empty and told.setting in (None, self._setting):
+            told.acts = {member.species: [("idle", "")] for member in before}
+        for member in self._cast.values():
+            member.place = ""
+            member.is_on_stage = member.is_on_stage and member.species in told.acts
+
+    # acting
+
+    def _act(self, told: _Told, before: Sequence[Member], opens: bool) -> dict[str, list[Act]]:
+        """What everybody does who is on stage at any time of this prompt, and where they are after it."""
+        was_here = {member.species for member in before}
+        acts: dict[str, list[Act]] = {}
+        for member in self._cast.values():
+            said = told.acts.get(member.species, [])
+            here = member.species in was_here
+            if not said and not here:
+                continue
+            said = [*said, ("absent", "")] if told.is_empty and here and not _leaves(said) else said
+            done = self._acts_of(member, said, here, opens)
+            if done:
+                acts[member.species] = done
+            member.is_on_stage = bool(done) and done[-1].verb != "leave"
+        self._make_room(acts, told)
+        self._step_aside(acts)
+        self._place(acts)
+        return acts
+
+    def _acts_of(self, member: Member, said: Sequence[tuple[str, str]], here: bool, opens: bool) -> list[Act]:
+        """At most two acts, entrances and exits where they are due; none: it is not there."""
+        done: list[Act] = []
+        for verb, way in said:
+            if verb == "idle":
+                continue
+            if verb == "enter":
+                if not here:
+                    done.append(Act("return" if member.was_seen else "enter", self._side(member, way, entering=True)))
+                here = True
+            elif verb in ("leave", "absent"):
+                if here or (opens and verb == "leave"):
+                    done.append(Act("leave", self._side(member, way)))
+                here = False
+            else:
+                if not here and not opens:
+                    done.append(Act("return" if member.was_seen else "enter", self._side(member, "", entering=True)))
+                here = True
+                done.append(Act(verb, self._side(member, way) if verb == "walk" else None))
+        if not done and said and all(verb == "idle" for verb, _ in said) and not here and not opens:
+            done = [Act("return" if member.was_seen else "enter", self._side(member, "", entering=True))]
+        if not done and (here or (said and opens and said[-1][0] == "idle")):
+            done = [Act("stand")]
+        if len(done) > 1 and done[-1].verb == "stand" and done[-2].verb in ("enter", "return", "walk"):
+            done.pop()  # who has come stands there
+        if len(done) > 1 and done[0].verb == "stand":
+            done.pop(0)
+        done = [act for act, before in zip(done, [None, *done]) if act != before]
+        travels = [act for act in done if act.verb in ("enter", "return")]
+        if len(done) > 2:
+            done = [travels[0] if travels and travels[0] is not done[-1] else done[-2], done[-1]]
+        return done
+
+    def _side(self, member: Member, way: str, entering: bool = False) -> str:
+        """The side that is meant: the one said, that where it came in, or else the nearest that is free."""
+        came = member.came or (member.place if member.place in _OTHER_SIDE else "left")
+        if way in _OTHER_SIDE:
+            side = way
+        elif way == "same":
+            side = came
+        elif way == "opposite":
+            side = _OTHER_SIDE[came]
+        elif entering:
+            taken = [other.place for other in self._cast.values() if other.is_on_stage and other is not member]
+            side = "left" if "right" in taken else "right" if "left" in taken else came
+        else:
+            side = member.place if member.place in _OTHER_SIDE else came
+        if entering:
+            member.came = side
+        return side
+
+    def _make_room(self, acts: dict[str, list[Act]], told: _Told) -> None:
+        """No more puppets than theatre draws at once: who has been there longest without a word steps back."""
+        while sum(member.is_on_stage for member in self._cast.values()) > MOST_ON_STAGE:
+            last = next(species for species in reversed(self._recent) if self._cast[species].is_on_stage)
+            member = self._cast[last]
+            member.is_on_stage = False
+            acts[last] = [Act("leave", self._side(member, ""))]
+            told.notes.append(f"theatre shows two puppets at once; the {last} makes room")
+
+    def _step_aside(self, acts: dict[str, list[Act]]) -> None:
+        """Who stands where another is about to come in goes to the middle first, and the other waits so long."""
+        for species, done in list(acts.items()):
+            arrival = next((act for act in done if act.verb in ("enter", "return")), None)
+            if arrival is None:
+                continue
+            for other in self._cast.values():
+                stays = other.is_on_stage and other.species != species and other.place == arrival.side
+                if stays and all(act.verb in ON_THE_SPOT for act in acts[other.species]):
+                    after = [act for act in acts[other.species][-1:] if act.verb != "stand"]
+                    acts[other.species] = [Act("walk", _OTHER_SIDE[other.place]), *after]
+                    acts[species] = [Act("away"), arrival]
+
+    def _place(self, acts: dict[str, list[Act]]) -> None:
+        """Where everybody is afterwards, as in theatre's world: who opens a scene alone stands in the middle."""
+        here = [self._cast[species] for species in acts if self._cast[species].is_on_stage]
+        for index, member in enumerate(here):
+            for act in acts[member.species]:
+                if act.verb in ("enter", "return"):
+                    member.place = act.side or "left"
+                elif act.verb == "walk":
+                    member.place = "middle" if member.place not in ("", "middle") else act.side or "middle"
+            if not member.place:
+                member.place = "middle" if len(acts) == 1 else ("left", "right")[min(index, 1)]
+
+    # looks
+
+    def _looks(self, member: Member, told: _Told) -> tuple[str, tuple[str, str] | None]:
+        """Colour and accessory, those that theatre has; what nobody said is chosen."""
+        colour = member.colour or USUAL_COLOURS[member.species]
+        if member.worn is None:
+            return colour, None
+        kind, worn = member.worn
+        worn = worn or ("blue" if colour != "blue" else "red")
+        if worn not in ACCESSORY_COLOURS:
+            if member.species in told.described:
+                told.notes.append(f"theatre has no {worn} {kind}; it takes a {_NEAREST[worn]} one")
+            worn = _NEAREST[worn]
+        return colour, (kind, worn)
+
+    def _says_looks(self, member: Member, told: _Told) -> bool:
+        return not member.was_seen or member.species in told.described
+
+
+def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
+    """Whether the author wrote it with a capital, and it means nothing else."""
+    return word.written.isalpha() and word.known_as not in vocabulary.telling and word.written.capitalize() in prompt
+
+
+def _quoted(prompt: str) -> str:
+    return repr(prompt if len(prompt) <= 60 else prompt[:57] + "...")
+
+
+def _leaves(said: Sequence[tuple[str, str]]) -> bool:
+    return bool(said) and said[-1][0] in ("leave", "absent")
+
+
+def _reading(caption: TrainedCaption) -> Reading:
+    """A trained caption as the reader would have read it."""
+    acts = {
+        species: (("enter" if verb == "return" else verb, side or ""),) for species, _, _, verb, side in caption.clauses
+    }
+    colours = {species: colour for species, colour, *_ in caption.clauses if colour}
+    worn: dict[str, tuple[str, str | None]] = {species: worn for species, _, worn, *_ in caption.clauses if worn}
+    return Reading(acts, colours, worn, caption.setting, caption.is_empty, {})
+
+
+def read_story(reader: Reader, prompts: Sequence[str], cuts: Sequence[bool]) -> list[Meaning]:
+    """The meaning of each prompt after those before it. `cuts`: where a prompt begins a new scene."""
+    stage = Stage(reader)
+    return [stage.read(prompt, cut) for prompt, cut in zip(prompts, cuts, strict=True)]

@@ -1,0 +1,141 @@
+"""The shipped reader: it understands what its grammar writes anew, and stories that nobody trained on; numpy equals torch."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from memflow_cli.errors import ModelError
+from memflow_cli.models.catalog import THEATRE_FOLDER
+from memflow_cli.models.theatre.reader import SPECIES_HEADS, WHOLE_HEADS, Reader, _split, make_reading
+from memflow_cli.models.theatre.stage import read_story
+from training.language.check import DEV_STORIES, check
+from training.language.network import Network, save
+from training.language.story import Writer
+from training.language.train import Encoder, _told
+
+FOLDER = THEATRE_FOLDER / "reader"
+
+
+@pytest.fixture(scope="module")
+def reader():
+    return Reader(FOLDER)
+
+
+def test_it_is_small():
+    assert sum(path.stat().st_size for path in FOLDER.iterdir()) < 6 << 20
+
+
+def is_right(reading, example):
+    """Whether all that the example tells, and no more, was read."""
+    acts = {species: (done[0], done[-1]) for species, done in example.acts.items()}
+    bare = {species: (done[0], done[-1]) for species, done in reading.acts.items()}
+    same_acts = {species: [verb for verb, _ in done] for species, done in acts.items()} == {
+        species: [verb for verb, _ in done] for species, done in bare.items()
+    }
+    return same_acts and reading.colours == example.colours and reading.worn == example.worn and (
+        reading.setting, reading.is_empty) == (example.setting, example.is_empty)  # fmt: skip
+
+
+def test_it_understands_new_sentences_of_its_grammar(reader):
+    writer, right = Writer("never trained on"), 0
+    for _ in range(250):
+        example = writer.example()
+        words = reader.vocabulary.read(example.text)
+        right += is_right(reader.read(words, example.known, example.known_setting), example)
+    assert right / 250 >= 0.75, right
+
+
+def test_it_understands_stories_as_people_write_them(reader):
+    counts = check(reader, DEV_STORIES)
+    shares = {question: right / asked for question, (right, asked) in counts.items()}
+    aims = {"who": 0.9, "setting": 0.97, "colour": 0.92, "accessory": 0.92, "action": 0.85}
+    assert all(shares[question] >= aim for question, aim in aims.items()), shares
+
+
+def test_reading_is_deterministic(reader):
+    prompts = ["A crimson kitty in a cap trots in from the left.", "It says hello.", "Then it is gone."]
+    first, second = (read_story(reader, prompts, [False] * 3) for _ in range(2))
+    assert first == second == read_story(Reader(FOLDER), prompts, [False] * 3)
+
+
+def test_what_came_before_decides_what_a_pronoun_means(reader):
+    for animal, species in (("vixen", "fox"), ("bunny", "rabbit"), ("droid", "robot")):
+        *_, meaning = read_story(reader, [f"A green {animal} is standing on the shore.", "It greets us."], [False] * 2)
+        assert [(role.species, role.acts[0].verb) for role in meaning.roles] == [(species, "wave")]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "...", "Лиса машет лапой.", "狐が跳ぶ", "مرحبا", "🦊🦊", "a " * 3000, "12345 67", "\x00\x1b[31m"]
+)
+def test_no_prompt_is_too_strange(reader, prompt):
+    first, second = read_story(reader, ["A red fox stands on a beach.", prompt], [False] * 2)
+    assert second.setting == "beach" and [role.species for role in second.roles] == ["fox"]
+    assert len(second.caption.split()) <= 26
+
+
+def test_a_prompt_is_read_to_its_end(reader):
+    long = (
+        "On a quiet day, with a mild wind, "
+        + "and soft light, and no clouds, " * 40
+        + "a pink bear with a blue hat waves in the woods."
+    )
+    [meaning] = read_story(reader, [long], [False])
+    assert [(role.species, role.colour, role.worn) for role in meaning.roles] == [("bear", "pink", ("hat", "blue"))]
+    assert meaning.setting == "forest"
+
+
+def small_reader(folder):
+    """A network of random weights over a few words, and the reader of its files."""
+    words = sorted({word for _ in range(300) for word in WRITER.example().text.lower().split() if word.isalpha()})
+    vectors = np.random.default_rng(0).integers(-127, 128, (len(words), 80)).astype(np.int8)
+    torch.manual_seed(0)
+    network = Network(vectors, list(range(0, len(words), 2))).eval()
+    torch.nn.init.normal_(network.own, std=0.1)
+    with torch.no_grad():
+        for weight in network.parameters():
+            weight.copy_(weight.half().float())
+    save(network.state_dict(), vectors, words, list(range(0, len(words), 2)), folder)
+    return network, Reader(folder)
+
+
+WRITER = Writer("small")
+
+
+def test_numpy_says_what_torch_says(tmp_path):
+    network, reader = small_reader(tmp_path)
+    encode = Encoder(reader.vocabulary, np.random.default_rng(0))
+    same = 0
+    for _ in range(40):
+        example = WRITER.example()
+        words = reader.vocabulary.read(example.text)
+        batch = encode([example])
+        row = torch.tensor([[word.row for word in words][:48]])
+        known = batch["known"] if example.known else batch["known"][:, :0]
+        with torch.no_grad():
+            told, whole, naming = network(row, known, batch["setting"])
+        expected = make_reading(
+            [_split(scores.numpy(), SPECIES_HEADS) for scores in told[0]],
+            _split(whole[0].numpy(), WHOLE_HEADS),
+            naming[0].argmax(-1).tolist(),
+            words[:48],
+        )
+        same += reader.read(words, example.known, example.known_setting) == expected
+    assert same >= 39  # own rows are shipped in eight bits
+
+
+def test_what_is_not_told_is_not_trained():
+    example = Writer(0).example()
+    example.acts = {"fox": [("enter", "left"), ("wave", "")]}
+    example.colours, example.worn = {"fox": "red"}, {"fox": ("hat", None)}
+    assert _told(example, "fox") == [7, 1, 5, -100, 1, 1, 0]
+    assert _told(example, "cat") == [0, -100, 0, -100, -100, -100, -100]
+
+
+def test_a_broken_reader_is_told_with_its_folder(tmp_path):
+    with pytest.raises(ModelError, match="cannot read the reader in"):
+        Reader(tmp_path)
+    (tmp_path / "words.json").write_text(json.dumps({"words": 3}))
+    with pytest.raises(ModelError, match="cannot read the reader in"):
+        Reader(tmp_path)

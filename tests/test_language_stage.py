@@ -1,0 +1,238 @@
+"""What a story has established and what a prompt adds to it, with readings given; captions read and written without a reader."""
+
+from itertools import product
+
+import numpy as np
+import pytest
+
+from memflow_cli.models.theatre.meaning import Act, Meaning, Role
+from memflow_cli.models.theatre.reader import Reading
+from memflow_cli.models.theatre.stage import Stage, read_story
+from memflow_cli.models.theatre.told_story import texts_of
+from memflow_cli.models.theatre.trained_captions import MOST_WORDS, read_caption
+from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
+from memflow_cli.models.theatre.words import Vocabulary, sentences
+from training.captions import captions
+from training.world import KINDS, sample_story
+
+WORDS = (*SPECIES, "something", "is", "told")
+
+
+class Told:
+    """A reader that is told what each sentence says, in order."""
+
+    def __init__(self, *readings):
+        self.vocabulary = Vocabulary(WORDS, WORDS)
+        self._readings = iter(readings)
+
+    def read(self, words, known, setting):
+        return next(self._readings)
+
+
+def reading(acts=None, colours=None, worn=None, setting=None, empty=False, names=None):
+    acts = {who: (act if isinstance(act[0], tuple) else (act,)) for who, act in (acts or {}).items()}
+    return Reading(acts, colours or {}, worn or {}, setting, empty, names or {})
+
+
+def story(*readings, cuts=()):
+    """The meanings of prompts with these readings, a sentence each."""
+    prompts = ["Something is told."] * len(readings)
+    return read_story(Told(*readings), prompts, [index in cuts for index in range(len(readings))])
+
+
+def on_stage(meaning):
+    return [role.species for role in meaning.roles if role.acts[-1].verb != "leave"]
+
+
+RED_FOX = reading({"fox": ("idle", "")}, {"fox": "red"}, {"fox": ("scarf", "blue")}, "snow")
+CAT_COMES = reading({"cat": ("enter", "left")}, {"cat": "white"})
+
+
+def test_every_caption_of_training_is_understood_without_the_network():
+    rng = np.random.default_rng(0)
+    for seed in range(60):
+        for kind in (None, *KINDS):
+            for line in captions(sample_story(seed, kind), rng):
+                assert read_caption(line) is not None, line
+
+
+def test_prompts_in_theatre_s_own_words_stay_byte_for_byte():
+    rng = np.random.default_rng(1)
+    for seed in range(60):
+        scenes = sample_story(seed)
+        lines = captions(scenes, rng)
+        meanings = read_story(Told(), lines, [beat.cut for beat in scenes.beats])
+        for line, meaning, beat in zip(lines, meanings, scenes.beats, strict=True):
+            if len(line.split()) < MOST_WORDS:
+                assert meaning.beats == (line,)
+                assert texts_of(meaning, beat.num_chunks) == ((0, line),)
+
+
+def test_a_prompt_in_its_own_words_that_is_too_long_is_told_shorter():
+    long = (
+        "A red fox wearing a blue hat comes back in from the left and a white rabbit wearing a yellow scarf is jumping "
+    )
+    long += "in a city at night."
+    [meaning] = read_story(Told(), [long], [False])
+    assert meaning.written is None and all(len(text.split()) <= MOST_WORDS for text in meaning.beats)
+    assert [(role.species, role.colour, role.worn) for role in meaning.roles] == [
+        ("fox", "red", ("hat", "blue")),
+        ("rabbit", "white", ("scarf", "yellow")),
+    ]
+
+
+@pytest.mark.parametrize(
+    "first, second", list(product(("stand", "walk", "jump", "wave", "spin", "enter", "return", "leave"), repeat=2))
+)
+def test_whatever_is_meant_becomes_captions_of_the_trained_kind(first, second):
+    sides = {"walk": "left", "enter": "left", "return": "right", "leave": "right"}
+    for setting, looks in product(SETTINGS, (True, False)):
+        roles = (
+            Role("rabbit", "orange", ("scarf", "yellow"), (Act(first, sides.get(first)),), looks),
+            Role("robot", "purple", ("hat", "white"), (Act(second, sides.get(second)),), looks),
+        )
+        meaning = Meaning(setting, roles, names_setting=True)
+        for text in (meaning.caption, *meaning.beats):
+            told = read_caption(text)
+            assert told is not None and len(text.split()) <= MOST_WORDS, text
+        told = read_caption(meaning.caption)
+        assert told.setting == setting
+        assert [clause[0] for clause in told.clauses] == ["rabbit", "robot"]
+        assert all((clause[1] is not None) == looks for clause in told.clauses)
+
+
+def test_looks_and_setting_are_told_once():
+    first, second = story(RED_FOX, reading({"fox": ("wave", "")}))
+    assert first.caption == "A red fox with a blue scarf stands still in the snow."
+    assert second.caption == "The fox waves a hand."
+
+
+def test_nobody_leaves_who_is_not_told_to():
+    _, joined, silent, waved = story(RED_FOX, CAT_COMES, reading(), reading({"cat": ("wave", "")}))
+    assert on_stage(joined) == on_stage(silent) == on_stage(waved) == ["fox", "cat"]
+    assert silent.caption == "The fox stands still and the cat stands still."
+    assert waved.caption == "The fox stands still and the cat waves a hand."
+
+
+def test_the_way_it_came_is_remembered():
+    *_, left, back, other = story(
+        RED_FOX,
+        CAT_COMES,
+        reading({"cat": ("leave", "same")}),
+        reading({"cat": ("enter", "")}),
+        reading({"cat": ("leave", "opposite")}),
+    )
+    assert left.roles[1].acts == (Act("leave", "left"),)
+    assert back.roles[1].acts == (Act("return", "left"),)
+    assert other.roles[1].acts == (Act("leave", "right"),)
+
+
+def test_who_comes_and_waves_does_one_after_the_other_if_there_is_time():
+    _, meaning = story(RED_FOX, reading({"cat": (("enter", "right"), ("wave", ""))}, {"cat": "white"}))
+    assert meaning.beats == (
+        "The fox stands still and a white cat enters from the right.",
+        "The fox stands still and the cat waves a hand.",
+    )
+    assert texts_of(meaning, 4) == ((0, meaning.beats[0]), (2, meaning.beats[1]))
+    assert texts_of(meaning, 2) == ((0, meaning.beats[0]),)
+
+
+def test_two_who_leave_do_so_in_turn():
+    *_, meaning = story(RED_FOX, CAT_COMES, reading({"fox": ("leave", "left"), "cat": ("leave", "right")}))
+    assert meaning.beats == ("The fox leaves to the left and the cat stands still.", "The cat leaves to the right.")
+
+
+def test_who_stands_where_another_comes_in_steps_aside():
+    *_, meaning = story(
+        reading({"fox": ("enter", "left")}, {"fox": "red"}, setting="snow"),
+        reading({"cat": ("enter", "left")}, {"cat": "white"}),
+    )
+    assert meaning.beats == (
+        "The fox walks to the right.",
+        "The fox stands still and a white cat enters from the left.",
+    )
+    assert meaning.in_words() == "red fox walks to the right; white cat comes in from the left; in the snow"
+
+
+def test_an_empty_stage_is_left_by_all():
+    _, meaning, after = story(RED_FOX, reading(empty=True), reading(empty=True))
+    assert meaning.roles[0].acts == (Act("leave", "left"),) and on_stage(after) == []
+    assert after.caption == "The snowy field is empty."
+
+
+def test_after_a_cut_those_are_there_who_are_told_of():
+    _, _, meaning = story(RED_FOX, CAT_COMES, reading({"cat": ("jump", "")}, setting="beach"), cuts=[2])
+    assert on_stage(meaning) == ["cat"] and meaning.setting == "beach"
+    _, _, meaning = story(RED_FOX, CAT_COMES, reading(setting="beach"), cuts=[2])
+    assert on_stage(meaning) == []
+    _, _, meaning = story(RED_FOX, CAT_COMES, reading(), cuts=[2])
+    assert on_stage(meaning) == ["fox", "cat"]
+
+
+def test_who_is_not_there_comes_before_it_acts():
+    _, gone, meaning = story(RED_FOX, reading({"fox": ("leave", "right")}), reading({"fox": ("jump", "")}))
+    assert on_stage(gone) == []
+    assert [act.verb for act in meaning.roles[0].acts] == ["return", "jump"]
+
+
+def test_a_third_puppet_takes_the_place_of_the_one_least_spoken_of():
+    *_, meaning = story(RED_FOX, CAT_COMES, reading({"bear": ("enter", "right")}, {"bear": "green"}))
+    assert sorted(on_stage(meaning)) == ["bear", "cat"]
+    assert any("two puppets at once" in note for note in meaning.notes)
+
+
+def test_hats_have_four_colours_and_what_becomes_of_others_is_noted():
+    [meaning] = story(reading({"bear": ("idle", "")}, {"bear": "red"}, {"bear": ("hat", "green")}))
+    assert meaning.roles[0].worn == ("hat", "blue") and meaning.notes == (
+        "theatre has no green hat; it takes a blue one",
+    )
+
+
+def test_a_name_stands_for_who_was_introduced_by_it():
+    seen = []
+
+    class Listening(Told):
+        def read(self, words, known, setting):
+            seen.append([word.known_as for word in words])
+            return super().read(words, known, setting)
+
+    reader = Listening(reading({"fox": ("idle", "")}, names={"rosie": "fox"}), reading({"fox": ("wave", "")}))
+    read_story(reader, ["Something is Rosie.", "Rosie is told."], [False, False])
+    assert seen[1] == ["fox", "is", "told"]
+
+
+def test_a_meaning_in_words():
+    _, meaning = story(RED_FOX, reading({"cat": (("enter", "right"), ("wave", ""))}, {"cat": "white"}))
+    assert (
+        meaning.in_words()
+        == "red fox with a blue scarf stands; white cat comes in from the right, then waves; in the snow"
+    )
+
+
+def test_sentences_are_told_apart():
+    assert sentences("Mr. Fluff waits… Then it’s gone—really?No. “Hello!” he says") == [
+        "Mr Fluff waits.", "Then it's gone,really?", 'No.', '"Hello!', "he says",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "written, known",
+    [
+        ("rabit", "rabbit"),
+        ("jumsp", "jumps"),
+        ("fxo", "fox"),
+        ("foxes", "fox"),
+        ("strollin", "strolling"),
+        ("snowfield", "snow field"),
+        ("Xyzzy", "xyzzy"),
+    ],
+)
+def test_spelling_is_mended_towards_words_of_the_grammar(written, known):
+    words = ("rabbit", "jumps", "fox", "strolling", "snow", "field", "for", "rest")
+    assert " ".join(word.known_as for word in Vocabulary(words, words).read(written)) == known
+
+
+def test_stories_of_any_length_keep_their_state_small():
+    stage = Stage(Told(*[reading({"fox": ("wave", "")})] * 300))
+    texts = {stage.read("Something is told.").caption for _ in range(300)}
+    assert len(texts) == 2  # the first tells the looks
