@@ -153,6 +153,18 @@ def test_who_stands_where_another_comes_in_steps_aside():
     assert meaning.in_words() == "red fox walks to the right; white cat comes in from the left; in the snow"
 
 
+def test_who_has_left_does_nothing_more_in_the_same_prompt():
+    _, meaning = story(RED_FOX, reading({"fox": (("leave", "left"), ("jump", ""))}))
+    assert meaning.roles[0].acts == (Act("leave", "left"),)
+    _, meaning = story(RED_FOX, reading({"fox": (("leave", "left"), ("enter", "right"))}))
+    assert [act.verb for act in meaning.roles[0].acts] == ["leave", "return"]
+
+
+def test_a_walk_without_a_side_goes_where_there_is_room():
+    *_, first, second = story(CAT_COMES, reading({"cat": ("walk", "")}), reading({"cat": ("walk", "")}))
+    assert [role.acts for role in (*first.roles, *second.roles)] == [(Act("walk", "right"),), (Act("walk", "right"),)]
+
+
 def test_an_empty_stage_is_left_by_all():
     _, meaning, after = story(RED_FOX, reading(empty=True), reading(empty=True))
     assert meaning.roles[0].acts == (Act("leave", "left"),) and on_stage(after) == []

@@ -214,11 +214,11 @@ class Stage:
                 if here or (opens and verb == "leave"):
                     done.append(Act("leave", self._side(member, way)))
                 here = False
-            else:
+            elif not done or done[-1].verb != "leave":  # who has left does nothing more
                 if not here and not opens:
                     done.append(Act("return" if member.was_seen else "enter", self._side(member, "", entering=True)))
                 here = True
-                done.append(Act(verb, self._side(member, way) if verb == "walk" else None))
+                done.append(Act(verb, self._direction(member, way) if verb == "walk" else None))
         if not done and said and all(verb == "idle" for verb, _ in said) and not here and not opens:
             done = [Act("return" if member.was_seen else "enter", self._side(member, "", entering=True))]
         if not done and (here or (said and opens and said[-1][0] == "idle")):
@@ -251,6 +251,15 @@ class Stage:
             member.came = side
         return side
 
+    def _direction(self, member: Member, way: str) -> str:
+        """Where a walk goes that nobody gave a side: to the middle, or from there to the side that is free."""
+        if way in _OTHER_SIDE:
+            return way
+        if member.place in _OTHER_SIDE:
+            return _OTHER_SIDE[member.place]
+        others = [other.place for other in self._cast.values() if other.is_on_stage and other is not member]
+        return "left" if "right" in others else "right"
+
     def _make_room(self, acts: dict[str, list[Act]], told: _Told) -> None:
         """No more puppets than theatre draws at once: who has been there longest without a word steps back."""
         while sum(member.is_on_stage for member in self._cast.values()) > MOST_ON_STAGE:
@@ -280,8 +289,9 @@ class Stage:
             for act in acts[member.species]:
                 if act.verb in ("enter", "return"):
                     member.place = act.side or "left"
-                elif act.verb == "walk":
-                    member.place = "middle" if member.place not in ("", "middle") else act.side or "middle"
+                elif act.verb == "walk" and act.side:
+                    crosses = member.place == _OTHER_SIDE[act.side]
+                    member.place = "middle" if crosses else act.side
             if not member.place:
                 member.place = "middle" if len(acts) == 1 else ("left", "right")[min(index, 1)]
 
