@@ -3,14 +3,13 @@
 import base64
 import io
 import time
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from memflow_cli.film.events import ChunkDone, Event, FilmDone, FilmStarted, FramesShown
+from memflow_cli.film.fragments import FragmentWriter
 from memflow_cli.live.channel import Channel
-from memflow_cli.live.fragments import encode_fragment, mime_type
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
@@ -24,8 +23,9 @@ class Showing:
         self._channel = channel
         self._mode = mode
         self._plan: FilmPlan | None = None
-        self._is_greeted = False
-        self._late: np.ndarray | None = None  # the newest frame: a chunk's last, when its record comes
+        self._writer: FragmentWriter | None = None
+        self._offset = 0.0  # seconds of the film at which the writer's own time begins
+        self._newest: np.ndarray | None = None  # the newest frame: a chunk's last, when its record comes
         self._began = time.perf_counter()
         self._first_frame = 0  # of this run's frames
 
@@ -38,6 +38,7 @@ class Showing:
         elif isinstance(event, ChunkDone):
             self._tell_chunk(event)
         elif isinstance(event, FilmDone):
+            self.begin_again()
             self._channel.tell(type="done", text=f"The film is finished: {event.result.path.name}")
 
     def tell_segment(self, segment: SegmentPlan) -> None:
@@ -58,15 +59,17 @@ class Showing:
 
     def _show(self, first_frame: int, frames: np.ndarray) -> None:
         plan = self._known_plan
-        fragment = encode_fragment(frames, plan.fps)
-        if not self._is_greeted:
-            self._greet(plan, mime_type(fragment))
-        self._channel.show(first_frame / plan.fps, fragment)
-        self._late = frames[-1]
+        if self._writer is None:
+            self._writer = FragmentWriter(plan.width, plan.height, plan.fps)
+            self._offset = first_frame / plan.fps
+            if self._newest is None:
+                self._greet(plan, mime_type(self._writer.init_segment()))
+            self._channel.show(self._offset, self._writer.init_segment())
+        self._channel.show(self._offset, self._writer.write(frames))
+        self._newest = frames[-1]
 
     def _greet(self, plan: FilmPlan, mime: str) -> None:
         """The first message, once the video's kind is known."""
-        self._is_greeted = True
         facts = [f"{plan.width}x{plan.height}", f"{plan.fps} frames a second", f"seed {plan.seed}"]
         self._channel.tell(
             type="hello",
@@ -81,16 +84,22 @@ class Showing:
             for segment in plan.segments:
                 self.tell_segment(segment)
 
+    def begin_again(self) -> None:
+        """The next frames take the place of some that were shown: they get a head of their own."""
+        if self._writer is not None:
+            self._writer.close()
+        self._writer = None
+
     def _tell_chunk(self, event: ChunkDone) -> None:
         plan, record = self._known_plan, event.record
-        assert self._late is not None, "a chunk's frames come before its record"
+        assert self._newest is not None, "a chunk's frames come before its record"
         self._channel.tell(
             type="chunk",
             index=event.chunk,
             segment=event.segment.index,
             start=record.start_seconds,
             end=record.end_seconds,
-            thumb=thumbnail(self._late),
+            thumb=thumbnail(self._newest),
             recalled=recalled(plan, record),
             pace=self._pace(plan, event.chunk),
         )
@@ -118,12 +127,17 @@ def recalled(plan: FilmPlan, record: ChunkRecord) -> list[dict[str, float | int 
     ]
 
 
-def thumbnail(frame: np.ndarray | Sequence) -> str:
+def mime_type(head: bytes) -> str:
+    """What a MediaSource is told of a video: profile and level as its head has them."""
+    place = head.find(b"avcC")
+    assert place > 0, "a video has a head"
+    return f'video/mp4; codecs="avc1.{head[place + 5 : place + 8].hex()}"'
+
+
+def thumbnail(frame: np.ndarray) -> str:
     """A frame [height, width, 3] uint8 as a small JPEG in a data address."""
-    picture = Image.fromarray(np.asarray(frame))
-    height = max(1, round(picture.height * THUMB_WIDTH / picture.width))
+    picture = Image.fromarray(frame)
+    size = THUMB_WIDTH, max(1, round(picture.height * THUMB_WIDTH / picture.width))
     target = io.BytesIO()
-    picture.resize((THUMB_WIDTH, height), Image.Resampling.BOX if picture.width > THUMB_WIDTH else Image.Resampling.BICUBIC).save(
-        target, "JPEG", quality=80
-    )
+    picture.resize(size, Image.Resampling.BILINEAR).save(target, "JPEG", quality=80)
     return "data:image/jpeg;base64," + base64.b64encode(target.getvalue()).decode()
