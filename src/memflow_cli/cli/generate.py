@@ -1,5 +1,6 @@
 """`memflow generate`: storyboards -> films."""
 
+import contextlib
 import gc
 import math
 import os
@@ -21,6 +22,7 @@ from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, choose_outputs, draw_seed, read_stories, without_traces
 from memflow_cli.cli.talk import note, talk_as, warn
 from memflow_cli.cli.texts import warn_of_texts
+from memflow_cli.cli.watch import watched
 from memflow_cli.cli.words import PROGRESS_KINDS
 from memflow_cli.errors import Interrupted, ModelError, UsageError
 
@@ -94,6 +96,12 @@ def generate(
             "--max-time", metavar="TIME", help="Stop after this long (90s, 2h); the same command goes on later."
         ),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Play the film on a page of this machine while it is made.")
+    ] = False,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="With --watch: print the page's address instead of opening it.")
+    ] = False,
     inspect: Annotated[
         bool, typer.Option("--inspect", help="Write what the film remembered beside it (see inspect-memory).")
     ] = False,
@@ -124,6 +132,8 @@ def generate(
     accelerations = parse_accelerations(accelerate)
     if offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
+    if watch and len(storyboards) > 1:
+        raise UsageError("--watch shows one film", "give one storyboard")
     max_seconds = _max_seconds(max_time)
     vram_bytes = parse_vram(vram)
     kept_bytes = _kept_bytes(keep, keep_run)
@@ -156,7 +166,11 @@ def generate(
     from memflow_cli.film.run_folder import remove_leftover
     from memflow_cli.machine.stop_requests import StopRequests
 
-    with make_progress(progress) as tell, StopRequests(max_seconds, tell.stage) as stop:
+    with contextlib.ExitStack() as stack:
+        tell = stack.enter_context(make_progress(progress))
+        stop = stack.enter_context(StopRequests(max_seconds, tell.stage))
+        if watch:
+            tell = stack.enter_context(watched(tell, not no_browser))
         place = device, dtype, vram_bytes
         maker = _Maker(
             stories, *place, preview_decoder, accelerations, tell, stop, resume=not no_resume, kept_bytes=kept_bytes
