@@ -178,7 +178,7 @@ def test_init_writes_a_storyboard_that_is_right(memflow, tmp_path):
     assert (code, out) == (0, f"{file}\n")
     from memflow_cli.story.load import load_storyboard
 
-    assert len(load_storyboard(file).segments) == 5
+    assert len(load_storyboard(file).segments) == 6
     code, _, err = memflow("init", file)
     assert code == 2
     assert "exists already" in err

@@ -1,5 +1,9 @@
 """`image:` - a film starts from a given picture."""
 
+import resource
+import struct
+import time
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -126,3 +130,97 @@ def test_a_model_that_cannot_encode_says_so(picture, tmp_path):
     entry = toy_backbone.model()
     with pytest.raises(UsageError, match="cannot start from a picture"):
         make_film(starting_from(picture), entry, load_model(entry), tmp_path / "film.mp4")
+
+
+def ramp(bits: int = 8) -> np.ndarray:
+    """[32, 64]: black above, white below."""
+    return np.linspace(0, 2**bits - 1, 64 * 32).reshape(32, 64).astype(np.uint16 if bits > 8 else np.uint8)
+
+
+def png(width: int, height: int, bits: int, colour: int, rows: bytes, extra: bytes = b"") -> bytes:
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + extra
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+SMALL_CHUNK = b"\0\0\0\1tEXtx" + struct.pack(">I", zlib.crc32(b"tEXtx"))
+
+
+def deep_rows(*channels) -> bytes:
+    return b"".join(b"\0" + row.astype(">u2").tobytes() for row in np.stack(channels, -1))
+
+
+KINDS = {
+    "grey": lambda path: Image.fromarray(ramp()).save(path),
+    "16-bit grey": lambda path: Image.fromarray(ramp(16)).save(path),
+    "16-bit colours": lambda path: path.write_bytes(png(64, 32, 16, 2, deep_rows(*[ramp(16)] * 3))),
+    "16-bit grey, opaque": lambda path: path.write_bytes(
+        png(64, 32, 16, 4, deep_rows(ramp(16), np.full((32, 64), 65535)))
+    ),
+    "one bit": lambda path: Image.fromarray(ramp() > 127).save(path),
+    "palette": lambda path: Image.fromarray(ramp()).convert("P").save(path),
+    "grey with alpha": lambda path: Image.fromarray(np.stack([ramp(), np.full((32, 64), 255, np.uint8)], -1)).save(
+        path
+    ),
+    "CMYK": lambda path: Image.fromarray(np.stack([ramp()] * 3, -1)).convert("CMYK").save(path, "JPEG", quality=95),
+    "grey JPEG": lambda path: Image.fromarray(ramp()).save(path, "JPEG", quality=95),
+    "WebP": lambda path: Image.fromarray(np.stack([ramp()] * 3, -1)).save(path, "WEBP", lossless=True),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_ramp_is_a_ramp_in_every_kind_of_file(tmp_path, kind):
+    """A 16-bit grey picture came out white: its values were clipped at 255 instead of divided."""
+    KINDS[kind](tmp_path / "ramp.png")
+    found = load_picture(tmp_path / "ramp.png", 64, 32).astype(int)
+    assert found.shape == (32, 64, 3)
+    assert found[:4].mean() < 30 and found[-4:].mean() > 225
+    assert 112 < found.mean() < 144
+    assert np.ptp(found, axis=2).max() < 12, "grey stays grey"
+
+
+def test_of_an_animation_the_first_picture_counts(tmp_path):
+    frames = [Image.new("RGB", (64, 32), colour) for colour in ("red", "blue")]
+    for name in ("a.webp", "a.png"):
+        frames[0].save(tmp_path / name, save_all=True, append_images=frames[1:])
+        assert load_picture(tmp_path / name, 64, 32)[..., 0].min() > 240
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        (lambda: png(1, 60_000_000, 1, 0, bytes(2000)), "too large"),
+        (lambda: png(20_000, 20_000, 1, 0, bytes(2000)), "too large"),
+        (lambda: png(2**31 - 1, 1, 8, 0, bytes(100)), "too large"),
+        (lambda: png(8000, 1, 8, 0, bytes(8001)), "is a line"),
+        (lambda: png(0, 0, 8, 0, b""), "not a picture"),
+        (
+            lambda: png(
+                64, 32, 8, 0, bytes(65 * 32), (b"\0\0\0\1tEXtx" + struct.pack(">I", zlib.crc32(b"tEXtx"))) * 200_000
+            ),
+            "chunks",
+        ),
+    ],
+)
+def test_a_picture_made_to_fill_memory_or_time_is_refused_before_it_is_read(tmp_path, content, says):
+    """A PNG of 117 KB, one pixel wide and 60,000,000 high, took 3.5 GB; one of two million chunks half a minute."""
+    (tmp_path / "bomb.png").write_bytes(content())
+    start, before = time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UsageError, match=says):
+        load_picture(tmp_path / "bomb.png", 64, 32)
+    assert time.process_time() - start < 3
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000, "kilobytes"
+
+
+def test_a_large_picture_is_shrunk_while_it_is_read(tmp_path):
+    quarter = Image.new("RGB", (5000, 4000), (200, 30, 60))
+    quarter.save(tmp_path / "large.jpg")
+    assert np.abs(load_picture(tmp_path / "large.jpg", 64, 32).astype(int) - (200, 30, 60)).max() < 6

@@ -69,7 +69,7 @@ def test_a_small_file_that_claims_a_huge_picture_is_refused(tmp_path):
 def test_only_formats_that_are_pictures_and_nothing_else_are_opened(tmp_path):
     """Encapsulated PostScript would start a program."""
     Image.new("RGB", (8, 8)).save(tmp_path / "picture.eps")
-    with pytest.raises(UsageError, match="PNG|no picture"):
+    with pytest.raises(UsageError, match="PNG|not a picture"):
         load_picture(tmp_path / "picture.eps", 16, 16)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from memflow_cli.story.prompts import completed_length, names_in
+from memflow_cli.story.prompts import completed_length, composed, names_in
 from memflow_cli.story.quantities import shown
 from memflow_cli.story.scalars import text_of
 from memflow_cli.story.schema import (
@@ -97,7 +97,9 @@ def _check_segment(index: int, segment: dict[str, Any], names: "_Names", style: 
         given = segment.get(key)
         for name in given if isinstance(given, list) else [given]:
             text = text_of(name)
-            if isinstance(text, str) and not (key == "recall" and text == "none") and names.lacks(text):
+            if not isinstance(text, str) or (key == "recall" and given == "none"):
+                continue
+            if names.lacks(text := composed(text.strip())):
                 yield (*place, key), names.unknown(text, braces=False)
     prompt = text_of(segment.get("prompt"))
     if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_LENGTH:

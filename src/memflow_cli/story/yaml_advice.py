@@ -68,7 +68,7 @@ def _about_quotes(line: str) -> str:
 
 
 def _in_brackets(problem: str, places: list[str]) -> str:
-    if any(re.search(r": [^\"'{\[]*: ", place) for place in places):
+    if any(re.search(r": [^\"'{\[,]*: ", place) for place in places):
         return "a text with a colon in it needs quotes"
     if any(re.search(r"[^\s{\[:,(][^{\[]*[{\[]", place.split(": ", 1)[-1]) for place in places):
         return "a text with { or [ in it needs quotes"

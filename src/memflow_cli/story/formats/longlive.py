@@ -73,7 +73,7 @@ def _durations(path: Path, draft: Draft) -> list[int] | None:
     if not path.exists():
         return None
     words = re.split(r"[\s,;]+", read_text(path).strip())
-    if not all(word.isascii() and word.isdecimal() and 0 < int(word) < 10**5 for word in words if len(word) < 9):
+    if not all(len(word) < 6 and word.isascii() and word.isdecimal() and int(word) > 0 for word in words):
         draft.problems.append((None, f"{_DURATIONS}: whole numbers of chunks are expected, such as 2 2 4"))
         return None
     return [int(word) for word in words]
