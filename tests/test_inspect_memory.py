@@ -180,7 +180,7 @@ def test_a_run_in_the_making_can_be_looked_at(film, tmp_path, capsys):
     lines = film.trace_path.read_bytes().split(b"\n")
     (tmp_path / "film.mp4.run").mkdir()
     trace = tmp_path / "film.mp4.run" / "trace.jsonl"
-    trace.write_bytes(b"\n".join(lines[:8]) + b"\n" + lines[8][:20])
+    trace.write_bytes(b"\n".join(lines[:11]) + b"\n" + lines[11][:20])
     for path in (trace, tmp_path / "film.mp4"):
         assert run(["inspect-memory", str(path), "-f", "json"]) == 2
         output = capsys.readouterr()

@@ -160,6 +160,39 @@ def test_a_run_folder_of_0_1_0_keeps_what_comes_before_an_edit(tmp_path):
     assert make(tmp_path / "fresh", edited).path.read_bytes() == film
 
 
+# A film that grows
+
+
+def test_a_render_grows_by_a_segment(tmp_path):
+    """What was made belongs to the longer film, and after a kill the folder is one that was begun with all of it."""
+    from memflow_cli.film.recipe import Recipe
+    from memflow_cli.film.run_folder import RunFolder
+    from memflow_cli.film.trace import TraceHeader, read_trace
+    from memflow_cli.memory.record import ChunkRecord
+    from tiny_model import tiny_plan
+
+    plans = [tiny_plan(tiny_entry().geometry, [1] * count) for count in (1, 3)]
+    recipes = [Recipe({"seed": 0}, tuple({"prompt": i} for i in range(len(plan.segments)))) for plan in plans]
+    headers = [TraceHeader("1", "tiny", "nam", plan) for plan in plans]
+
+    def make_chunk(run: RunFolder, chunk: int) -> None:
+        run.trace.write(ChunkRecord(chunk, chunk, f"prompt {chunk}", chunk * 0.75, chunk * 0.75 + 0.75))
+        run.append(chunk, bytes([chunk]) * 64)
+
+    run = RunFolder(tmp_path / "film.mp4.run", recipes[0], headers[0], 64)
+    make_chunk(run, 0)
+    run.grow(recipes[1], headers[1])
+    assert run.plan == plans[1]
+    make_chunk(run, 1)
+    run.close()
+    again = RunFolder(tmp_path / "film.mp4.run", recipes[1], headers[1], 64)
+    assert (again.num_chunks, again.changed_segment) == (2, None)
+    assert list(again.latents(0, 2)) == [bytes([0]) * 64, bytes([1]) * 64]
+    trace = read_trace(again.trace_path)
+    assert trace.header == headers[1] and [record.chunk for record in trace.records()] == [0, 1]
+    again.close()
+
+
 # A bad part
 
 

@@ -16,18 +16,14 @@ from memflow_cli.film.names import record_path, run_path, trace_path
 from memflow_cli.film.ours import OurFolder
 from memflow_cli.film.recipe import MAX_RECIPE_BYTES
 from memflow_cli.film.run_folder import FILM, RECORD, TRACE, TRACE_COPY, take_run
-
-_COPIED_BYTES = 2**20
+from memflow_cli.film.trace import copy_in_order
 
 
 def place(folder: OurFolder, film: Path, record: dict[str, Any]) -> None:
     """Takes `film.mp4` and a copy of the trace out of a run folder to their places. `record`: what film.json is to say."""
     try:
         with folder.open(TRACE, "rb") as source, folder.create(TRACE_COPY) as copy:
-            while piece := source.read(_COPIED_BYTES):
-                copy.write(piece)
-            copy.flush()
-            os.fsync(copy.fileno())
+            copy_in_order(source, copy)
         text = json.dumps(record, indent=2, ensure_ascii=False)
         # The bytes of a file's name that are no UTF-8 become JSON's own escapes.
         folder.write_through(RECORD, text.encode(errors="backslashreplace"))

@@ -20,6 +20,7 @@ import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import IO
 
@@ -27,7 +28,7 @@ from memflow_cli.errors import KEPT, MemflowError, UsageError
 from memflow_cli.film.latents_file import LatentsFormat, records_of_0_1_0
 from memflow_cli.film.ours import LockedFolder, OurFolder, check_free, is_marked
 from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe, read_record
-from memflow_cli.film.trace import MAX_RECORD_BYTES, TraceHeader, TraceWriter
+from memflow_cli.film.trace import TraceHeader, TraceWriter, numbered_records
 from memflow_cli.film.video import ENCODING
 from memflow_cli.film.video_reader import probe
 from memflow_cli.story.plan import FilmPlan
@@ -171,9 +172,8 @@ class RunFolder:
         self.parts: list[Path] = []
         self.changed_segment: int | None = None  # the first segment that the storyboard changed since
         self._is_kept = is_kept(path)
-        self._owners = recipe.prefixes()
-        owners = (owner for owner, segment in zip(self._owners, self.plan.segments) for _ in range(segment.num_chunks))
-        self._format = LatentsFormat(tuple(owners), latent_bytes)
+        self._latent_bytes = latent_bytes
+        self._set_owners(recipe.prefixes())
         try:
             self.folder = LockedFolder.take(path, is_run)
         except OSError as error:
@@ -210,6 +210,18 @@ class RunFolder:
             self._latents.write(self._format.pack(chunk, latents, self.trace.last_crc))
             self._latents.flush()
         self.num_chunks += 1
+
+    def grow(self, recipe: Recipe, header: TraceHeader) -> None:
+        """The film goes on with more segments: `recipe` and `header` of all of it, the same as before up to its old end."""
+        old = len(self.plan.segments)
+        assert header.plan.segments[:old] == self.plan.segments, "a film grows at its end"
+        prefixes = recipe.prefixes()
+        assert prefixes[:old] == self._owners, "what was made stays as it was made"
+        with _disk_errors(self.path):
+            self.trace.add_segments(header.plan.segments[old:])
+            self._write_recipe(recipe)
+        self.plan = header.plan
+        self._set_owners(prefixes)
 
     def part_path(self, segment: int) -> Path:
         return self.path / _part_name(segment)
@@ -275,10 +287,18 @@ class RunFolder:
             self.folder.remove(name)
         self._cut(header)
         if begun is None or begun != _Begun(FORMAT_VERSION, recipe):
-            content = {"version": FORMAT_VERSION, "recipe": recipe.to_json()}
-            self.folder.write_through(RUN, json.dumps(content, indent=1).encode())
+            self._write_recipe(recipe)
         self._latents: IO[bytes] = self.folder.open(LATENTS, "ab")
         self.trace = TraceWriter(self.trace_path, header, append=True, file=self.folder.open(TRACE, "ab"))
+
+    def _write_recipe(self, recipe: Recipe) -> None:
+        content = {"version": FORMAT_VERSION, "recipe": recipe.to_json()}
+        self.folder.write_through(RUN, json.dumps(content, indent=1).encode())
+
+    def _set_owners(self, prefixes: list[bytes]) -> None:
+        self._owners = prefixes
+        owners = (owner for owner, segment in zip(prefixes, self.plan.segments) for _ in range(segment.num_chunks))
+        self._format = LatentsFormat(tuple(owners), self._latent_bytes)
 
     def _begun(self) -> _Begun | None:
         """What run.json says, or None if there is none, or a damaged one beside chunks of this film.
@@ -315,9 +335,8 @@ class RunFolder:
         """How many of the trace's lines are those that were written with these chunks."""
         count = 0
         with contextlib.suppress(FileNotFoundError), self.folder.open(TRACE, "rb") as file:
-            _skip_header(file)
-            for crc in crcs:
-                if zlib.crc32(file.readline(MAX_RECORD_BYTES)) != crc:
+            for crc, (_, line) in zip(crcs, numbered_records(file)):
+                if zlib.crc32(line) != crc:
                     break
                 count += 1
         return count
@@ -328,9 +347,8 @@ class RunFolder:
         with TraceWriter(self.path / unfinished, header, file=self.folder.create(unfinished)) as renewed:
             if self.num_chunks:
                 with self.folder.open(TRACE, "rb") as source:
-                    _skip_header(source)
-                    for _ in range(self.num_chunks):
-                        renewed.copy(source.readline(MAX_RECORD_BYTES))
+                    for _, line in islice(numbered_records(source), self.num_chunks):
+                        renewed.copy(line)
         self.folder.rename_through(unfinished, TRACE)
 
     def _cut_parts(self) -> list[Path]:
@@ -384,9 +402,8 @@ class RunFolder:
             file.seek(0)
             with self.folder.open(TRACE, "ab+") as trace, self.folder.create(LATENTS + ".unfinished") as renewed:
                 trace.seek(0)
-                _skip_header(trace)
-                for chunk, latents in enumerate(records_of_0_1_0(file, self._format.latent_bytes, kept)):
-                    line = trace.readline(MAX_RECORD_BYTES)
+                latents_of = records_of_0_1_0(file, self._format.latent_bytes, kept)
+                for chunk, (latents, (_, line)) in enumerate(zip(latents_of, numbered_records(trace))):
                     if not _is_json_line(line):
                         break
                     renewed.write(self._format.pack(chunk, latents, zlib.crc32(line)))
@@ -404,12 +421,6 @@ def _is_json_line(line: bytes) -> bool:
         return line.endswith(b"\n") and isinstance(json.loads(line), dict)
     except (ValueError, RecursionError):
         return False
-
-
-def _skip_header(trace: IO[bytes]) -> None:
-    """Reads over a trace's first line, however long."""
-    while (piece := trace.readline(MAX_RECORD_BYTES)) and not piece.endswith(b"\n"):
-        pass
 
 
 @contextlib.contextmanager

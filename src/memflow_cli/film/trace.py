@@ -1,8 +1,10 @@
 """The memory trace: what every chunk of a film attended to, remembered and forgot.
 
-A text file, film.memory.jsonl: one header line, then one JSON object a chunk, written and flushed while the film is made.
-A trace is read back as untrusted input: lines are bounded, every number is checked, a last line torn by a kill is left
-out. Records are read one at a time, so that the trace of an hour needs no more memory than the trace of a second.
+A text file, film.memory.jsonl: a header line, a line for each segment, then a JSON object for each chunk, written and
+flushed while the film is made; a film that grows has its new segments' lines among the chunks'. In version 1, of 0.1.0, the
+segments stood in the header. A trace is read back as untrusted input: lines are bounded, every number is checked, a last
+line torn by a kill is left out. Records are read one at a time, so that the trace of an hour needs no more memory than the
+trace of a second.
 """
 
 import contextlib
@@ -11,26 +13,30 @@ import math
 import os
 import types
 import zlib
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import count
 from pathlib import Path
 from typing import IO, Any, Self, get_args, get_origin, get_type_hints
 
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.memory.record import ChunkRecord, Recalled
-from memflow_cli.story.plan import FilmPlan
+from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 FORMAT = "memflow-trace"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+SEGMENT = "plan_segment"
+_SEGMENT_START = b'{"%b"' % SEGMENT.encode()
 
-MAX_HEADER_BYTES = 256 * 2**20
+MAX_HEADER_BYTES = 64 * 2**20  # of version 1, with all segments
+MAX_SEGMENTS = 100_000
 MAX_RECORD_BYTES = 16 * 2**20
 SCORE_DIGITS = 6  # significant digits; float32 holds seven
 
 
 @dataclass(frozen=True)
 class TraceHeader:
-    """A trace's first line: who made the film, and the plan that turns its latent frames into film times."""
+    """How a trace begins: who made the film, and the plan that turns its latent frames into film times."""
 
     memflow: str  # version
     model: str
@@ -51,9 +57,21 @@ class TraceWriter:
         try:
             self._file = file or path.open("ab" if append else "wb")
             if not append:
-                self._write_line({"format": FORMAT, **asdict(header)})
+                about = asdict(header)
+                del about["plan"]["segments"]
+                self._write_line({"format": FORMAT, **about})
         except OSError as error:
-            raise MemflowError(f"cannot write the memory trace {path}: {error.strerror}") from error
+            raise self._error(error) from error
+        if not append:
+            self.add_segments(header.plan.segments)
+
+    def add_segments(self, segments: Sequence[SegmentPlan]) -> None:
+        """The film has grown by these."""
+        try:
+            for segment in segments:
+                self._write_line({SEGMENT: asdict(segment)})
+        except OSError as error:
+            raise self._error(error) from error
 
     def write(self, record: ChunkRecord) -> None:
         line = asdict(record)
@@ -65,7 +83,7 @@ class TraceWriter:
         try:
             self._write_line({key: value for key, value in line.items() if value not in ((), {}, [])})
         except OSError as error:
-            raise MemflowError(f"cannot write the memory trace {self.path}: {error.strerror}") from error
+            raise self._error(error) from error
 
     def copy(self, line: bytes) -> None:
         """A record's line, as it stands in another trace."""
@@ -84,6 +102,9 @@ class TraceWriter:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _error(self, error: OSError) -> MemflowError:
+        return MemflowError(f"cannot write the memory trace {self.path}: {error.strerror}")
 
     def _write_line(self, content: dict[str, Any]) -> None:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
@@ -104,16 +125,41 @@ class MemoryTrace:
         """The chunks in order, read one at a time. A torn last line ends the trace silently, any other bad line is an error."""
         plan = self.header.plan
         with _open(self.path) as file:
-            file.readline(MAX_HEADER_BYTES)
-            for number in range(2, plan.num_chunks + 2):
-                line = file.readline(MAX_RECORD_BYTES + 1)
+            for chunk, (number, line) in zip(range(plan.num_chunks), numbered_records(file)):
                 if not line.endswith(b"\n") and len(line) <= MAX_RECORD_BYTES:
                     return
                 if len(line) > MAX_RECORD_BYTES:
                     raise UsageError(
                         f"{self.path}, line {number}: longer than {MAX_RECORD_BYTES >> 20} MiB: no memory trace"
                     )
-                yield _record(_parse(line, self.path, number), plan, f"{self.path}, line {number}", number - 2)
+                yield _record(_parse(line, self.path, number), plan, f"{self.path}, line {number}", chunk)
+
+
+def numbered_records(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
+    """The lines of a trace that are chunks' records, as they are, with their numbers from 1. The last may be torn, and one
+    that is longer than MAX_RECORD_BYTES ends them.
+    """
+    while (piece := file.readline(MAX_RECORD_BYTES)) and not piece.endswith(b"\n"):
+        pass  # a header, however long
+    for number in count(2):
+        line = file.readline(MAX_RECORD_BYTES + 1)
+        if not line:
+            return
+        if not line.startswith(_SEGMENT_START):
+            yield number, line
+        if not line.endswith(b"\n"):
+            return
+
+
+def copy_in_order(source: IO[bytes], target: IO[bytes]) -> None:
+    """Copies a trace as that of a film which was planned in one go: all segments before the first chunk."""
+    target.write(source.readline())
+    for line in source:
+        if line.startswith(_SEGMENT_START):
+            target.write(line)
+    source.seek(0)
+    for _, line in numbered_records(source):
+        target.write(line)
 
 
 def is_trace(path: Path) -> bool:
@@ -150,9 +196,34 @@ def read_trace(path: Path) -> MemoryTrace:
         )
     where = f"{path}, line 1"
     content = {key: value for key, value in content.items() if key != "format"}
+    if version > 1:
+        if not isinstance(content.get("plan"), dict) or "segments" in content["plan"]:
+            raise UsageError(f"{where}: not the fields of a FilmPlan")
+        content["plan"] = {**content["plan"], "segments": []}
     header = _rebuild(TraceHeader, content, where)
+    if version > 1:
+        header = replace(header, plan=replace(header.plan, segments=tuple(_read_segments(path))))
     _check_plan(header.plan, where)
     return MemoryTrace(path, header)
+
+
+def _read_segments(path: Path) -> Iterator[SegmentPlan]:
+    """The segments of a trace, from wherever they stand in it. Its other lines are passed over."""
+    num_segments = 0
+    with _open(path) as file:
+        for number in count(1):
+            line = file.readline(MAX_RECORD_BYTES + 1)
+            if not line.endswith(b"\n"):
+                return
+            if line.startswith(_SEGMENT_START):
+                where = f"{path}, line {number}"
+                num_segments += 1
+                if num_segments > MAX_SEGMENTS:
+                    raise UsageError(f"{where}: more than {MAX_SEGMENTS:,} segments")
+                content = _parse(line, path, number)
+                if content.keys() != {SEGMENT}:
+                    raise UsageError(f"{where}: not the fields of a SegmentPlan")
+                yield _rebuild(SegmentPlan, content[SEGMENT], where)
 
 
 def _open(path: Path) -> Any:
@@ -259,7 +330,9 @@ def _check_plan(plan: FilmPlan, where: str) -> None:
     """Refuses a plan whose numbers contradict each other: everything after the header relies on them."""
     geometry = plan.geometry
     sizes = (plan.width, plan.height, geometry.chunk, geometry.temporal_stride, geometry.first_frames)
-    if not plan.segments or min(sizes) < 1 or max(sizes) > 65536 or not 0 < plan.fps <= 1000:
+    if not plan.segments:
+        raise UsageError(f"{where}: the film has no segments")
+    if min(sizes) < 1 or max(sizes) > 65536 or not 0 < plan.fps <= 1000:
         raise UsageError(f"{where}: sizes that no film has")
     chunk = frame = 0
     for index, segment in enumerate(plan.segments):

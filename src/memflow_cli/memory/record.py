@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Recalled:
     """One remembered latent frame in the bank; `use` is the share of layers x heads that read it (1.0 without SMA)."""
 

@@ -11,6 +11,7 @@ from memflow_cli.film.trace import MemoryTrace, TraceHeader
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
+SHOWN_OF_A_BANK = 64  # of what a chunk recalled, the most used
 BEST_CANDIDATES = 24  # of all that were scored for a segment, kept for show
 
 
@@ -143,7 +144,8 @@ def _summarise(header: TraceHeader, plan: FilmPlan, records: Iterable[ChunkRecor
         current.add(record)
         archive_size = max(0, archive_size + len(record.archived) - len(record.evicted))
         window = (min(record.window), len(record.window)) if record.window else (0, 0)
-        chunks.append(ChunkMemory(record.bank, len(record.sink), window, archive_size))
+        bank = tuple(heapq.nlargest(SHOWN_OF_A_BANK, record.bank, key=lambda item: item.use))
+        chunks.append(ChunkMemory(bank, len(record.sink), window, archive_size))
     if current.num_chunks:
         segments.append(current.finish(plan, plan.segments[index]))
     return FilmMemory(header, tuple(segments), tuple(chunks))
