@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "generate": "memflow_cli.cli.generate",
     "plan": "memflow_cli.cli.plan",
+    "extend": "memflow_cli.cli.extend",
     "init": "memflow_cli.cli.init",
     "convert": "memflow_cli.cli.convert",
     "inspect-memory": "memflow_cli.cli.inspect_memory",

@@ -1,0 +1,78 @@
+"""A film that is gone on with equals the film made in one go."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+
+from memflow_cli.cli.app import run
+
+STORY = """\
+title: Fox
+model: {model}
+seed: 7
+segments:
+- {{prompt: a red fox, duration: 1.5s}}
+- {{prompt: the snow, duration: 1.5s}}
+"""
+
+
+def frames(path):
+    """All frames of a film, decoded: [F, height, width, 3]."""
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+@pytest.fixture
+def film(tmp_path, tiny_model_folder):
+    (tmp_path / "story.yaml").write_text(STORY.format(model=tiny_model_folder))
+    assert run(["generate", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "film.mp4"), "--keep-run"]) == 0
+    return tmp_path / "film.mp4"
+
+
+def test_extended_equals_made_in_one_go(film, tmp_path, tiny_model_folder, capfd):
+    longer = tmp_path / "longer.mp4"
+    capfd.readouterr()
+    assert run(["extend", str(film), "--prompt", "the fox again", "--duration", "2.25s", "-o", str(longer)]) == 0
+    assert "going on after" in capfd.readouterr().err, "what was kept is used"
+    whole = STORY.format(model=tiny_model_folder) + "- {prompt: the fox again, duration: 2.25s}\n"
+    (tmp_path / "whole.yaml").write_text(whole)
+    assert run(["generate", str(tmp_path / "whole.yaml"), "-o", str(tmp_path / "whole.mp4")]) == 0
+    assert (frames(longer) == frames(tmp_path / "whole.mp4")).all()
+    assert longer.with_suffix(".memory.jsonl").read_bytes().count(b"\n") == (
+        tmp_path / "whole.memory.jsonl"
+    ).read_bytes().count(b"\n")
+
+
+def test_the_storyboard_that_is_written_makes_the_same_film(film, tmp_path):
+    longer = tmp_path / "longer.mp4"
+    assert run(["extend", str(film), "--prompt", "night", "--cut", "-o", str(longer)]) == 0
+    assert run(["generate", str(tmp_path / "longer.yaml"), "-o", str(tmp_path / "again.mp4")]) == 0
+    assert (frames(longer) == frames(tmp_path / "again.mp4")).all()
+    record = json.loads(longer.with_suffix(".json").read_text())
+    assert record["storyboard"]["segments"][2]["transition"] == "cut"
+
+
+def test_without_what_was_kept_the_film_is_the_same(film, tmp_path):
+    kept = tmp_path / "kept.mp4"
+    assert run(["extend", str(film), "--prompt", "night", "-o", str(kept)]) == 0
+    assert run(["tidy", str(tmp_path), "--free"]) == 0
+    assert run(["extend", str(film), "--prompt", "night", "-o", str(tmp_path / "anew.mp4")]) == 0
+    assert (frames(kept) == frames(tmp_path / "anew.mp4")).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--prompt", "a", "-o", "film.mp4"], "another file"),
+        (["-o", "longer.mp4"], "what follows"),
+        (["--prompt", "a", "--duration", "soon", "-o", "longer.mp4"], "--duration"),
+        (["missing.yaml", "-o", "longer.mp4"], "no such file"),
+    ],
+)
+def test_wrong_input_is_a_sentence(film, tmp_path, monkeypatch, capfd, arguments, says):
+    monkeypatch.chdir(tmp_path)
+    assert run(["extend", "film.mp4", *arguments]) == 2
+    assert says in capfd.readouterr().err
+    assert not (tmp_path / "longer.mp4").exists()
