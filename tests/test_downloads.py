@@ -228,3 +228,64 @@ def test_catalog_is_told_without_the_network(machine):
     entry = find_model("memflow-1.3b")
     assert [file.sha256 for file in entry.repositories[0].files] == [None, None], "MemFlow's checksums are not known"
     assert entry.num_bytes > 28e9 and entry.geometry.tokens_per_frame(entry.width, entry.height) == 30 * 52
+
+
+@pytest.mark.parametrize("how", ["flipped", "missing, not_known", "gone"])
+def test_pull_mends_what_verify_finds(how, machine):
+    """After one flipped or missing byte verify said `models pull`, and pull said that all was here, for ever."""
+    with serve(machine.files) as hub:
+        machine.endpoint = hub.endpoint
+        pulled = machine.memflow("models", "pull", "tiny-hub").stdout.split()
+        path = next(Path(line) for line in pulled if line.endswith(LARGE))
+        content = path.read_bytes()
+        if how == "gone":
+            path.resolve().unlink()
+        else:
+            spoilt = content[:-1] if "missing" in how else content[:-1] + bytes([content[-1] ^ 1])
+            path.resolve().write_bytes(spoilt)
+        assert machine.memflow("models", "verify", "tiny-hub").returncode == 3
+        hub.requests.clear()
+        mended = machine.memflow("models", "pull", "tiny-hub")
+        assert mended.returncode == 0, mended.stderr
+        assert path.read_bytes() == content and mended.stdout.split() == pulled
+        assert not hub.ranges(BIG), "what is whole is left alone"
+        assert machine.memflow("models", "verify", "tiny-hub").returncode == 0
+
+
+LIES = {
+    "etag above": {"ETag": '"../../../../evil"'},
+    "etag a dot": {"ETag": '"."'},
+    "commit above": {"X-Repo-Commit": "../../../../evil"},
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_hub_that_lies_writes_nothing_outside_the_cache(lie, machine, tmp_path, monkeypatch):
+    """Names that a server gives become names of files: refused in a sentence, not as "unexpected ValueError"."""
+    import hub_server
+
+    send = hub_server._Handler.send_header
+    monkeypatch.setattr(
+        hub_server._Handler, "send_header", lambda self, key, value: send(self, key, LIES[lie].get(key, value))
+    )
+    before = set(tmp_path.rglob("*"))
+    with serve(machine.files) as hub:
+        machine.endpoint = hub.endpoint
+        done = machine.memflow("models", "pull", "tiny-hub")
+    assert done.returncode == 3 and "unexpected" not in done.stderr and "someone/tiny" in done.stderr, done.stderr
+    new = [path for path in tmp_path.rglob("*") if path not in before]
+    assert all(path.is_relative_to(machine.home) for path in new)
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe"])
+def test_a_part_that_is_not_a_file_is_a_sentence(kind, machine):
+    """A pipe in the place of an unfinished download was waited for, for ever."""
+    blobs = machine.home / "hub" / "models--someone--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    for content in machine.content.values():
+        part = blobs / f"{hashlib.sha256(content).hexdigest()}.part"
+        part.mkdir() if kind == "folder" else os.mkfifo(part)
+    with serve(machine.files) as hub:
+        machine.endpoint = hub.endpoint
+        done = machine.memflow("models", "pull", "tiny-hub")
+    assert done.returncode == 3 and ".part is in its way" in done.stderr

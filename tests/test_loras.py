@@ -379,6 +379,7 @@ def test_what_does_not_fit_is_named_and_refused(case, model, tmp_path):
     assert "l.safetensors" in caught.value.message
 
 
+@pytest.mark.filterwarnings("ignore:Sparse invariant")
 @pytest.mark.parametrize(
     "content",
     [

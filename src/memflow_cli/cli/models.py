@@ -54,8 +54,8 @@ def pull(name: Name) -> None:
     Obeys HF_HOME, HF_TOKEN, HF_ENDPOINT and HF_HUB_OFFLINE. Prints the path of each file.
     """
     from memflow_cli.models.catalog import find_model
+    from memflow_cli.models.download import pull as pull_files
     from memflow_cli.models.hub import cache_folder, missing_bytes
-    from memflow_cli.models.hub import pull as pull_files
 
     entry = find_model(name)
     size = missing_bytes(entry)
@@ -113,8 +113,8 @@ def verify(name: Name) -> None:
     What there is nothing to compare with is listed as "not checked".
     """
     from memflow_cli.models.catalog import find_model
+    from memflow_cli.models.download import verify as verify_files
     from memflow_cli.models.family import family_of
-    from memflow_cli.models.hub import verify as verify_files
 
     entry = find_model(name)
     num_wrong = 0
@@ -204,12 +204,13 @@ def _state_text(row: dict[str, Any]) -> str:
 
 def _disk_used(entries: "list[ModelEntry]") -> int:
     from memflow_cli.models.hub import hub_files
+    from memflow_cli.models.identity import files_below
 
     paths: set[Path] = set()
     for entry in entries:
         paths |= {file.path.resolve() for file in hub_files(entry) if file.path is not None}
         if entry.folder is not None:
-            paths |= {path for path in entry.folder.rglob("*") if path.is_file()}
+            paths |= set(files_below(entry.folder))
         paths |= {Path(name) for name in (entry.transformer_file, entry.lora_file) if name and Path(name).is_absolute()}
     return sum(path.stat().st_size for path in paths)
 

@@ -15,6 +15,7 @@ from memflow_cli.cli.words import size_text
 from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import RECALLING
 from memflow_cli.models.footprint import card_use, least_bytes, place
+from memflow_cli.models.identity import files_below
 from memflow_cli.story.texts import clock, one_line
 
 if TYPE_CHECKING:
@@ -158,7 +159,7 @@ def estimate_needs(story: Story) -> dict[str, int]:
 def _model_bytes(entry: "ModelEntry") -> int:
     if entry.folder is None:
         return entry.num_bytes
-    return entry.num_bytes + sum(path.stat().st_size for path in entry.folder.rglob("*") if path.is_file())
+    return entry.num_bytes + sum(path.stat().st_size for path in files_below(entry.folder))
 
 
 def plan_to_text(story: Story) -> str:

@@ -4,18 +4,20 @@ Adding an autoencoder: a function that loads it from its folder, and a line in `
 """
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from memflow_cli.backbone import StreamingDecoder
 from memflow_cli.errors import ModelError
-from memflow_cli.models.files import read_json
+from memflow_cli.models.files import read_json, refusing
 from memflow_cli.models.footprint import TILE
-from memflow_cli.models.weights.tensor_files import check_fit, read_tensors
+from memflow_cli.models.weights.tensor_files import check_finite, check_fit, read_tensors
+
+MAX_BLOCKS, MAX_CHANNELS = 64, 4096  # above any autoencoder's
 
 
 class Autoencoder(NamedTuple):
@@ -32,6 +34,7 @@ def load_autoencoder(folder: Path, device: torch.device, dtype: torch.dtype, til
     """
     config = read_json(folder / "config.json")
     name = config.get("_class_name")
+    _check_config(folder / "config.json", config)
     loader = _LOADERS.get(name) if isinstance(name, str) else None
     if loader is None:
         raise ModelError(
@@ -41,18 +44,34 @@ def load_autoencoder(folder: Path, device: torch.device, dtype: torch.dtype, til
     return loader(folder, config, device, dtype, tiled)
 
 
+def _check_config(path: Path, config: dict[str, Any]) -> None:
+    """Raises ModelError for sizes that no autoencoder has: a description from strangers must not keep the machine busy."""
+    for name, value in config.items():
+        most = MAX_BLOCKS if "blocks" in name else MAX_CHANNELS
+        numbers = value if isinstance(value, list) else [value]
+        if (len(numbers) > MAX_BLOCKS and name not in ("latents_mean", "latents_std")) or len(numbers) > MAX_CHANNELS:
+            raise ModelError(f"{path}: {name[:40]} has {len(numbers)} values")
+        for number in numbers:
+            is_size = type(number) in (int, float) and not (isinstance(number, int) and not 0 <= number <= most)
+            if type(number) in (int, float) and (not is_size or number != number or abs(number) > MAX_CHANNELS):
+                raise ModelError(f"{path}: {name[:40]} is {str(number)[:40]}; at most {most} is expected")
+
+
 def _load_patches(
     folder: Path, config: dict[str, Any], device: torch.device, dtype: torch.dtype, tiled: bool
 ) -> Autoencoder:
     """theatre's own."""
-    from memflow_cli.models.theatre.autoencoder import PatchAutoencoder, PatchStreamingDecoder
+    from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
 
-    try:
+    with refusing(folder / "config.json", "does not describe an autoencoder", None), torch.device("meta"):
+        known = {field.name for field in fields(AutoencoderConfig)}
+        sizes = AutoencoderConfig(**{name: value for name, value in config.items() if name in known})
+        empty = PatchAutoencoder(sizes)
+    check_fit(folder, read_tensors(folder), {name: tensor.shape for name, tensor in empty.state_dict().items()})
+    with refusing(folder, "cannot be read as an autoencoder"):
         patches = PatchAutoencoder.from_pretrained(folder, dtype).to(device)
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise ModelError(
-            f"cannot read the autoencoder in {folder}: {str(error).splitlines()[0]}", "download or copy it again"
-        ) from error
+    for name, tensor in patches.state_dict().items():
+        check_finite(folder, name, tensor)
     return Autoencoder(
         lambda: PatchStreamingDecoder(patches), lambda frames: patches.encode(frames.to(device, dtype)).float()
     )
@@ -66,11 +85,12 @@ def _load_wan(
 
     from memflow_cli.models.wan.vae import Tiling, WanDecoder, encode
 
-    with torch.device("meta"):
+    with refusing(folder / "config.json", "does not describe an autoencoder", None), torch.device("meta"):
         vae = AutoencoderKLWan.from_config(config)
     weights = read_tensors(folder)
     check_fit(folder, weights, {key: tensor.shape for key, tensor in vae.state_dict().items()})
-    vae.load_state_dict({key: tensor.to(device, dtype) for key, tensor in weights.items()}, assign=True)
+    loaded = {key: check_finite(folder, key, tensor.to(device, dtype)) for key, tensor in weights.items()}
+    vae.load_state_dict(loaded, assign=True)
     vae.eval().requires_grad_(False)
     tiling = Tiling(size=TILE, stride=TILE * 3 // 4, state_on_host=True) if tiled else None
     return Autoencoder(lambda: WanDecoder(vae, tiling), lambda frames: encode(vae, frames))

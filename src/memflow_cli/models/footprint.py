@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from memflow_cli.errors import OutOfMemoryError
+from memflow_cli.errors import ModelError, OutOfMemoryError
 from memflow_cli.geometry import Geometry
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.family import family_of
+from memflow_cli.models.weights.folders import weight_files
 
 GIB = 1 << 30
 RESERVE = GIB // 2  # what CUDA itself and the allocator's gaps take
@@ -132,7 +133,7 @@ def _transformer_bytes(entry: ModelEntry, itemsize: int) -> int:
             if file.path == entry.transformer_file:
                 return file.num_bytes * itemsize // entry.stored_itemsize
     if entry.folder is not None and (entry.folder / "transformer").is_dir():
-        return itemsize * sum(map(count_weights, (entry.folder / "transformer").glob("*.safetensors")))
+        return itemsize * sum(map(count_weights, _weights(entry.folder / "transformer")))
     return _published_transformer_bytes(entry.geometry, itemsize)
 
 
@@ -162,10 +163,18 @@ def _published_transformer_bytes(geometry: Geometry, itemsize: int) -> int:
 
 def _component_bytes(entry: ModelEntry, component: str) -> int:
     if entry.folder is not None and (entry.folder / component).is_dir():
-        return sum(path.stat().st_size for path in (entry.folder / component).glob("*.safetensors"))
+        return sum(path.stat().st_size for path in _weights(entry.folder / component))
     return sum(
         file.num_bytes
         for repository in entry.repositories
         for file in repository.files
         if file.path.startswith(f"{component}/")
     )
+
+
+def _weights(folder: Path) -> list[Path]:
+    """A component's checkpoint; nothing for a folder without one that can be told: whoever loads it says what is wrong."""
+    try:
+        return [path for path in weight_files(folder) if path.is_file()]
+    except (ModelError, OSError):
+        return []

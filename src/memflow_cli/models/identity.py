@@ -79,14 +79,14 @@ def source_of(entry: _Model, preview_decoder: Path | None = None) -> Identity:
 
 def _local_files(entry: _Model) -> Iterator[Path]:
     if entry.folder is not None:
-        yield from sorted(path for path in _files_below(entry.folder) if path.suffix in (".safetensors", ".json"))
+        yield from sorted(path for path in files_below(entry.folder) if path.suffix in (".safetensors", ".json"))
     for name in (entry.transformer_file, entry.lora_file):
         if name and Path(name).is_absolute():
             yield Path(name)
     yield from (lora.path for lora in entry.loras)
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
+def files_below(folder: Path) -> Iterator[Path]:
     """Regular files of a model's folder and of its components' folders: whatever else lies there is not its own."""
     for path in (*folder.glob("*"), *folder.glob("*/*")):
         try:

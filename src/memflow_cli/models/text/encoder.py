@@ -17,10 +17,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from memflow_cli.errors import ModelError
 from memflow_cli.models.text.prompt_tokens import PromptTokenizer, clean_prompt
 from memflow_cli.models.text.umt5 import UMT5Encoder, read_sizes
+from memflow_cli.models.weights.folders import weight_files
 from memflow_cli.models.weights.quantised import dequantise
-from memflow_cli.models.weights.tensor_files import check_fit, read_tensors
+from memflow_cli.models.weights.tensor_files import check_finite, check_fit, read_tensors
 
 SMALL_ENCODER = 1 << 30
 """A text encoder of fewer bytes stays loaded and needs no cache."""
@@ -130,6 +132,8 @@ class TextEncoder:
         tokens = self._tokenizer.ids_read(text, self.text_len)
         if self._model is None:
             self._model = _load_encoder(self._folder, self._device, self._dtype)
+        if max(tokens) >= self._model.sizes.vocab_size:
+            raise ModelError(f"{self._tokenizer_folder} makes tokens that {self._folder} does not know")
         with torch.inference_mode():
             return self._model(torch.tensor(tokens, device=self._device)).to("cpu", copy=True)
 
@@ -143,7 +147,7 @@ def make_text_encoder(
     ahead: Sequence[str] = (),
 ) -> TextEncoder:
     """The text encoder: a small one computes in fp32 and stays, a large one in bf16, and leaves when it is done."""
-    weights = sorted(folder.glob("*.safetensors"))
+    weights = weight_files(folder)
     small = sum(path.stat().st_size for path in weights) < SMALL_ENCODER
     dtype = torch.float32 if small else torch.bfloat16
     cache = None
@@ -174,5 +178,7 @@ def fit_encoder(folder: Path) -> tuple[UMT5Encoder, dict[str, Tensor]]:
 
 def _load_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> UMT5Encoder:
     model, weights = fit_encoder(folder)
-    model.load_state_dict({name: tensor.to(device, dtype) for name, tensor in weights.items()}, assign=True)
+    model.load_state_dict(
+        {name: check_finite(folder, name, tensor.to(device, dtype)) for name, tensor in weights.items()}, assign=True
+    )
     return model.eval().requires_grad_(False)

@@ -4,7 +4,6 @@ transformers has it too, and tests compare the two; but importing that takes sec
 wait for. Shapes: L tokens, H heads, C channels of the embeddings.
 """
 
-import json
 import math
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from memflow_cli.errors import ModelError
+from memflow_cli.models.files import read_json
+
+# Above any encoder's: a config.json from strangers must not keep the machine busy.
+MAX_LAYERS = 200
+MAX_SIZE = 1 << 20
 
 
 class UMT5Sizes(NamedTuple):
@@ -31,17 +35,27 @@ class UMT5Sizes(NamedTuple):
 
 
 def read_sizes(folder: Path) -> UMT5Sizes:
-    """Raises ModelError if config.json is missing, or describes another kind of encoder."""
+    """Raises ModelError if config.json is missing, or describes another kind of encoder or one of absurd size."""
     path = folder / "config.json"
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-        sizes = UMT5Sizes(**{name: values[name] for name in UMT5Sizes._fields if name in values})
-    except OSError as error:
-        raise ModelError(f"the text encoder is missing: cannot read {path}") from error
-    except (ValueError, TypeError) as error:
-        raise ModelError(f"{path} describes no UMT5 encoder: {error}") from error
+    if not path.exists():
+        raise ModelError(f"the text encoder is missing: there is no {path}")
+    values = read_json(path)
     if values.get("model_type") != "umt5" or values.get("feed_forward_proj", "gated-gelu") != "gated-gelu":
-        raise ModelError(f"{path} describes a text encoder that is no UMT5 ({values.get('model_type')})")
+        raise ModelError(f"{path} describes a text encoder that is not UMT5 ({str(values.get('model_type'))[:40]})")
+    try:
+        sizes = UMT5Sizes(**{name: values[name] for name in UMT5Sizes._fields if name in values})
+    except TypeError as error:
+        raise ModelError(f"{path} does not describe a UMT5 encoder: {error}") from error
+    for name, size in sizes._asdict().items():
+        if name == "layer_norm_epsilon":
+            is_right = type(size) is float and 0 < size < 1
+        else:
+            least, most = (4, MAX_SIZE) if "relative" in name else (1, MAX_LAYERS if name == "num_layers" else MAX_SIZE)
+            is_right = type(size) is int and least <= size <= most
+        if not is_right:
+            raise ModelError(f"{path} does not describe a UMT5 encoder: {name} is {str(size)[:40]}")
+    if sizes.relative_attention_max_distance <= sizes.relative_attention_num_buckets // 4:
+        raise ModelError(f"{path} does not describe a UMT5 encoder: its distances are fewer than its buckets")
     return sizes
 
 

@@ -26,6 +26,8 @@ from memflow_cli.models.weights.tensor_files import check_finite, check_fit, fir
 FULL_PRECISION = re.compile(r"^time_embedding\.|^time_projection\.|modulation$|norm_[qk]\.weight$")
 """Tensors that stay in fp32: small, and the published code computes with them in fp32."""
 
+MAX_MISSING_LAYERS = 50  # told one by one; a description that claims more is not built
+
 
 def load_transformer(
     path: Path,
@@ -56,6 +58,12 @@ def fit_transformer(
 ) -> tuple[CausalWanTransformer, dict[str, Tensor], list[LoraUpdate]]:
     """The transformer on the meta device, the weights by its own names, and the updates: every key and shape checked."""
     weights = _read_weights(path)
+    num_layers = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
+    if config.num_layers > num_layers + MAX_MISSING_LAYERS:
+        raise ModelError(
+            f"{path} does not fit this model: it has {num_layers} layers, not {config.num_layers}",
+            likely_cause(weights, {}),
+        )
     with torch.device("meta"):
         transformer = CausalWanTransformer(config)
     expected = {name: tensor.shape for name, tensor in transformer.state_dict().items()}

@@ -38,6 +38,8 @@ class WanConfig:
             most = MAX_LAYERS if field.name == "num_layers" else MAX_SIZE
             if field.type is int and (type(size) is not int or not 1 <= size <= most):
                 raise ValueError(f"{field.name} is {str(size)[:40]}; a whole number from 1 to {most:,} is expected")
+        if type(self.eps) not in (int, float) or not 0 < self.eps < 1:
+            raise ValueError(f"eps is {str(self.eps)[:40]}; a small number is expected")
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
             raise ValueError(f"dim {self.dim} does not split into {self.num_heads} heads of even size")
         if self.patch_size[0] != 1:

@@ -149,7 +149,7 @@ def check_fit(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, 
         for name, shape in expected.items()
         if name in weights and weights[name].shape != shape
     ]
-    whole = [name for name in expected if name in weights and not weights[name].is_floating_point()]
+    whole = [name for name in expected if name in weights and not _is_plain(weights[name])]
     if missing or unexpected or misfits or whole:
         raise ModelError(
             f"{path} does not fit this model: "
@@ -157,10 +157,14 @@ def check_fit(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, 
                 ("missing", missing),
                 ("unexpected", unexpected),
                 ("of another shape", misfits),
-                ("of whole numbers", whole),
+                ("not in floating point of 16 bits or more", whole),
             ),
             likely_cause(weights, expected),
         )
+
+
+def _is_plain(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and tensor.element_size() > 1
 
 
 def check_finite(path: Path, name: str, tensor: Tensor) -> Tensor:
