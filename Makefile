@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: film test check docs clean
+.PHONY: film test check docs browser clean
 
 film: $(VENV)/.installed
 	$(BIN)/memflow generate storyboards/quickstart.yaml -o film.mp4 -y
@@ -17,6 +17,11 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python docs/make.py --check
+
+# The browser in which the page's tests run; without one, and without CI set, they are skipped. As root.
+browser:
+	command -v chromium || command -v chromium-browser || command -v google-chrome || command -v google-chrome-stable \
+		|| { apt-get update && apt-get install --yes --no-install-recommends chromium; }
 
 docs: $(VENV)/.installed-dev
 	$(BIN)/python docs/make.py

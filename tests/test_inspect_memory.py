@@ -21,7 +21,9 @@ from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.record import Recalled
 from memflow_cli.report import inspect, write_report
 from memflow_cli.report.pictures import clock
+from memflow_cli.report.telling import score_text, told, use_text
 from memflow_cli.story.storyboard import Segment
+from mp4 import write_film
 from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
 
 CODEC_ERROR = 25  # mean difference that H.264 may make on these pictures, random as they are
@@ -90,7 +92,7 @@ def film(tmp_path_factory):
 def test_everything_is_written_and_a_table_is_printed(film, tmp_path, capsys):
     assert run(["inspect-memory", str(film.path), "-o", str(tmp_path / "out")]) == 0
     written = sorted(path.relative_to(tmp_path / "out").as_posix() for path in (tmp_path / "out").rglob("*.*"))
-    assert {"index.html", "memory-map.png", "segment-01/sheet.png", "segment-03/sheet.png"} <= set(written)
+    assert {"index.html", "memory-map.png", "segment-01/sheet.jpg", "segment-03/sheet.jpg"} <= set(written)
     output = capsys.readouterr()
     assert "the empty meadow" in output.out and "0:06.00-0:09.00" in output.out and "index.html" in output.err
     with Image.open(tmp_path / "out" / "memory-map.png") as picture:
@@ -133,11 +135,86 @@ def test_an_earlier_reports_frames_do_not_stay(film, tmp_path):
 
 
 def test_a_film_without_its_trace(film, tmp_path, capsys):
+    """Moved alone: the film itself tells of its segments; what they recalled is said to be unknown, with what to do."""
     lonely = tmp_path / "lonely.mp4"
     lonely.write_bytes(film.path.read_bytes())
     assert run(["inspect-memory", str(lonely)]) == 2
     output = capsys.readouterr()
-    assert "has no memory trace" in output.err and "144 frames" in output.out
+    assert "has no memory trace" in output.err and "lonely.memory.jsonl moved along" in output.err
+    assert "the empty meadow" in output.out and "0:06.00-0:09.00" in output.out and "not known" in output.out
+    folder = tmp_path / "lonely.inspect"
+    assert (folder / "index.html").exists() and (folder / "segment-03" / "sheet.jpg").exists()
+    assert not (folder / "memory-map.png").exists() and not recalls(folder)
+    assert run(["inspect-memory", str(lonely), "-f", "json"]) == 2
+    content = json.loads(capsys.readouterr().out)
+    assert (content["title"], content["seed"], content["policy"]) == (film.plan.title, 7, None)
+    assert [segment["start"] for segment in content["segments"]] == [0, 3, 6]
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {},
+        {"comment": "[1]", "description": "0.00 s: a\n0.00 s: b"},
+        {"comment": "{", "description": "5.00 s: late"},
+        {"comment": '{"seed": "x", "model": 7}', "description": "0.00 s: a\n999999.00 s: b"},
+    ],
+)
+def test_a_strangers_film_is_one_segment(tmp_path, metadata):
+    film = write_film(tmp_path, **metadata)
+    memory = inspect(film).memory
+    assert memory and len(memory.segments) == 1 and memory.plan.num_frames == 45
+    write_report(inspect(film), tmp_path / "out")
+
+
+def test_a_frame_recalled_by_several_segments_takes_its_place_once(film, tmp_path):
+    write_report(inspect(film.path), tmp_path)
+    by_time: dict[str, set[int]] = {}
+    for path in recalls(tmp_path):
+        by_time.setdefault(path.name.split("_")[1], set()).add(path.stat().st_ino)
+    assert len(recalls(tmp_path)) > len(by_time) and all(len(found) == 1 for found in by_time.values())
+
+
+@pytest.mark.parametrize(
+    "score, text",
+    [(0.40963, "0.41"), (12.3456, "12.35"), (0.0034567, "0.0035"), (-0.5, "-0.50"), (1e-9, "0.00"), (0.4, "0.40")],
+)
+def test_a_score_is_written_in_one_way(score, text):
+    """File name, sheet, table and page each rounded in a way of its own."""
+    assert score_text(score) == text
+
+
+def test_the_page_opens_where_memory_did_most(film):
+    """A return: something from at least two segments before that fits the prompt best; else any recall; else the start."""
+    memory = inspect(film.path).memory
+    plan = memory.plan
+
+    def with_recalls(*recalled):
+        segments = tuple(
+            replace(
+                segment,
+                recalled=tuple(replace(memory.segments[2].recalled[0], segment=s, score=score) for s, score in own),
+            )
+            for segment, own in zip(memory.segments, recalled)
+        )
+        return replace(memory, segments=segments)
+
+    assert with_recalls((), ((0, 0.9),), ((1, 0.8), (0, 0.3))).best_segment() == 2
+    assert with_recalls((), ((0, 0.9),), ((1, 0.8),)).best_segment() == 1
+    assert with_recalls((), (), ()).best_segment() == 0
+    assert plan.segments[0].prompt[:8] in told(memory, with_recalls((), (), ((0, 0.3),)).segments[2])
+    assert "Nothing from further back" in told(memory, with_recalls((), (), ()).segments[1])
+
+
+def test_use_is_told_only_where_attention_chose(tmp_path):
+    """Without activation every head reads all that is recalled: "use 100%" said nothing, on every line."""
+    chosen = make(tmp_path, story(seconds=3, memory=MemoryOptions(activate=1)), name="chosen.mp4")
+    plain = make(tmp_path, story(seconds=3, memory=MemoryOptions(activate=None)), name="plain.mp4")
+    for result, is_chosen in ((chosen, True), (plain, False)):
+        memory = inspect(result.path).memory
+        segment = memory.segments[2]
+        assert segment.is_activated == is_chosen
+        assert use_text(memory, segment, segment.recalled[0]).startswith("use " if is_chosen else "held")
 
 
 def test_a_trace_without_its_film_is_shown_without_pictures(film, tmp_path, capsys):
@@ -211,7 +288,7 @@ def test_a_trace_that_claims_an_absurd_picture_is_shown_in_bounds(film, tmp_path
         for record in trace.records():
             new.write(record)
     write_report(inspect(tmp_path / "x.memory.jsonl"), tmp_path / "out")
-    with Image.open(tmp_path / "out" / "segment-01" / "sheet.png") as sheet:
+    with Image.open(tmp_path / "out" / "segment-01" / "sheet.jpg") as sheet:
         assert sheet.height < 8000
 
 

@@ -85,7 +85,7 @@ def to_json(found: "Inspection", folder: Path, top: int, only: list[int]) -> dic
     return content | {
         "title": plan.title,
         "model": memory.header.model,
-        "policy": memory.header.policy,
+        "policy": memory.header.policy or None,
         "seed": plan.seed,
         "seconds": plan.seconds,
         "fps": plan.fps,
@@ -149,7 +149,7 @@ def _print_table(found: "Inspection", top: int, only: list[int]) -> None:
     table.add_column("#", justify="right")
     table.add_column("time", no_wrap=True)
     table.add_column("prompt", ratio=2)
-    table.add_column("recalled, most used first: time (use, score)", ratio=3)
+    table.add_column("recalled, most used first: time (use where attention chose, score)", ratio=3)
     for segment in memory.segments:
         if only and segment.plan.index not in only:
             continue
@@ -157,19 +157,21 @@ def _print_table(found: "Inspection", top: int, only: list[int]) -> None:
             str(segment.plan.index + 1),
             f"{clock(segment.start_seconds)}-{clock(segment.end_seconds)}",
             Text(one_line(segment.plan.prompt[:200])),
-            _recalled_text(segment.recalled[:top]),
+            _recalled_text(segment.recalled[:top], segment.is_activated) if memory.chunks else Text("not known", "dim"),
         )
     console.print(table)
 
 
-def _recalled_text(recalled: "tuple[RecalledFrame, ...]") -> Any:
+def _recalled_text(recalled: "tuple[RecalledFrame, ...]", is_activated: bool) -> Any:
     from rich.text import Text
 
+    from memflow_cli.report.telling import score_text
     from memflow_cli.story.texts import clock
 
     text = Text()
     for index, item in enumerate(recalled):
         text.append("  " if index else "")
         text.append(clock(item.seconds), "bold" if item.use >= 0.5 else "")
-        text.append(f" ({item.use:.0%}, {item.score:.2f})", "dim")
+        use = f"{item.use:.0%}, " if is_activated else ""
+        text.append(f" ({use}{score_text(item.score)})", "dim")
     return text or Text("nothing", "dim")

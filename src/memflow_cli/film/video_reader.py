@@ -52,6 +52,12 @@ def probe(path: Path) -> VideoInfo:
         return VideoInfo(context.name, context.width, context.height, num_frames, seconds)
 
 
+def read_metadata(path: Path) -> dict[str, str]:
+    """What the film says of itself: title, description, comment. Raises MemflowError."""
+    with _sentences(path), path.open("rb") as file, av.open(file, **_AS_MP4) as container:
+        return {str(key).lower(): str(value) for key, value in container.metadata.items()}
+
+
 def read_frame(path: Path, index: int) -> np.ndarray:
     """Frame `index` (from 0) of a video as [height, width, 3] uint8."""
     return next(frame for _, frame in read_frames(path, [index]))

@@ -17,13 +17,16 @@ from memflow_cli.film.video_reader import VideoInfo, probe, read_frames
 from memflow_cli.report.page import make_page, relative_url
 from memflow_cli.report.pictures import Picture, clock, draw_map, draw_sheet
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory, summarise
+from memflow_cli.report.telling import score_text, told, use_text
+from memflow_cli.report.without_trace import memory_of_film
 
 OWN_FRAMES = 6  # pictures that stand for a segment
 MANY_PICTURES = 1500  # above this many, segments show fewer of their own
 PAGE_PICTURE_BYTES = 9_000_000  # as JPEG; a third more as text in the page
 BYTES_A_PIXEL = 0.2  # what a JPEG thumbnail of this quality is expected to take
 MIN_THUMBNAIL, MAX_THUMBNAIL = 96, 320
-PNG_LEVEL = 1  # fast; these are to be looked at and thrown away
+PNG_LEVEL = 6
+SHEET_QUALITY = 78  # of a JPEG; a sheet is to be looked at, the frames themselves lie beside it
 
 
 @dataclass
@@ -66,7 +69,10 @@ def inspect(path: Path) -> Inspection:
         found.problem, found.hint = error.message, error.hint
         if not trace.exists():
             found.problem = f"{film} has no memory trace: there is no {trace}"
-            found.hint = "memflow generate writes one beside every film; a film that was moved needs it moved along."
+            found.hint = (
+                f"memflow generate writes it beside the film; a film that was moved needs {trace.name} moved along. "
+                "Title and prompts come from the film itself."
+            )
         if is_trace or not film.is_file():
             raise UsageError(found.problem, found.hint) from error
     try:
@@ -78,6 +84,9 @@ def inspect(path: Path) -> Inspection:
         found.problem = found.problem or f"{missing}; the trace is shown without pictures"
         if found.memory is None:
             raise UsageError(found.problem, found.hint) from error
+    if found.memory is None and found.video is not None:
+        found.memory = memory_of_film(film, found.video)
+        return found
     if found.memory and found.video and found.video.num_frames != found.memory.plan.num_frames:
         plan = found.memory.plan
         found.problem = (
@@ -92,7 +101,7 @@ def write_report(
 ) -> None:
     """Writes into `folder`; `only`: numbers of the segments wanted (from 0), all if empty.
 
-    segment-03/recall-1_t=00-02.25_score=0.41.png, segment-03/sheet.png, memory-map.png; index.html.
+    segment-03/recall-1_t=00-02.25_score=0.41.png, segment-03/sheet.jpg, memory-map.png; index.html.
     """
     assert found.memory is not None, "without a trace there is nothing to write"
     memory = found.memory
@@ -103,8 +112,9 @@ def write_report(
         gallery.read()
         if pictures:
             found.written += gallery.write_sheets()
-            draw_map(memory).save(folder / "memory-map.png", compress_level=PNG_LEVEL)
-            found.written.append(folder / "memory-map.png")
+            if memory.chunks:
+                draw_map(memory, gallery.heads()).save(folder / "memory-map.png", compress_level=PNG_LEVEL)
+                found.written.append(folder / "memory-map.png")
         if page:
             url = relative_url(found.film, folder) if found.film else None
             text = make_page(memory, gallery.own, gallery.thumbnails, url, top, found.problem)
@@ -159,9 +169,9 @@ class _Gallery:
     def _keep(self, pixels: np.ndarray, frames: list[int], files: list[Path], size: tuple[int, int]) -> None:
         image = Image.fromarray(pixels)
         if files:
-            content = _encoded(image, "PNG", compress_level=PNG_LEVEL)
-            for path in files:
-                path.write_bytes(content)
+            files[0].write_bytes(_encoded(image, "PNG", compress_level=PNG_LEVEL))
+            for path in files[1:]:
+                _same_file(files[0], path)
         thumbnail = _encoded(image.resize(size, Image.Resampling.LANCZOS), "JPEG", quality=86)
         for frame in frames:
             self.thumbnails[frame] = thumbnail
@@ -171,15 +181,22 @@ class _Gallery:
             yield from pool.map(self._write_sheet, self._segments)
 
     def _write_sheet(self, segment: SegmentMemory) -> Path:
+        memory = self._found.memory
+        assert memory is not None, "a gallery needs a trace"
         own = [Picture(self._picture(frame), clock(frame / self._plan.fps)) for frame in self.own[segment.plan.index]]
         recalled = [
-            Picture(self._picture(item.film_frame), clock(item.seconds), f"score {item.score:.3g}   use {item.use:.0%}")
+            Picture(
+                self._picture(item.film_frame),
+                clock(item.seconds),
+                f"score {score_text(item.score)}   {use_text(memory, segment, item)}",
+            )
             for item in segment.recalled[: self._top]
         ]
-        path = self._folders[segment.plan.index] / "sheet.png"
+        path = self._folders[segment.plan.index] / "sheet.jpg"
         path.parent.mkdir(exist_ok=True)
-        sheet = draw_sheet(segment, own, recalled, self._aspect)
-        sheet.save(path, compress_level=PNG_LEVEL)
+        sheet = draw_sheet(segment, told(memory, segment), own, recalled, self._aspect)
+        path.with_suffix(".png").unlink(missing_ok=True)  # an earlier version's
+        sheet.save(path, quality=SHEET_QUALITY, optimize=True)
         return path
 
     def _dumps(self) -> dict[int, list[Path]]:
@@ -205,6 +222,11 @@ class _Gallery:
             frame = round(frame / self._plan.fps * video.fps)
         return frame if frame < video.num_frames else None
 
+    def heads(self) -> dict[int, Image.Image]:
+        """A late picture of every segment, by its number: by then what it is about has come in."""
+        pictures = {index: self._picture(frames[-1]) for index, frames in self.own.items() if frames}
+        return {index: picture for index, picture in pictures.items() if picture is not None}
+
     def _picture(self, frame: int) -> Image.Image | None:
         content = self.thumbnails.get(frame)
         return None if content is None else Image.open(io.BytesIO(content)).convert("RGB")
@@ -217,8 +239,16 @@ class _Gallery:
         return width, max(1, round(width / aspect))
 
 
+def _same_file(path: Path, other: Path) -> None:
+    """A frame that several segments recalled takes its place on the disk once, where the drive can."""
+    try:
+        os.link(path, other)
+    except OSError:
+        other.write_bytes(path.read_bytes())
+
+
 def recall_name(rank: int, item: RecalledFrame) -> str:
-    return f"recall-{rank}_t={clock(item.seconds).replace(':', '-').zfill(8)}_score={item.score:.2f}.png"
+    return f"recall-{rank}_t={clock(item.seconds).replace(':', '-').zfill(8)}_score={score_text(item.score)}.png"
 
 
 def _own_frames(segment: SegmentMemory, count: int) -> list[int]:

@@ -3,8 +3,8 @@
   const data = JSON.parse(document.getElementById("data").textContent);
   const $ = (id) => document.getElementById(id);
   const film = $("film"), over = $("over"), map = $("map"), tip = $("tip");
-  const segments = data.segments;
-  let current = -1;
+  const segments = data.segments, isTold = data.chunks.sink.length > 0;
+  let current = -1, pending = 0;
 
   const make = (tag, className, text) => {
     const element = document.createElement(tag);
@@ -22,7 +22,8 @@
     const total = Number(seconds.toFixed(digits)), minutes = Math.floor(total / 60);
     return `${minutes}:${(total - 60 * minutes).toFixed(digits).padStart(digits ? 3 + digits : 2, "0")}`;
   };
-  const short = (score) => String(Number(score.toPrecision(3)));
+  const short = (score) => Math.abs(score) < 1e-4 ? "0.00" : Math.abs(score) >= 0.1 ? score.toFixed(2) : String(Number(score.toPrecision(2)));
+  const late = (segment) => segment.own.at(-1);  // what a segment is about has come in by its end
   const picture = (index, label) => {
     const image = make("img");
     image.decoding = "async";
@@ -49,6 +50,7 @@
   $("made").textContent = data.made;
   if (data.problem) { $("problem").textContent = data.problem; $("problem").hidden = false; }
   document.documentElement.style.setProperty("--aspect", `${data.width} / ${data.height}`);
+  document.documentElement.style.setProperty("--wide", Math.max(0.6, Math.min(3, data.width / data.height)));
 
   /* The strip of segments */
   const buttons = segments.map((segment, index) => {
@@ -56,7 +58,7 @@
     item.style.setProperty("--share", Math.max(segment.end - segment.start, 0.01));
     button.type = "button";
     button.title = segment.prompt.slice(0, 300);
-    if (segment.own.length) frame.append(picture(segment.own[0].image, ""));
+    if (segment.own.length) frame.append(picture(late(segment).image, ""));
     caption.append(make("b", "", String(index + 1)), make("span", "", clock(segment.start, 0)));
     button.append(frame, caption);
     button.addEventListener("click", () => select(index, true));
@@ -72,6 +74,7 @@
     if (index === current || !segments.length) return;
     if (current >= 0) buttons[current].removeAttribute("aria-current");
     current = index;
+    if (location.hash !== `#${index + 1}`) history.replaceState(null, "", `#${index + 1}`);
     const segment = segments[index], button = buttons[index];
     button.setAttribute("aria-current", "true");
     const strip = button.closest("nav"), box = button.getBoundingClientRect(), frame = strip.getBoundingClientRect();
@@ -80,9 +83,10 @@
     $("number").textContent = `Segment ${index + 1} of ${segments.length}`;
     $("times").textContent = `${clock(segment.start)} – ${clock(segment.end)}`;
     $("prompt").textContent = segment.prompt;
+    $("told").textContent = segment.told;
     $("notes").textContent = segment.notes;
     $("notes").hidden = !segment.notes;
-    showStill(segment.own[0]);
+    showStill(late(segment));
     $("own").replaceChildren(...segment.own.map((own) => {
       const jumpTo = make("button");
       jumpTo.type = "button";
@@ -103,9 +107,11 @@
 
   function showRecalled(segment) {
     const count = segment.recalled.length, all = segment.numRecalled;
-    $("recalled-hint").textContent = !all ? "Nothing: this segment saw only the sink and its window." :
-      count < all ? `The ${count} most used of ${all} frames; use is the share of attention heads and chunks that read it.` :
-      "Most used first; use is the share of attention heads and chunks that read it.";
+    if (!isTold) { $("recalled-hint").textContent = "Not known."; $("recalled").replaceChildren(); return; }
+    const use = segment.chose ? "; use is the share of the model's attention that read it" : "";
+    $("recalled-hint").textContent = !all ? "Nothing." :
+      count < all ? `The ${count} most used of ${all} moments${use}. The score says how well a moment fits the prompt.` :
+      `Most used first${use}. The score says how well a moment fits the prompt.`;
     $("recalled").replaceChildren(...segment.recalled.map((item) => {
       const row = make("li"), button = make("button"), frame = make("span", "picture"), text = make("span");
       const seconds = latentSeconds(item.frame);
@@ -115,9 +121,9 @@
       const line = make("span");
       line.append(make("span", "time", clock(seconds)), make("span", "from", `segment ${item.segment + 1}`));
       const meter = make("span", "meter"), bar = make("span", "bar"), fill = make("i");
-      fill.style.width = `${Math.round(item.use * 100)}%`;
+      fill.style.width = `${Math.round(Math.min(1, item.use) * 100)}%`;
       bar.append(fill);
-      meter.append(bar, make("span", "", `use ${Math.round(item.use * 100)} %  ·  score ${short(item.score)}`));
+      meter.append(bar, make("span", "", `score ${short(item.score)}  ·  ${item.useText}`));
       text.append(line, meter);
       button.append(frame, text);
       button.addEventListener("click", () => {
@@ -134,15 +140,15 @@
     const offers = segment.candidates, box = $("offer");
     box.replaceChildren();
     $("offer-hint").textContent = offers.length ?
-      `${segment.numCandidates} remembered frames were scored against this prompt; ` +
+      `${segment.numCandidates} remembered moments were compared with this prompt; ` +
       (offers.length < segment.numCandidates ? `the best ${offers.length}, where they lie in the film.` : "where they lie in the film.") :
-      "No frame was scored for this segment.";
+      "Nothing was compared with this prompt.";
     if (!offers.length) return;
     const width = box.clientWidth || 400, height = 96, base = height - 22, top = 10;
     const scores = offers.map((offer) => offer[1]);
     const high = Math.max(...scores), low = Math.min(...scores), span = high - low || 1;
     const x = (seconds) => 6 + (seconds / data.seconds) * (width - 12);
-    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Scores of remembered frames" });
+    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Scores of remembered moments" });
     chart.append(svg("line", { class: "line", x1: 0, x2: width, y1: base, y2: base }));
     for (const [frame, score, recalled] of [...offers].sort((a, b) => a[2] - b[2])) {
       const at = x(latentSeconds(frame)), y = base - 8 - ((score - low) / span) * (base - top - 8), mark = recalled ? " is-recalled" : "";
@@ -160,7 +166,7 @@
 
   /* The map */
   const numChunks = data.numChunks, numFrames = numChunks * data.chunk;
-  const area = { left: 52, top: 10, right: 10, bottom: 34 };
+  const area = { left: 52, top: 64, right: 10, bottom: 34 };
   const bankOf = (chunk) => data.chunks.bank[chunk] || [];
   const step = () => {
     const steps = [1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 86400];
@@ -177,6 +183,32 @@
     return { pen, w, h, x: (chunk) => area.left + (chunk / numChunks) * w, y: (frame) => area.top + (frame / numFrames) * h };
   }
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  /* Above the map, each segment's number and a picture of it, as many as there is room for */
+  const heads = segments.map((segment) => {
+    if (!late(segment)) return null;
+    const image = picture(late(segment).image, "");
+    image.addEventListener("load", () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(drawMap); });
+    return image;
+  });
+  function drawHeads(pen, x, muted) {
+    const aspect = Math.max(0.4, Math.min(3, data.width / data.height)), height = 34;
+    let free = 0, freeNumber = 0;
+    segments.forEach((segment, index) => {
+      const left = x(segment.startChunk), room = x(segment.startChunk + segment.numChunks) - left;
+      const width = Math.min(height * aspect, Math.max(room - 3, height * 0.8)), image = heads[index];
+      pen.fillStyle = muted;
+      pen.font = `12px ${colour("--sans")}`;
+      pen.textAlign = "left";
+      pen.textBaseline = "alphabetic";
+      if (left >= freeNumber) {
+        pen.fillText(String(index + 1), left + 1, 14);
+        freeNumber = left + pen.measureText(String(index + 1)).width + 8;
+      }
+      if (left < free || !image || !image.complete || !image.naturalWidth || left + width > x(numChunks) + 8) return;
+      pen.drawImage(image, left + 1, 20 + height - width / aspect, width, width / aspect);
+      free = left + width + 3;
+    });
+  }
   function drawMap() {
     const { pen, w, h, x, y } = fit(map), cell = w / numChunks, row = h / numFrames;
     const sink = colour("--sink"), band = colour("--window"), mark = colour("--mark"), rule = colour("--rule"), muted = colour("--muted");
@@ -200,6 +232,7 @@
         pen.fillRect(x(chunk), y(frame) - 1, Math.max(cell, 1) + 0.3, Math.max(row, 4));
       }
     });
+    drawHeads(pen, x, muted);
     pen.strokeStyle = rule;
     pen.strokeRect(area.left - 0.5, area.top - 0.5, w + 1, h + 1);
     pen.fillStyle = muted;
@@ -249,11 +282,12 @@
   }
   function describe(at) {
     const { chunk, frame, nearest } = at, [first, length] = data.chunks.window[chunk];
-    const now = `generating ${clock(chunkSeconds(chunk))}`;
-    if (nearest) return `${now}\nrecalls ${clock(latentSeconds(nearest[0]))}\nuse ${nearest[1]} %, score ${short(nearest[2])}`;
-    if (frame >= chunk * data.chunk) return frame < (chunk + 1) * data.chunk ? `${now}\nthe chunk itself` : `${now}\nnot made yet`;
-    if (frame < data.chunks.sink[chunk]) return `${now}\nsees the sink`;
-    if (length && frame >= first && frame < first + length) return `${now}\nsees its window`;
+    const now = `making ${clock(chunkSeconds(chunk))}`;
+    const used = nearest && segments[segmentAt(chunkSeconds(chunk))].chose ? `use ${nearest[1]}%, ` : "";
+    if (nearest) return `${now}\nrecalls ${clock(latentSeconds(nearest[0]))}\n${used}score ${short(nearest[2])}`;
+    if (frame >= chunk * data.chunk) return frame < (chunk + 1) * data.chunk ? `${now}\nthis moment itself` : `${now}\nnot made yet`;
+    if (frame < data.chunks.sink[chunk]) return `${now}\nsees the film's opening`;
+    if (length && frame >= first && frame < first + length) return `${now}\nsees the last seconds`;
     return `${now}\ndoes not see ${clock(latentSeconds(frame))}`;
   }
   over.addEventListener("pointermove", (event) => {
@@ -285,8 +319,8 @@
     const sizes = data.chunks.archive, box = $("archive");
     const most = Math.max(0, ...sizes.filter((_, index) => index % Math.ceil(sizes.length / 5000) === 0), sizes.at(-1) || 0);
     $("archive-hint").textContent = most ?
-      `Remembered frames, as the film goes on: ${sizes.at(-1)} at its end${sizes.at(-1) < most ? `, ${most} at most` : ""}.` :
-      "This film kept no archive.";
+      `Moments kept for later, as the film goes on: ${sizes.at(-1)} at its end${sizes.at(-1) < most ? `, ${most} at most` : ""}.` :
+      "Nothing was kept for later.";
     box.replaceChildren();
     if (!most) return;
     const width = box.clientWidth || 900, height = 110, base = height - 20, every = Math.max(1, Math.floor(sizes.length / 800));
@@ -295,7 +329,7 @@
     for (let index = 0; index < sizes.length; index += every) points.push(at(index));
     const end = (sizes.length / numChunks) * width;
     points.push(`${end.toFixed(1)},${(base - (sizes.at(-1) / most) * (base - 14)).toFixed(1)}`);
-    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Size of the archive over time" });
+    const chart = svg("svg", { viewBox: `0 0 ${width} ${height}`, height, role: "img", "aria-label": "Moments kept for later, over time" });
     chart.append(svg("path", { class: "area", d: `M0,${base} L${points.join(" L")} L${end},${base} Z` }));
     chart.append(svg("path", { class: "edge", d: `M${points.join(" L")}` }));
     chart.append(svg("line", { class: "line", x1: 0, x2: width, y1: base, y2: base }));
@@ -306,7 +340,7 @@
   }
 
   /* The film beside it */
-  film.addEventListener("error", () => { film.hidden = true; showStill(segments[current] && segments[current].own[0]); });
+  film.addEventListener("error", () => { film.hidden = true; showStill(segments[current] && late(segments[current])); });
   film.addEventListener("timeupdate", () => {
     if (!film.paused) select(segmentAt(film.currentTime), false);
     drawOver();
@@ -318,11 +352,13 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const move = { ArrowRight: 1, ArrowLeft: -1, Home: -Infinity, End: Infinity }[event.key];
     if (move !== undefined) select(current + move, true);
-    else if (event.key === " " && hasFilm() && !(event.target instanceof HTMLButtonElement)) film.paused ? film.play() : film.pause();
+    else if (event.key === " " && hasFilm()) film.paused ? film.play() : film.pause();
     else if (event.key === "t") switchTheme();
     else return;
     event.preventDefault();
   }, true);
+  // A button that was clicked has the keyboard: let go of, the space bar would press it again.
+  document.addEventListener("keyup", (event) => { if (event.key === " " && hasFilm()) event.preventDefault(); }, true);
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   function switchTheme() {
     const root = document.documentElement, now = root.dataset.theme || (dark.matches ? "dark" : "light");
@@ -337,10 +373,11 @@
     drawArchive();
     if (segments[current]) showOffer(segments[current]);
   }
-  let pending = 0;
   window.addEventListener("resize", () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(redraw); });
+  for (const id of ["map-section", "archive-section"]) $(id).hidden = !isTold;
   drawMap();
   drawArchive();
-  const asked = Number(location.hash.slice(1));
-  select(asked >= 1 ? Math.floor(asked) - 1 : 0, false);
+  const asked = () => { const number = Math.floor(Number(location.hash.slice(1))); return number >= 1 ? number - 1 : data.first; };
+  select(asked(), true);
+  window.addEventListener("hashchange", () => select(asked(), true));
 })();

@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from memflow_cli.report.pictures import clock
 from memflow_cli.report.summary import FilmMemory, SegmentMemory
+from memflow_cli.report.telling import told, use_text
 
 MAX_PICTURE_BYTES = 10_000_000  # as JPEG; a third more as text. What does not fit is shown as an empty frame
 
@@ -52,7 +53,8 @@ def make_page(
         "title": plan.title,
         "facts": _facts(memory),
         "problem": problem,
-        "made": f"memflow-cli {memory.header.memflow} · memory trace version {memory.header.version}",
+        "made": f"memflow-cli {memory.header.memflow} · "
+        + (f"memory trace version {memory.header.version}" if memory.chunks else "without its memory trace"),
         "width": plan.width,
         "height": plan.height,
         "fps": plan.fps,
@@ -62,6 +64,7 @@ def make_page(
         "chunk": plan.geometry.chunk,
         "numChunks": plan.num_chunks,
         "film": film_url,
+        "first": memory.best_segment(),
         "segments": segments,
         "chunks": {
             "bank": [
@@ -103,11 +106,9 @@ def relative_url(film: Path, folder: Path) -> str:
 
 def _segment(memory: FilmMemory, segment: SegmentMemory, own: Sequence[int], image: Any, top: int) -> dict[str, Any]:
     plan = memory.plan
-    notes = [f"{segment.plan.num_chunks} chunks"]
-    if segment.plan.transition == "cut":
-        notes.append("begins with a cut")
+    notes = ["begins with a cut"] if segment.plan.transition == "cut" else []
     if segment.sink_use is not None:
-        notes.append(f"sink read by {segment.sink_use:.0%} of the heads")
+        notes.append(f"the film's opening was read by {segment.sink_use:.0%} of the attention")
     pictures = [{"seconds": frame / plan.fps, "image": image(frame)} for frame in own]
     return {
         "prompt": segment.plan.prompt,
@@ -115,7 +116,9 @@ def _segment(memory: FilmMemory, segment: SegmentMemory, own: Sequence[int], ima
         "end": segment.end_seconds,
         "startChunk": segment.plan.start_chunk,
         "numChunks": segment.plan.num_chunks,
+        "told": told(memory, segment),
         "notes": " · ".join(notes),
+        "chose": segment.is_activated,
         "own": [picture for picture in pictures if picture["image"] is not None],
         "recalled": [
             {
@@ -123,6 +126,7 @@ def _segment(memory: FilmMemory, segment: SegmentMemory, own: Sequence[int], ima
                 "segment": item.segment,
                 "score": _score(item.score),
                 "use": round(item.use, 4),
+                "useText": use_text(memory, segment, item),
                 "image": image(item.film_frame),
             }
             for item in segment.recalled[:top]
@@ -138,15 +142,15 @@ def _facts(memory: FilmMemory) -> list[str]:
     facts = [
         clock(plan.seconds, 0 if plan.seconds >= 10 else 2),
         f"{len(plan.segments)} segments",
-        f"{plan.num_chunks} chunks",
         memory.header.model,
-        f"{memory.header.policy} memory",
+        f"{memory.header.policy} memory" if memory.header.policy else "",
         f"seed {plan.seed}",
         f"{plan.width} × {plan.height} at {plan.fps} frames/s",
     ]
-    if len(memory.chunks) < plan.num_chunks:
-        facts.append(f"unfinished: {len(memory.chunks)} chunks so far")
-    return facts
+    if 0 < len(memory.chunks) < plan.num_chunks:
+        done = plan.seconds * len(memory.chunks) / plan.num_chunks
+        facts.append(f"unfinished: {clock(done)} so far")
+    return [fact for fact in facts if fact]
 
 
 def _score(score: float) -> float:

@@ -1,12 +1,13 @@
 """Contact sheets and the memory map, drawn with Pillow and the font it brings along."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from memflow_cli.report.summary import FilmMemory, SegmentMemory
 
@@ -17,6 +18,7 @@ MARGIN = 32
 SHEET_WIDTH = 1280
 GAP = 12
 MAP_WIDTH, MAP_HEIGHT = 1600, 1000
+HEAD_HEIGHT = 48
 MAX_PROMPT_LINES = 4
 OTHER_FONTS = ("DejaVuSans.ttf", "NotoSans-Regular.ttf", "NotoSansCJK-Regular.ttc", "Arial Unicode.ttf", "msgothic.ttc")
 
@@ -39,9 +41,9 @@ def clock(seconds: float, digits: int = 2) -> str:
 
 
 def draw_sheet(
-    segment: SegmentMemory, own: Sequence[Picture], recalled: Sequence[Picture], aspect: float
+    segment: SegmentMemory, told: str, own: Sequence[Picture], recalled: Sequence[Picture], aspect: float
 ) -> Image.Image:
-    """A segment's own frames above, what it recalled below. `aspect`: width / height of the film."""
+    """A segment's own frames above, what it recalled below. `told`: what memory did; `aspect`: width / height of the film."""
     columns = max(4, len(own))
     width = (SHEET_WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns
     height = max(8, round(width / aspect))
@@ -67,7 +69,9 @@ def draw_sheet(
     _draw_row(sheet, draw, own, y, width, height, columns)
     y += row_height + 4
     draw.line((MARGIN, y, SHEET_WIDTH - MARGIN, y), RULE)
-    draw.text((MARGIN, y + 12), "Recalled" if recalled else "Nothing was recalled", ACCENT if recalled else MUTED, text)
+    told, told_font = _font_for(told, 17)
+    line = _fit(told, told_font, SHEET_WIDTH - 2 * MARGIN)
+    draw.text((MARGIN, y + 12), line, ACCENT if recalled else MUTED, told_font)
     y += 42
     for start in range(0, len(recalled), columns):
         _draw_row(sheet, draw, recalled[start : start + columns], y, width, height, columns)
@@ -95,10 +99,13 @@ def _draw_row(
         draw.text((x, y + height + 26), picture.detail, MUTED, _font(14))
 
 
-def draw_map(memory: FilmMemory) -> Image.Image:
-    """The film as a map: across, the time being generated; down, the time that is recalled; marks darker with use."""
+def draw_map(memory: FilmMemory, heads: Mapping[int, Image.Image] = MappingProxyType({})) -> Image.Image:
+    """The film as a map: across, the time being made; down, the time that is recalled; marks darker with use.
+
+    `heads`: a picture of each segment, by its number, shown above it where there is room.
+    """
     plan = memory.plan
-    left, top, right, bottom = 92, 104, 36, 84
+    left, top, right, bottom = 92, 150, 36, 84
     width, height = MAP_WIDTH - left - right, MAP_HEIGHT - top - bottom
     area = _map_area(memory, width, height)
     picture = Image.new("RGB", (MAP_WIDTH, MAP_HEIGHT), PAPER)
@@ -108,6 +115,7 @@ def draw_map(memory: FilmMemory) -> Image.Image:
     title, title_font = _font_for(plan.title[:400], 26)
     draw.text((left, 24), _fit(title, title_font, MAP_WIDTH // 2), INK, title_font)
     _draw_key(draw, MAP_WIDTH - right, 34)
+    free = free_number = 0
     for segment in plan.segments:
         x = left + round(segment.start_chunk / plan.num_chunks * width)
         y = top + round(segment.start_chunk / plan.num_chunks * height)
@@ -115,11 +123,17 @@ def draw_map(memory: FilmMemory) -> Image.Image:
         if segment.index and (room > 3 or segment.index % 8 == 0):
             draw.line((x, top, x, top + height), RULE)
             draw.line((left, y, left + width, y), RULE)
-        if room > 26:
-            draw.text((x + 5, top - 24), str(segment.index + 1), MUTED, small)
+        if x >= free_number:
+            draw.text((x + 3, top - 22), str(segment.index + 1), MUTED, small)
+            free_number = x + 26
+        head = heads.get(segment.index)
+        if head is not None and x >= free:
+            head = ImageOps.contain(head, (max(HEAD_HEIGHT, round(room) - 4), HEAD_HEIGHT), Image.Resampling.LANCZOS)
+            picture.paste(head, (x + 2, top - 26 - head.height))
+            free = x + head.width + 2
         if room > 130:
             label, label_font = _font_for(segment.prompt[:400], 15)
-            draw.text((x + 32, top - 24), _fit(label, label_font, room - 44), INK, label_font)
+            draw.text((x + 32, top - 22), _fit(label, label_font, room - 44), INK, label_font)
     draw.rectangle((left - 1, top - 1, left + width, top + height), outline=MUTED)
     for seconds in _ticks(plan.seconds):
         share = seconds / plan.seconds
@@ -128,8 +142,8 @@ def draw_map(memory: FilmMemory) -> Image.Image:
         draw.text((x, top + height + 10), clock(seconds, 0), MUTED, small, anchor="ma")
         draw.line((left - 7, y, left - 1, y), MUTED)
         draw.text((left - 12, y), clock(seconds, 0), MUTED, small, anchor="rm")
-    draw.text((left + width / 2, MAP_HEIGHT - 34), "time being generated", INK, text, anchor="mm")
-    _draw_sideways(picture, "time attended to", (26, top + height // 2), text)
+    draw.text((left + width / 2, MAP_HEIGHT - 34), "time being made", INK, text, anchor="mm")
+    _draw_sideways(picture, "time looked back to", (26, top + height // 2), text)
     return picture
 
 
@@ -164,7 +178,11 @@ def _map_area(memory: FilmMemory, width: int, height: int) -> np.ndarray:
 def _draw_key(draw: ImageDraw.ImageDraw, right: int, y: int) -> None:
     font = _font(15)
     x = float(right)
-    entries = ((ACCENT, "recalled, darker = used more"), (SINK, "sink, and the chunk itself"), (WINDOW, "window"))
+    entries = (
+        (ACCENT, "recalled, darker = used more"),
+        (SINK, "the film's opening, and the moment itself"),
+        (WINDOW, "the last seconds"),
+    )
     for colour, label in reversed(entries):
         x -= draw.textlength(label, font)
         draw.text((x, y), label, INK, font, anchor="lm")

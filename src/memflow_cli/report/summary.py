@@ -51,6 +51,12 @@ class SegmentMemory:
     candidates: tuple[Candidate, ...]
     num_candidates: int
     sink_use: float | None
+    is_activated: bool = False  # heads read some of what was recalled, not all: `use` says something
+
+    def best_return(self) -> RecalledFrame | None:
+        """The recalled frame that was most like the prompt among those of at least two segments before this one."""
+        far = [item for item in self.recalled if item.segment + 1 < self.plan.index]
+        return max(far, key=lambda item: (item.score, -item.frame), default=None)
 
 
 @dataclass(frozen=True)
@@ -75,6 +81,19 @@ class FilmMemory:
     def plan(self) -> FilmPlan:
         return self.header.plan
 
+    def best_segment(self) -> int:
+        """Where in `segments` memory did most: something comes back that matches its prompt best. Without a return, the
+        first segment that recalled anything; without that, the first.
+        """
+        returns = [
+            (found.score, index)
+            for index, item in enumerate(self.segments)
+            if (found := item.best_return()) is not None
+        ]
+        if returns:
+            return max(returns, key=lambda found: (found[0], -found[1]))[1]
+        return next((index for index, item in enumerate(self.segments) if item.recalled), 0)
+
 
 class _SegmentSum:
     """Adds up one segment, chunk by chunk."""
@@ -85,6 +104,7 @@ class _SegmentSum:
         self.score: dict[int, float] = {}
         self.count: dict[int, int] = {}
         self.sink_use: list[float] = []
+        self.is_activated = False
         self.candidates: dict[int, float] = {}  # the latest score of each
 
     def add(self, record: ChunkRecord) -> None:
@@ -93,7 +113,9 @@ class _SegmentSum:
             self.use[item.frame] = self.use.get(item.frame, 0.0) + item.use
             self.score[item.frame] = max(item.score, self.score.get(item.frame, item.score))
             self.count[item.frame] = self.count.get(item.frame, 0) + 1
+            self.is_activated = self.is_activated or item.use < 1
         if record.sink_use:
+            self.is_activated = True
             self.sink_use.append(sum(record.sink_use) / len(record.sink_use))
         self.candidates |= record.candidates
 
@@ -123,6 +145,7 @@ class _SegmentSum:
             candidates=candidates,
             num_candidates=len(self.candidates),
             sink_use=sum(self.sink_use) / len(self.sink_use) if self.sink_use else None,
+            is_activated=self.is_activated,
         )
 
 

@@ -1,0 +1,51 @@
+"""What memory did, in a film maker's words: the sentences and numbers of page, sheets and table."""
+
+from memflow_cli.film.passages import first_words
+from memflow_cli.report.pictures import clock
+from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory
+
+SHOWN_AS_ZERO = 1e-4
+
+
+def score_text(score: float) -> str:
+    """A score as it is written everywhere: two digits after the point, or two that count where it is small."""
+    if abs(score) < SHOWN_AS_ZERO:
+        return "0.00"
+    return f"{score:.2f}" if abs(score) >= 0.1 else f"{score:.2g}"
+
+
+def use_text(memory: FilmMemory, segment: SegmentMemory, item: RecalledFrame) -> str:
+    """How much a recalled frame was used: the share of attention where attention chose, else how long it was held."""
+    if segment.is_activated:
+        return f"use {item.use:.0%}"
+    seconds = memory.plan.seconds / max(1, memory.plan.num_chunks)
+    if item.num_chunks >= segment.plan.num_chunks:
+        return "held throughout"
+    return f"held for {item.num_chunks * seconds:.1f} of {segment.plan.num_chunks * seconds:.1f} s"
+
+
+def told(memory: FilmMemory, segment: SegmentMemory) -> str:
+    """One sentence: what memory did in this segment."""
+    if not memory.chunks:
+        return "What memory did here is not known: its trace is missing."
+    if not segment.recalled:
+        return "Nothing from further back was needed: this segment saw the film's opening and the last seconds."
+    if (item := segment.best_return()) is not None:
+        gap = segment.start_seconds - item.seconds
+        return f"Memory went back {_span(gap)}, to {_moment(memory, item)}, and made this segment while looking at it."
+    item = max(segment.recalled, key=lambda item: item.score)
+    if item.segment == segment.plan.index:
+        return f"Memory kept a moment of this segment itself in view, {clock(item.seconds)}."
+    return f"Memory kept {_moment(memory, item)}, in view."
+
+
+def _moment(memory: FilmMemory, item: RecalledFrame) -> str:
+    prompt = first_words(memory.plan.segments[item.segment].prompt, 60).rstrip(".")
+    return f"{clock(item.seconds)} in segment {item.segment + 1} (“{prompt}”)"
+
+
+def _span(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.0f} seconds"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if rest else f"{minutes} minutes"
