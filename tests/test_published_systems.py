@@ -11,6 +11,7 @@ from memflow_cli.errors import UsageError
 from memflow_cli.film.recipe import resolve
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model
+from memflow_cli.models.wan.loading import read_cuts
 from memflow_cli.models.wan.random_weights import transformer_sizes
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 from memflow_cli.pipeline import generate_chunks, planned_shots
@@ -72,6 +73,16 @@ def test_full_size_shapes_are_those_of_the_published_files(name, keys):
     with torch.device("meta"):
         ours = CausalWanTransformer(transformer_sizes(find_model(name))).state_dict()
     assert {f"model.{key}": list(tensor.shape) for key, tensor in ours.items()} == published
+
+
+def test_longlive_2_is_told_of_a_cut_by_words_for_one_chunk():
+    read = read_cuts(find_model("longlive-2.0-5b").cut_prefix)
+    assert read(["A dog.", "A cat.", "A bird."], [False, True, False]) == [
+        ((0, "A dog."),),
+        ((0, "The scene transitions. A cat."), (1, "A cat.")),
+        ((0, "A bird."),),
+    ]
+    assert read_cuts(find_model("memflow-1.3b").cut_prefix) is None
 
 
 def test_published_is_what_the_authors_publish():

@@ -60,7 +60,8 @@ class ModelEntry:
     stored_itemsize: bytes a number in that checkpoint. ffn_dim: width of its feed-forward, where no config.json says it;
     0: in Wan 1.3B's proportion.
     policy: how its films remember unless the storyboard says otherwise; published: how its authors' code does, the same if
-    empty. fps: frames a second that it was made for.
+    empty. fps: frames a second that it was made for. cut_prefix: what it was taught to read before the prompt of a cut's
+    first chunk.
     loras: a user's own updates, besides the model's. text_len: tokens that it reads of a prompt.
     given_as: the path that it was found by, where it has no name of its own.
     backbone: the least that a plug-in can bring: a loader, (entry, device, dtype) -> an object with the Backbone protocol.
@@ -77,6 +78,7 @@ class ModelEntry:
     published: str = ""
     positions: str = "absolute"
     fps: int = 16
+    cut_prefix: str = ""
     folder: Path | None = None
     repositories: tuple[Repository, ...] = ()
     transformer_file: str | None = None

@@ -35,7 +35,18 @@ from memflow_cli.models.files import read_small
 
 SHARED_FOLDER = Path(__file__).parent / "known" / "shared"
 
-_TEXTS = ("name", "summary", "licence", "policy", "published", "positions", "family", "transformer", "lora")
+_TEXTS = (
+    "name",
+    "summary",
+    "licence",
+    "policy",
+    "published",
+    "cut_prefix",
+    "positions",
+    "family",
+    "transformer",
+    "lora",
+)
 _NUMBERS = ("text_len", "stored_itemsize", "ffn_dim", "fps")
 _KEYS = (*_TEXTS, *_NUMBERS, "size", "geometry", "sampling", "repositories")
 
@@ -62,7 +73,7 @@ def read_entry(path: Path) -> ModelEntry:
             repositories=repositories,
             transformer_file=_found(texts["transformer"], repositories, path),
             lora_file=_found(texts["lora"], repositories, path) if "lora" in texts else None,
-            **{key: texts[key] for key in ("policy", "published", "positions", "family") if key in texts},
+            **{key: texts[key] for key in ("policy", "published", "cut_prefix", "positions", "family") if key in texts},
             **{key: table[key] for key in _NUMBERS if key in table},
         )
         check_entry(entry)

@@ -32,9 +32,9 @@ class WanFamily(Family):
     def load(
         self, entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: LoadOptions = LoadOptions()
     ) -> Backbone:
-        from memflow_cli.models.wan.loading import load
+        from memflow_cli.models.wan.loading import load, read_cuts
 
-        return load(entry, device, dtype, options)
+        return load(entry, device, dtype, options, read_cuts(entry.cut_prefix))
 
     def random(self, entry: ModelEntry, device: torch.device, dtype: torch.dtype) -> Backbone:
         from memflow_cli.models.wan.random_weights import random_model

@@ -1,6 +1,6 @@
 """A Wan model put together from its files: transformer, text encoder, autoencoder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
@@ -54,6 +54,20 @@ def load(
     if options.preview_decoder is not None:
         use_tiny_decoder(model, options.preview_decoder)
     return model
+
+
+def read_cuts(prefix: str) -> ReadStory | None:
+    """For a model that was taught cuts by words: `prefix` stands before a cut's prompt for its first chunk, and not later."""
+    if not prefix:
+        return None
+
+    def read(prompts: Sequence[str], cuts: Sequence[bool]) -> list[tuple[tuple[int, str], ...]]:
+        return [
+            ((0, prefix + prompt), (1, prompt)) if is_cut and index else ((0, prompt),)
+            for index, (prompt, is_cut) in enumerate(zip(prompts, cuts, strict=True))
+        ]
+
+    return read
 
 
 def check(entry: ModelEntry) -> Iterator[str]:
