@@ -39,6 +39,39 @@ def test_embeddings_of_a_large_encoder_are_kept_on_disk(folder, tmp_path, monkey
     assert torch.equal(again.encode_prompts(["a red fox"]), first)
 
 
+def test_a_large_encoder_is_transformers_and_a_small_one_its_twin(folder, monkeypatch):
+    """The slow twin of each other: the same embeddings, by other code, from the same file; strict in the same words."""
+    from memflow_cli.models.text import encoder
+
+    prompts, made = ["a red fox walks in the snow", "fox", "a red blue fox " * 40], {}
+    for size in (1 << 30, 0):
+        monkeypatch.setattr(encoder, "SMALL_ENCODER", size)
+        model, weights = encoder.fit_encoder(folder / "text_encoder")
+        assert sorted(model.state_dict()) == sorted(weights), "no key is missing, none too many"
+        loaded = encoder.TextEncoder(
+            folder / "text_encoder", folder / "tokenizer", 512, torch.device("cpu"), torch.float32, stays=True
+        )
+        made[size] = loaded.encode(prompts)
+        kind = "UMT5Encoder" if size else "LargeEncoder"
+        assert type(loaded._model).__name__ == kind
+    torch.testing.assert_close(made[0], made[1 << 30], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [1 << 30, 0], ids=["small", "large"])
+def test_an_encoder_that_lacks_a_tensor_is_refused(size, folder, tmp_path, monkeypatch):
+    from safetensors.torch import load_file, save_file
+
+    from memflow_cli.models.text import encoder
+
+    monkeypatch.setattr(encoder, "SMALL_ENCODER", size)
+    copy = shutil.copytree(folder / "text_encoder", tmp_path / "text_encoder")
+    tensors = load_file(copy / "model.safetensors")
+    del tensors["encoder.final_layer_norm.weight"]
+    save_file(tensors, copy / "model.safetensors")
+    with pytest.raises(ModelError, match=r"1 missing \(encoder.final_layer_norm.weight\)"):
+        encoder.fit_encoder(copy)
+
+
 @pytest.mark.parametrize(("scheduler", "shift"), [({"steps": [1000, 500], "shift": 3.0}, 3.0), ({"shift": 3.0}, 5.0)])
 def test_a_shift_counts_where_its_schedule_names_its_steps(scheduler, shift, folder, tmp_path):
     """diffusers writes a shift for models of any kind; few-step models are not sampled so."""
@@ -104,8 +137,8 @@ def test_theatre_loads_without_the_slow_libraries():
     assert done.stdout.split() == []
 
 
-def test_films_are_made_without_transformers(folder, tmp_path):
-    """It is installed for tests and training only; diffusers must do without it, too."""
+def test_a_small_text_encoder_needs_no_transformers(folder, tmp_path):
+    """It takes seconds to import: theatre's encoder is our own, and diffusers must do without it, too."""
     (tmp_path / "story.yaml").write_text(f"model: {folder}\nsegments: [{{prompt: a red fox, duration: 1s}}]\n")
     code = "import sys; sys.modules['transformers'] = None; from memflow_cli.cli.app import run; sys.exit(run(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "generate", str(tmp_path / "story.yaml"), "-o", str(tmp_path / "film.mp4")]

@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError
@@ -19,13 +20,29 @@ from torch import Tensor
 
 from memflow_cli.errors import ModelError
 from memflow_cli.models.text.prompt_tokens import PromptTokenizer, clean_prompt
-from memflow_cli.models.text.umt5 import UMT5Encoder, read_sizes
+from memflow_cli.models.text.umt5 import UMT5Encoder, UMT5Sizes, read_sizes
 from memflow_cli.models.weights.folders import weight_files
 from memflow_cli.models.weights.quantised import dequantise
 from memflow_cli.models.weights.tensor_files import check_finite, check_fit, read_tensors
 
 SMALL_ENCODER = 1 << 30
-"""A text encoder of fewer bytes stays loaded and needs no cache."""
+"""A text encoder of fewer bytes stays loaded and needs no cache, and no transformers."""
+
+
+class Encoder(Protocol):
+    """One prompt's tokens [L] -> its embeddings [L, C]; the names of its tensors are those of the published weights."""
+
+    sizes: UMT5Sizes
+
+    def __call__(self, tokens: Tensor) -> Tensor: ...
+
+    def state_dict(self) -> dict[str, Tensor]: ...
+
+    def load_state_dict(self, state_dict: dict[str, Tensor], strict: bool = True, assign: bool = False) -> Any: ...
+
+    def eval(self) -> "Encoder": ...
+
+    def requires_grad_(self, requires_grad: bool = True) -> "Encoder": ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +102,7 @@ class TextEncoder:
         self._stays = stays
         self._cache = cache
         self._ahead = ahead
-        self._model: UMT5Encoder | None = None
+        self._model: Encoder | None = None
         self._tokenizer: PromptTokenizer | None = None
 
     def encode(self, prompts: Sequence[str]) -> Tensor:
@@ -148,7 +165,7 @@ def make_text_encoder(
 ) -> TextEncoder:
     """The text encoder: a small one computes in fp32 and stays, a large one in bf16, and leaves when it is done."""
     weights = weight_files(folder)
-    small = sum(path.stat().st_size for path in weights) < SMALL_ENCODER
+    small = is_small(folder)
     dtype = torch.float32 if small else torch.bfloat16
     cache = None
     if embeddings is not None and not small:
@@ -165,10 +182,20 @@ def _file_identity(path: Path) -> str:
     return f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
 
 
-def fit_encoder(folder: Path) -> tuple[UMT5Encoder, dict[str, Tensor]]:
-    """The encoder on the meta device, and its weights on disk: every key and shape checked, none loaded."""
-    with torch.device("meta"):
-        model = UMT5Encoder(read_sizes(folder))
+def fit_encoder(folder: Path) -> tuple[Encoder, dict[str, Tensor]]:
+    """The encoder on the meta device, and its weights on disk: every key and shape checked, none loaded.
+
+    A small one is ours, a large one that of transformers.
+    """
+    sizes = read_sizes(folder)
+    if is_small(folder):
+        with torch.device("meta"):
+            model: Encoder = UMT5Encoder(sizes)
+    else:
+        from memflow_cli.models.text.large import LargeEncoder  # here: seconds to import, and theatre does without
+
+        with torch.device("meta"):
+            model = LargeEncoder(sizes)
     weights = dequantise(folder, read_tensors(folder))
     if "shared.weight" in weights:
         weights["encoder.embed_tokens.weight"] = weights.pop("shared.weight")
@@ -176,7 +203,11 @@ def fit_encoder(folder: Path) -> tuple[UMT5Encoder, dict[str, Tensor]]:
     return model, weights
 
 
-def _load_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> UMT5Encoder:
+def is_small(folder: Path) -> bool:
+    return sum(path.stat().st_size for path in weight_files(folder)) < SMALL_ENCODER
+
+
+def _load_encoder(folder: Path, device: torch.device, dtype: torch.dtype) -> Encoder:
     model, weights = fit_encoder(folder)
     model.load_state_dict(
         {name: check_finite(folder, name, tensor.to(device, dtype)) for name, tensor in weights.items()}, assign=True

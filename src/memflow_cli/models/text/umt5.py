@@ -1,7 +1,8 @@
 """The UMT5 encoder, with the names that its published weights have.
 
-transformers has it too, and tests compare the two; but importing that takes seconds, which a film on a laptop would
-wait for. Shapes: L tokens, H heads, C channels of the embeddings.
+For small encoders, theatre's above all: transformers has it too, loads the large ones (large.py), and tests compare the
+two; but importing that takes seconds, which a film on a laptop would wait for.
+Shapes: L tokens, H heads, C channels of the embeddings.
 """
 
 import math
