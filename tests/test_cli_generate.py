@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from memflow_cli.cli.app import run
-from memflow_cli.cli.progress import Pace, PlainProgress
+from memflow_cli.cli.pace import Pace
+from memflow_cli.cli.progress import PlainProgress
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.events import ChunkDone, ChunkReplayed, FilmStarted, StageStarted
 from memflow_cli.kv_cache import KVCache
@@ -268,7 +269,7 @@ def test_a_report_that_cannot_be_written_is_no_second_document(generate, story, 
 def test_speed_is_that_of_new_chunks(monkeypatch):
     """Reading the prompts and going over the earlier run again counted as if they had made frames, ever so slowly."""
     now = 100.0
-    monkeypatch.setattr("memflow_cli.cli.progress.time.perf_counter", lambda: now)
+    monkeypatch.setattr("memflow_cli.cli.pace.time.perf_counter", lambda: now)
     plan = tiny_plan(tiny_entry().geometry, (6, 6))
     told = PlainProgress()
     told(FilmStarted(plan, resumed_chunks=4))

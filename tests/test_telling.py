@@ -151,7 +151,7 @@ def test_a_stderr_that_cannot_be_written_is_no_reason_to_stop(progress, kind, af
 def test_a_film_is_made_whatever_becomes_of_stdout(options, kind, story, tmp_path):
     err, made = Kept(tmp_path / "err"), tmp_path / "film.mp4"
     assert run_with(["generate", story, "-o", made, *options], Stream(kind), err) == TOLD[kind], err.text
-    assert made.exists() and not (tmp_path / "film.mp4.run").exists()
+    assert made.exists()
     if options:
         assert [json.loads(line) for line in err.text.splitlines()]
     again = ["generate", story, "-o", made, *options]
@@ -290,3 +290,51 @@ def test_a_terminal_that_closes_does_not_end_what_nohup_runs(story, tmp_path):
         process.send_signal(signal.SIGHUP)
         time.sleep(0.1)
     assert process.returncode == 0 and made.exists(), process.communicate()
+
+
+def live_view(columns: int, encoding: str = "utf-8", **environment: str):
+    """What a terminal of that width shows of a film's second chunk, line by line, and all that was drawn before."""
+    from rich.console import Console
+
+    from memflow_cli.cli.terminal import LiveProgress
+    from memflow_cli.film.events import ChunkDone, FilmStarted
+    from memflow_cli.memory.record import ChunkRecord, Recalled
+    from tiny_model import tiny_plan
+
+    entry = tiny_entry()
+    plan = tiny_plan(entry.geometry, [4, 4])
+    progress = LiveProgress()
+    drawn = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
+    progress._console = Console(file=drawn, width=columns, force_terminal=True, highlight=False)
+    progress.film(2, 3)
+    progress(FilmStarted(plan))
+    bank = (Recalled(0, 1.0), Recalled(3, 0.5))
+    record = ChunkRecord(1, 0, "[bold]a fox[/] " * 20, 0.75, 1.5, (0,), (), bank, {})
+    progress(ChunkDone(1, plan.segments[0], record, {"denoise": 0.1}))
+    progress._console.print(progress._view)
+    return drawn.buffer.getvalue().decode(encoding).splitlines()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("columns", [20, 40, 80, 200])
+def test_the_live_view_fits_its_terminal(columns, encoding):
+    import re
+
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in live_view(columns, encoding)]
+    assert all(len(line) <= columns for line in lines), lines
+    text = "\n".join(lines)
+    if columns >= 80:
+        assert "2 of 3" in text and "0:02 of 0:06" in text and "recalls" in text and "1 of 2" in text
+
+
+@pytest.mark.parametrize(("term", "is_live"), [("xterm-256color", True), ("dumb", False)])
+def test_a_terminal_that_cannot_go_back_gets_plain_lines(term, is_live, monkeypatch):
+    from memflow_cli.cli.progress import PlainProgress, make_progress
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setenv("TERM", term)
+    assert isinstance(make_progress("auto"), PlainProgress) != is_live

@@ -187,6 +187,7 @@ def generate(
                     remove_leftover(run_path(film), (read_record(film) or {}).get("recipe"))
                     batch.skipped(story, film)
                 else:
+                    tell.film(number + 1, len(stories))
                     batch.made(job, film, maker.make(job, film))
                 if inspect:
                     with batch.afterwards():

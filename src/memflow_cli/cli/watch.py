@@ -56,6 +56,9 @@ class _Both:
     def stage(self, text: str) -> None:
         self._tell.stage(text)
 
+    def film(self, number: int, total: int) -> None:
+        self._tell.film(number, total)
+
     def __enter__(self) -> "_Both":
         return self
 

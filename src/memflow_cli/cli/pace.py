@@ -1,0 +1,59 @@
+"""How far a film is, how fast it comes into being, and what memory gives it: what every kind of progress tells."""
+
+import time
+from collections.abc import Sequence
+
+from memflow_cli.cli.words import count
+from memflow_cli.film.events import ChunkDone, FilmStarted
+from memflow_cli.memory.record import ChunkRecord
+from memflow_cli.story.plan import FilmPlan
+from memflow_cli.story.texts import clock, one_line
+
+
+class Pace:
+    """How fast a film comes into being, and how long it will take.
+
+    The clock begins with the first new chunk: reading prompts and going over an earlier run again tell nothing of that.
+    """
+
+    def __init__(self, plan: FilmPlan, resumed_chunks: int) -> None:
+        self.plan = plan
+        self.num_frames = self._first_frame = plan.geometry.num_frames(resumed_chunks)
+        self._started: float | None = None
+
+    def chunk_done(self, event: ChunkDone) -> None:
+        if self._started is None:
+            self._started = time.perf_counter() - sum(event.seconds.values())
+        self.num_frames = self.plan.geometry.num_frames(event.chunk + 1)
+
+    @property
+    def frames_per_second(self) -> float:
+        spent = 0.0 if self._started is None else time.perf_counter() - self._started
+        return (self.num_frames - self._first_frame) / spent if spent else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        rate = self.frames_per_second
+        return (self.plan.num_frames - self.num_frames) / rate if rate else None
+
+
+def recalled_times(plan: FilmPlan, records: Sequence[ChunkRecord]) -> list[str]:
+    """The film times of what was recalled for some chunks, most used first, as inspect-memory has them."""
+    use: dict[int, float] = {}
+    score: dict[int, float] = {}
+    for item in (item for record in records for item in record.bank):
+        use[item.frame] = use.get(item.frame, 0.0) + item.use
+        score[item.frame] = item.score
+    frames = sorted(use, key=lambda frame: (-use[frame], -score[frame], frame))
+    return [clock(plan.latent_frame_seconds(frame)) for frame in frames]
+
+
+def describe_start(event: FilmStarted) -> str:
+    plan = event.plan
+    length = f"{count(len(plan.segments), 'segment')}, {clock(plan.seconds)}, {count(plan.num_chunks, 'chunk')}"
+    text = f"{one_line(plan.title)}: {length}, seed {plan.seed}"
+    if event.resumed_chunks:
+        text += f"; going on after {count(event.resumed_chunks, 'chunk')} of an earlier run"
+    if event.changed_segment is not None:
+        text += f"; the storyboard changed from segment {event.changed_segment + 1} on, which is made anew"
+    return text
