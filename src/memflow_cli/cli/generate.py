@@ -148,7 +148,9 @@ def generate(
             for story in found:
                 _check_preview_decoder(story.entry, preview_decoder)
                 _check_plugin(story.entry, loras, vram)
-            stories.extend(replace(story, entry=replace(story.entry, loras=loras)) for story in found)
+            stories.extend(
+                replace(story, entry=replace(story.entry, loras=loras or story.entry.loras)) for story in found
+            )
     batch.num_films = len(stories) + len(batch.failures)
     if not stories:
         batch.finish()

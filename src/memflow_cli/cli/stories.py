@@ -34,7 +34,6 @@ class Story:
     entry: "ModelEntry"
     plan: "FilmPlan"
     warnings: tuple[str, ...] = ()  # what the storyboard's reader has to say
-    files: "ModelFiles | None" = None  # LoRAs and decoder of the film's record that the story comes from
 
     def with_seed(self, seed: int) -> "Story":
         from memflow_cli.story.plan import plan_film
@@ -56,18 +55,35 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
 
     stories = []
     found = load_stories(path, segment_seconds, overrides, _wrong_model)
-    stem = path.resolve().stem
+    stem = path.stem or path.resolve().name
     for number, loaded in enumerate(found, start=1):
         raw = loaded.storyboard
         with _placed(loaded, "model"):
-            entry = find_model(raw.model)
+            entry = _with_loras(find_model(raw.model), loaded.files)
         with _placed(loaded, "memory", "activate" if raw.memory.activate else "policy"):
             storyboard = dataclasses.replace(resolve(raw, entry, seed=0), seed=raw.seed)
         with _placed(loaded, "size"):
             plan = plan_film(storyboard, entry.geometry)
         name = stem if len(found) == 1 else f"{stem}-{number:0{len(str(len(found)))}}"
-        stories.append(Story(path, name, storyboard, entry, plan, loaded.warnings, loaded.files))
+        stories.append(Story(path, name, storyboard, entry, plan, (*loaded.warnings, *_in_record(path, loaded.files))))
     return stories
+
+
+def _with_loras(entry: "ModelEntry", files: "ModelFiles | None") -> "ModelEntry":
+    """The model with the LoRAs that a film's record names. Raises ModelError if one is gone."""
+    from memflow_cli.models.entry import Lora
+
+    loras = tuple(Lora(path, strength) for path, strength in (files.loras if files else ()))
+    for lora in loras:
+        if not lora.path.is_file():
+            raise ModelError(f"the film was made with the LoRA {lora.path}, which is not there", "give it with --lora")
+    return dataclasses.replace(entry, loras=loras) if loras else entry
+
+
+def _in_record(path: Path, files: "ModelFiles | None") -> Iterator[str]:
+    """What a record says that only the command line can do."""
+    if files is not None and files.preview_decoder is not None:
+        yield f"{path}: the film was decoded by --preview-decoder {files.preview_decoder}; without it frames differ"
 
 
 def _wrong_model(name: str) -> str | None:

@@ -247,7 +247,7 @@ def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> S
         positions=entry.memory.positions,
     )
     return Storyboard(
-        title=entry.title or path.resolve().stem,
+        title=entry.title or path.stem,
         segments=tuple(
             _segment(each, descriptions, entry.style, first_image if index == 0 else None)
             for index, each in enumerate(entry.segments)
