@@ -187,7 +187,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         story, whole, film = (Path(folder, name) for name in ("story.yaml", "whole.mp4", "film.mp4"))
         story.write_text(STORY.format(seconds=arguments.segment_seconds))
-        options = ["--model", arguments.model, "--progress", "jsonl"]
+        options = ["--model", arguments.model, "--progress", "jsonl", "--keep", "no"]
         options += ["--size", arguments.size] if arguments.size else []
         generate = [memflow, "generate", str(story), *options, "-o"]
         unbroken = run_to_the_end([*generate, str(whole)])

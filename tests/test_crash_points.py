@@ -1,8 +1,7 @@
 """Stopped before any call that changes a file, every command goes on: the right film, and nothing else left behind.
 
 Each life of a command is a process of its own that is killed before its n-th such call; then the same command is given
-again. A stand-in for the encoder writes frames as they are, since hundreds of films are made here; the real one is killed
-in test_resume and in benchmarks/kill.py.
+again. The model is small, its films are two chunks long.
 """
 
 import hashlib
@@ -13,7 +12,6 @@ import shutil
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
@@ -28,54 +26,26 @@ segments:
 - {{prompt: {first}, duration: 0.25s}}
 - {{prompt: {second}, duration: 0.25s}}
 """
+EVERY_CALL = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 COMPANIONS = ["film.json", "film.memory.jsonl", "film.mp4"]
 
 
 @pytest.fixture(scope="module", autouse=True)
 def toy():
     """The toy model is known, and all that a life needs is imported before it is forked off."""
+    import memflow_cli.cli.generate
+    import memflow_cli.cli.inspect_memory
+    import memflow_cli.machine.stop_requests
+    import memflow_cli.models.load
+    import memflow_cli.report  # noqa: F401
     import toy_backbone  # noqa: F401
-    from memflow_cli.film import film_under_way, parts, run_folder
 
     found = EntryPoint("toy", "toy_backbone:model", "memflow_cli.backbones")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             importlib.metadata, "entry_points", lambda **given: [found] if given["group"] == found.group else []
         )
-        patch.setattr(parts, "PartWriter", PlainFrames)
-        patch.setattr(run_folder, "probe", PlainFrames.probe)
-        patch.setattr(film_under_way, "stitch", PlainFrames.stitch)
         yield
-
-
-class PlainFrames:
-    """Writes, reads and joins videos of frames as they are, in the encoder's manner: a name comes with a whole file."""
-
-    def __init__(self, path: Path, width: int, height: int, fps: float) -> None:
-        self.path = path
-        self._about = {"width": width, "height": height}
-        self._frames: list[bytes] = []
-
-    def write(self, frames) -> None:
-        self._frames += [frame.tobytes().hex() for frame in frames]
-
-    def close(self) -> None:
-        unfinished = self.path.with_name(self.path.name + ".unfinished")
-        unfinished.write_text(json.dumps({**self._about, "frames": self._frames}))
-        os.replace(unfinished, self.path)
-
-    @staticmethod
-    def probe(path: Path) -> SimpleNamespace:
-        about = json.loads(path.read_text())
-        return SimpleNamespace(width=about["width"], height=about["height"], num_frames=len(about["frames"]))
-
-    @staticmethod
-    def stitch(parts, out: Path, fps: float, num_frames: int, metadata: dict[str, str]) -> None:
-        frames = [frame for part in parts for frame in json.loads(part.read_text())["frames"]]
-        assert len(frames) == num_frames
-        unfinished = out.with_name(out.name + ".unfinished")
-        unfinished.write_text(json.dumps({**metadata, "frames": frames}))
-        os.replace(unfinished, out)
 
 
 def write_story(folder: Path, first: str = "a red fox", second: str = "a bear", seed: int = 7, title: str = "T") -> str:
@@ -97,12 +67,12 @@ def sha256(path: Path) -> str:
 class Case:
     """`options`: of the command that is killed and given again. `left`: what lies beside film and storyboard at the end.
 
-    `step`: every so many of the calls is tried, where other cases come to most of the same.
+    `step`: every so many of the calls is tried; with HYPOTHESIS_PROFILE=long, each.
     """
 
     options: tuple[str, ...] = ()
     left: tuple[str, ...] = ()
-    step: int = 1
+    step: int = 3
 
     def prepare(self, folder: Path) -> None:
         write_story(folder)
@@ -146,9 +116,9 @@ CASES = {
     "generate": Case(),
     "overwrite": Overwriting(("-y",)),
     "edited": Edited(),
-    "edited from the start": EditedFromTheStart(step=3),
-    "no-resume": Begun(("--no-resume",), step=3),
-    "keep-run": Case(("--keep-run",), ("film.mp4.run",), step=3),
+    "edited from the start": EditedFromTheStart(step=6),
+    "no-resume": Begun(("--no-resume",), step=6),
+    "keep-run": Case(("--keep-run",), ("film.mp4.run",), step=6),
 }
 
 
@@ -177,7 +147,7 @@ def test_killed_before_any_change_the_same_command_makes_the_film(name, right, t
     shutil.copytree(template, folder)
     code, calls = generate(folder, *case.options, die_at=0)
     assert code == 0, (tmp_path / "talk").read_text()
-    for die_at in range(1, len(calls) + 1, case.step):
+    for die_at in range(1, len(calls) + 1, 1 if EVERY_CALL else case.step):
         shutil.rmtree(folder)
         shutil.copytree(template, folder)
         what = f"killed before {calls[die_at - 1]} ({die_at} of {len(calls)})"
@@ -187,3 +157,58 @@ def test_killed_before_any_change_the_same_command_makes_the_film(name, right, t
         assert (sha256(folder / "film.mp4"), sha256(folder / "film.memory.jsonl")) == right, what
         assert_no_record_of_another_film(folder)
         assert sorted(os.listdir(folder)) == sorted([*COMPANIONS, "story.yaml", *case.left]), what
+
+
+@pytest.mark.slow
+def test_a_batch_killed_in_its_second_film_leaves_the_first_as_it_is(right, tmp_path):
+    template, folder = tmp_path / "template", tmp_path / "films"
+    template.mkdir()
+    write_story(template, "an owl")
+    (template / "story.yaml").rename(template / "a.yaml")
+    write_story(template)
+    (template / "story.yaml").rename(template / "b.yaml")
+
+    def batch(die_at: int | None = None) -> tuple[int, list[str]]:
+        stories = [str(folder / name) for name in ("a.yaml", "b.yaml")]
+        return life(["generate", *stories, "-o", f"{folder}/", "--progress", "none"], tmp_path / "talk", die_at)
+
+    shutil.copytree(template, folder)
+    code, calls = batch(die_at=0)
+    assert code == 0
+    whole = {path.name: sha256(path) for path in folder.glob("*.m*")}
+    for die_at in range(len(calls) // 2 - 4, len(calls) + 1, 5):
+        shutil.rmtree(folder)
+        shutil.copytree(template, folder)
+        assert batch(die_at)[0] == -9
+        first = (folder / "a.mp4").stat().st_mtime_ns if (folder / "a.json").exists() else None
+        assert batch()[0] == 0, (tmp_path / "talk").read_text()
+        assert {path.name: sha256(path) for path in folder.glob("*.m*")} == whole
+        assert first in (None, (folder / "a.mp4").stat().st_mtime_ns)
+        assert not list(folder.glob("*.run"))
+    assert sha256(folder / "b.mp4") == right[0]
+
+
+@pytest.mark.slow
+def test_a_report_killed_before_any_change_is_written_the_next_time(tmp_path):
+    folder = tmp_path / "films"
+    arguments = ["inspect-memory", str(folder / "film.mp4")]
+
+    def contents() -> dict[str, str]:
+        return {str(path.relative_to(folder)): sha256(path) for path in folder.rglob("*") if path.is_file()}
+
+    template = tmp_path / "template"
+    template.mkdir()
+    write_story(template)
+    assert generate(template)[0] == 0
+    shutil.copytree(template, folder)
+    before = contents()
+    code, calls = life(arguments, tmp_path / "talk", die_at=0)
+    assert code == 0, (tmp_path / "talk").read_text()
+    whole = contents()
+    for die_at in range(1, len(calls) + 1, 2):
+        shutil.rmtree(folder)
+        shutil.copytree(template, folder)
+        assert life(arguments, tmp_path / "talk", die_at)[0] == -9
+        assert before.items() <= contents().items(), "the film and what lies beside it is only read"
+        assert life(arguments, tmp_path / "talk")[0] == 0
+        assert contents() == whole

@@ -289,3 +289,21 @@ def test_a_part_that_is_not_a_file_is_a_sentence(kind, machine):
         machine.endpoint = hub.endpoint
         done = machine.memflow("models", "pull", "tiny-hub")
     assert done.returncode == 3 and ".part is in its way" in done.stderr
+
+
+def test_what_is_here_of_an_interrupted_download_needs_no_room_again(tmp_path, monkeypatch):
+    """Of 5.68 GB 50 MB were missing, 5.4 GB were free, and the download was refused."""
+    from memflow_cli.models import download
+    from memflow_cli.models.entry import RemoteFile, Repository
+    from memflow_cli.models.hub import HubFile
+
+    monkeypatch.setattr(download, "cache_folder", lambda: tmp_path)
+    file = RemoteFile("weights.safetensors", 1000)
+    missing = [HubFile(Repository("me/tiny", "1" * 40, "MIT", ("transformer",), (file,)), file, None)]
+    blobs = tmp_path / "models--me--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    assert download._bytes_to_come(missing) == 1000
+    (blobs / "abc.part").write_bytes(bytes(900))
+    assert download._bytes_to_come(missing) == 100
+    (blobs / "older.part").write_bytes(bytes(900))
+    assert download._bytes_to_come(missing) == 0

@@ -227,3 +227,19 @@ def test_a_record_of_a_finished_film_is_valid_json_of_its_bytes(films):
     assert generate("story.yaml", "-o", "film.mp4") == 0
     checksum = subprocess.run(["sha256sum", "film.mp4"], capture_output=True, text=True, check=True).stdout.split()[0]
     assert json.loads(Path("film.json").read_text())["sha256"] == checksum
+
+
+@pytest.mark.parametrize("name", ["film.inspect/index.html", "film.inspect/memory-map.png", "film.inspect/segment-01"])
+def test_a_report_is_not_written_through_a_link(films, tmp_path, name, capsys):
+    assert generate("story.yaml", "-o", "film.mp4") == 0
+    Path("film.inspect").mkdir()
+    target = tmp_path / "mine"
+    if name.endswith("segment-01"):
+        target.mkdir()
+        (target / "recall-1_t=0_score=1.png").write_text("mine")
+    else:
+        target.write_text("mine")
+    Path(name).symlink_to(target)
+    assert run(["inspect-memory", "film.mp4"]) == 2
+    assert f"{name} is a symbolic link" in capsys.readouterr().err
+    assert (target.read_text() if target.is_file() else (target / "recall-1_t=0_score=1.png").read_text()) == "mine"

@@ -39,6 +39,13 @@ class NotOursError(UsageError):
         )
 
 
+def not_a_link(path: Path) -> Path:
+    """The path, which is to be written. Raises NotOursError if it is a symbolic link: what it leads to is not ours."""
+    if path.is_symlink():
+        raise NotOursError(path, "is a symbolic link")
+    return path
+
+
 def read_regular(path: Path, max_bytes: int) -> bytes:
     """A whole file. Raises OSError for what is not a regular file, as a pipe or a device, and for one that is too large.
 

@@ -9,7 +9,8 @@ import os
 import re
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,7 +38,7 @@ def pull(entry: ModelEntry, on_progress: Progress = lambda file, num_bytes: None
     files = [replace(file, path=None) if _is_damaged(file) else file for file in hub_files(entry)]
     missing = [file for file in files if file.path is None]
     if missing:
-        _check_disk(sum(file.file.num_bytes for file in missing))
+        _check_disk(_bytes_to_come(missing))
     for file in files:
         yield file if file.path is not None else replace(file, path=_fetch(file, on_progress))
 
@@ -141,6 +142,19 @@ def _inside(path: Path) -> Path:
     if ".." in path.parts or not path.is_relative_to(cache_folder()):
         raise ValueError(f"it would lie in {path}")
     return path
+
+
+def _bytes_to_come(missing: Sequence[HubFile]) -> int:
+    """What of these files is still to be downloaded: what an interrupted download has left is here."""
+    from huggingface_hub.file_download import repo_folder_name
+
+    wanted: Counter[str] = Counter()
+    for file in missing:
+        wanted[file.repository.repo_id] += file.file.num_bytes
+    for repo_id in wanted:
+        blobs = cache_folder() / repo_folder_name(repo_id=repo_id, repo_type="model") / "blobs"
+        wanted[repo_id] -= min(wanted[repo_id], sum(part.stat().st_size for part in blobs.glob("*.part")))
+    return wanted.total()
 
 
 def _check_disk(num_bytes: int) -> None:

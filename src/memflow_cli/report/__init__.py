@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.film.ours import not_a_link
 from memflow_cli.film.recipe import run_path, trace_path
 from memflow_cli.film.trace import read_trace
 from memflow_cli.film.video_reader import VideoInfo, probe, read_frames
@@ -106,6 +107,8 @@ def write_report(
     assert found.memory is not None, "without a trace there is nothing to write"
     memory = found.memory
     chosen = [segment for segment in memory.segments if not only or segment.plan.index in only]
+    if folder == found.folder:  # the user's own choice of a folder may be a link
+        not_a_link(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         gallery = _Gallery(found, chosen, top, folder if pictures else None)
@@ -113,12 +116,12 @@ def write_report(
         if pictures:
             found.written += gallery.write_sheets()
             if memory.chunks:
-                draw_map(memory, gallery.heads()).save(folder / "memory-map.png", compress_level=PNG_LEVEL)
+                draw_map(memory, gallery.heads()).save(not_a_link(folder / "memory-map.png"), compress_level=PNG_LEVEL)
                 found.written.append(folder / "memory-map.png")
         if page:
             url = relative_url(found.film, folder) if found.film else None
             text = make_page(memory, gallery.own, gallery.thumbnails, url, top, found.problem)
-            (folder / "index.html").write_text(text, "utf-8")
+            not_a_link(folder / "index.html").write_text(text, "utf-8")
             found.written.append(folder / "index.html")
     except OSError as error:
         raise MemflowError(f"cannot write into {folder}: {error.strerror}") from error
@@ -169,7 +172,7 @@ class _Gallery:
     def _keep(self, pixels: np.ndarray, frames: list[int], files: list[Path], size: tuple[int, int]) -> None:
         image = Image.fromarray(pixels)
         if files:
-            files[0].write_bytes(_encoded(image, "PNG", compress_level=PNG_LEVEL))
+            not_a_link(files[0]).write_bytes(_encoded(image, "PNG", compress_level=PNG_LEVEL))
             for path in files[1:]:
                 _same_file(files[0], path)
         thumbnail = _encoded(image.resize(size, Image.Resampling.LANCZOS), "JPEG", quality=86)
@@ -192,8 +195,8 @@ class _Gallery:
             )
             for item in segment.recalled[: self._top]
         ]
-        path = self._folders[segment.plan.index] / "sheet.jpg"
-        path.parent.mkdir(exist_ok=True)
+        path = not_a_link(self._folders[segment.plan.index] / "sheet.jpg")
+        not_a_link(path.parent).mkdir(exist_ok=True)
         sheet = draw_sheet(segment, told(memory, segment), own, recalled, self._aspect)
         path.with_suffix(".png").unlink(missing_ok=True)  # an earlier version's
         sheet.save(path, quality=SHEET_QUALITY, optimize=True)
@@ -206,7 +209,7 @@ class _Gallery:
             return dumps
         for segment in self._segments:
             place = self._folders[segment.plan.index]
-            place.mkdir(exist_ok=True)
+            not_a_link(place).mkdir(exist_ok=True)
             for old in place.glob("recall-*_t=*_score=*.png"):
                 old.unlink()
             for rank, item in enumerate(segment.recalled[: self._top], start=1):
