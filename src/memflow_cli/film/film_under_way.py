@@ -108,12 +108,15 @@ class FilmUnderWay:
 
     # stages
 
-    def begin(self) -> Iterator[Event]:
-        """Tells of the film, and brings the decoder to where the earlier run ended."""
+    def begin(self, to_go_on: bool = False) -> Iterator[Event]:
+        """Tells of the film, and brings the decoder to where the earlier run ended.
+
+        `to_go_on`: also where nothing is missing of what is known of the film, for it will grow.
+        """
         if self._keep_run:
             self._run.mark_kept()
         yield FilmStarted(self.plan, self.resumed, self._run.changed_segment)
-        if not self._parts.are_complete:
+        if to_go_on or not self._parts.are_complete:
             yield from self._decode_again()
 
     @property
@@ -146,10 +149,26 @@ class FilmUnderWay:
         yield from self._hand_over(replace(chunk, seconds=seconds), self._frames.show, chunk.latents[0])
         give_back_freed_memory()
 
+    def grow(self, script: ShootingScript, recipe: Recipe) -> Iterator[Event]:
+        """The story has gone on, or its last segment got another length. `recipe`: the script's, with the machine."""
+        yield from self.settle()
+        self.script, self.plan, self.recipe = script, script.plan, recipe
+        self._run.grow(recipe, script.trace_header)
+        yield from [self._parts.seal(segment) for segment in self._parts.grow(script.plan)]
+
+    def settle(self) -> Iterator[Event]:
+        """Waits until all that was made has been shown and told of."""
+        yield from self._tell(everything=True)
+
+    @property
+    def num_chunks(self) -> int:
+        """How many chunks are made and kept."""
+        return self._run.num_chunks
+
     def heed_stop(self) -> Iterator[Event]:
         """After a new chunk: raises what the film is to stop with, if anything, once all that was made has been told of."""
         if (error := self._stop()) is not None:
-            yield from self._tell(everything=True)
+            yield from self.settle()
             raise self._stopped(error)
 
     def finish(self) -> Iterator[Event]:

@@ -24,7 +24,7 @@ class FilmParts:
     @property
     def start_chunk(self) -> int:
         """The first chunk of the segment at hand: frames are wanted from here on."""
-        return 0 if self.are_complete else self._plan.segments[self._segment].start_chunk
+        return self._plan.num_chunks if self.are_complete else self._plan.segments[self._segment].start_chunk
 
     @property
     def seconds(self) -> float:
@@ -40,19 +40,32 @@ class FilmParts:
         complete = []
         while len(frames):
             assert not self.are_complete, "more frames than the plan has"
-            segment = self._plan.segments[self._segment]
-            end = segment.start_frame + segment.num_frames
-            count = min(len(frames), end - self._frame)
-            self._writer = self._writer or self._begin(segment)
+            count = min(len(frames), self._end - self._frame)
+            self._writer = self._writer or self._begin(self._plan.segments[self._segment])
             self._writer.write(frames[:count])
             self._frame += count
             frames = frames[count:]
-            if self._frame == end:
-                self._writer.close()
-                self._writer = None
-                self._segment += 1
-                complete.append(segment)
+            if self._frame == self._end:
+                complete += self._close_segment()
         return complete
+
+    @property
+    def _end(self) -> int:
+        """The film's frame with which the segment at hand ends."""
+        segment = self._plan.segments[self._segment]
+        return segment.start_frame + segment.num_frames
+
+    def _close_segment(self) -> list[SegmentPlan]:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+        self._segment += 1
+        return [self._plan.segments[self._segment - 1]]
+
+    def grow(self, plan: FilmPlan) -> list[SegmentPlan]:
+        """The film's plan has grown, or its last segment got another length. Returns the segments that this completes."""
+        self._plan = plan
+        return self._close_segment() if not self.are_complete and self._frame == self._end else []
 
     def seal(self, segment: SegmentPlan) -> SegmentDone:
         """Marks a complete segment as finished in the run folder; returns what there is to tell of it."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,15 +82,31 @@ class Recipe:
         return count
 
     def prefixes(self) -> list[bytes]:
-        """For every segment 16 bytes that stand for all that its frames depend on: the whole of `common` and the segments
+        """For every segment 16 bytes that stand for all that its part depends on: the whole of `common` and the segments
         up to it, each hash made from the one before.
         """
-        digest = hashlib.sha256(_canonical(self.common)).digest()
-        prefixes = []
+        return [self._hash(before, segment)[:16] for before, segment in self._chain()]
+
+    def chunk_owners(self) -> list[bytes]:
+        """For every segment 16 bytes that stand for all that its chunks depend on. Its own length is not among that: a
+        segment may be made longer or shorter, and its chunks stay.
+        """
+        owners = []
+        for before, segment in self._chain():
+            own = {key: value for key, value in segment.items() if key != "num_chunks"}
+            owners.append(self._hash(before, own)[:16])
+        return owners
+
+    def _chain(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """Every segment with the hash of all that comes before it."""
+        before = hashlib.sha256(_canonical(self.common)).digest()
         for segment in self.segments:
-            digest = hashlib.sha256(digest + _canonical(segment)).digest()
-            prefixes.append(digest[:16])
-        return prefixes
+            yield before, segment
+            before = self._hash(before, segment)
+
+    @staticmethod
+    def _hash(before: bytes, segment: Mapping[str, Any]) -> bytes:
+        return hashlib.sha256(before + _canonical(segment)).digest()
 
     def to_json(self) -> dict[str, Any]:
         return {"common": self.common, "segments": list(self.segments)}
@@ -157,7 +173,12 @@ def make_recipe(
         "memflow": __version__,
         **run,
     }
-    segments = [
+    return plan, Recipe(json.loads(json.dumps(common)), recipe_segments(plan, storyboard))
+
+
+def recipe_segments(plan: FilmPlan, storyboard: Storyboard) -> tuple[dict[str, Any], ...]:
+    """What a recipe says of each segment."""
+    return tuple(
         {
             "prompt": segment.prompt,
             "num_chunks": segment.num_chunks,
@@ -166,8 +187,7 @@ def make_recipe(
             "image": picture_identity(source.image),
         }
         for segment, source in zip(plan.segments, storyboard.segments, strict=True)
-    ]
-    return plan, Recipe(json.loads(json.dumps(common)), tuple(segments))
+    )
 
 
 def check_record(film: Path) -> None:

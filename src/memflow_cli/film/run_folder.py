@@ -152,6 +152,14 @@ def _begun(folder: OurFolder) -> _Begun | None:
     return _Begun(version, Recipe.from_json(content.get("recipe")))
 
 
+def begun_recipe(path: Path) -> Recipe | None:
+    """The recipe that a run folder was begun with; None if there is none that can be read."""
+    with contextlib.suppress(OSError, UsageError, ValueError), OurFolder(path, is_run) as folder:
+        begun = _begun(folder)
+        return None if begun is None else begun.recipe
+    return None
+
+
 def _refuse_differences(path: Path, begun: Recipe, recipe: Recipe) -> None:
     if differences := begun.differences(recipe):
         raise UsageError(f"{path} holds a render that was begun otherwise: {'; '.join(differences)}", START_OVER)
@@ -173,7 +181,8 @@ class RunFolder:
         self.changed_segment: int | None = None  # the first segment that the storyboard changed since
         self._is_kept = is_kept(path)
         self._latent_bytes = latent_bytes
-        self._set_owners(recipe.prefixes())
+        self._set_owners(recipe)
+        self.trace: TraceWriter
         try:
             self.folder = LockedFolder.take(path, is_run)
         except OSError as error:
@@ -212,16 +221,19 @@ class RunFolder:
         self.num_chunks += 1
 
     def grow(self, recipe: Recipe, header: TraceHeader) -> None:
-        """The film goes on with more segments: `recipe` and `header` of all of it, the same as before up to its old end."""
+        """The film goes on with more segments, or its last one gets another length. `recipe` and `header`: of all of it."""
         old = len(self.plan.segments)
-        assert header.plan.segments[:old] == self.plan.segments, "a film grows at its end"
-        prefixes = recipe.prefixes()
-        assert prefixes[:old] == self._owners, "what was made stays as it was made"
+        only_grows = header.plan.segments[:old] == self.plan.segments
         with _disk_errors(self.path):
-            self.trace.add_segments(header.plan.segments[old:])
+            if only_grows:
+                self.trace.add_segments(header.plan.segments[old:])
+            else:
+                self.trace.close()
+                self._trim_trace(header)
+                self.trace = TraceWriter(self.trace_path, header, append=True, file=self.folder.open(TRACE, "ab"))
             self._write_recipe(recipe)
         self.plan = header.plan
-        self._set_owners(prefixes)
+        self._set_owners(recipe)
 
     def part_path(self, segment: int) -> Path:
         return self.path / _part_name(segment)
@@ -295,9 +307,10 @@ class RunFolder:
         content = {"version": FORMAT_VERSION, "recipe": recipe.to_json()}
         self.folder.write_through(RUN, json.dumps(content, indent=1).encode())
 
-    def _set_owners(self, prefixes: list[bytes]) -> None:
-        self._owners = prefixes
-        owners = (owner for owner, segment in zip(prefixes, self.plan.segments) for _ in range(segment.num_chunks))
+    def _set_owners(self, recipe: Recipe) -> None:
+        self._owners = recipe.prefixes()
+        lengths = [segment.num_chunks for segment in self.plan.segments]
+        owners = (owner for owner, length in zip(recipe.chunk_owners(), lengths) for _ in range(length))
         self._format = LatentsFormat(tuple(owners), self._latent_bytes)
 
     def _begun(self) -> _Begun | None:

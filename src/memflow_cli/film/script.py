@@ -1,15 +1,15 @@
 """All that a film is made from, worked out once: the resolved storyboard, its plan, and its recipe. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from memflow_cli import __version__
-from memflow_cli.film.recipe import FilmModel, Recipe, make_recipe, resolve
+from memflow_cli.film.recipe import FilmModel, Recipe, make_recipe, recipe_segments, resolve
 from memflow_cli.film.trace import TraceHeader
-from memflow_cli.story.plan import FilmPlan
-from memflow_cli.story.storyboard import Storyboard
+from memflow_cli.story.plan import FilmPlan, plan_film
+from memflow_cli.story.storyboard import Segment, Storyboard
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,13 @@ class ShootingScript:
     def recipe_on(self, machine: Mapping[str, str]) -> Recipe:
         """The recipe with what the film's bytes depend on besides: device, precision, versions."""
         return replace(self.recipe, common={**self.recipe.common, **machine})
+
+    def with_segments(self, segments: Sequence[Segment]) -> "ShootingScript":
+        """The same film with other segments; nothing else is worked out again."""
+        storyboard = replace(self.storyboard, segments=tuple(segments))
+        plan = plan_film(storyboard, self.plan.geometry)
+        recipe = Recipe(self.recipe.common, recipe_segments(plan, storyboard))
+        return replace(self, storyboard=storyboard, plan=plan, recipe=recipe)
 
     @property
     def trace_header(self) -> TraceHeader:
