@@ -112,7 +112,7 @@ def film_frames(
     memory = memory or make_policy(storyboard.memory, plan.geometry)
     prompts = [segment.prompt for segment in plan.segments]
     told = encode_story(backbone, prompts, [segment.transition == "cut" for segment in plan.segments])
-    decoder = backbone.decoder()
+    decoder = backbone.decoder_at(*plan.size)
     decoder.reset()
     walk = Walk(backbone, plan.size, plan.fps, memory)
     for chunk in generate_chunks(walk, planned_shots(plan, told.prompts, told.turns)):

@@ -29,6 +29,7 @@ CLEARLY_IN_VIEW = 0.7  # from which on what it wears must be
 NEAR = 48  # pixels between two puppets of which one would hide a part of the other
 FRAMES_TO_MOVE = 2  # of those looked at, in which it must be in view to say how it moves
 
+JUDGED_HEIGHT = 64  # of the frames that the judge looks at
 ROUND_TRIPS = 0.25  # share of the training clips that pass through the autoencoder's patch basis
 LATENT_NOISE = 0.15
 HELD_OUT_STORIES = 0.1  # the judge may see every combination; the model may not
@@ -124,8 +125,9 @@ def label_chunks(story: Story, chunks: Iterable[int], motions: Sequence[Motion] 
 
 
 def half_size(frames: np.ndarray) -> np.ndarray:
-    """uint8 [P, 128, 224, 3] -> uint8 [P, 64, 112, 3]: what the judge looks at."""
-    pooled = F.avg_pool2d(torch.from_numpy(frames).permute(0, 3, 1, 2).float(), 2)
+    """uint8 [P, 128, 224, 3], or twice as wide and high -> uint8 [P, 64, 112, 3]: what the judge looks at, by averages."""
+    times = frames.shape[1] // JUDGED_HEIGHT
+    pooled = F.avg_pool2d(torch.from_numpy(frames).permute(0, 3, 1, 2).float(), times)
     return pooled.round().byte().permute(0, 2, 3, 1).numpy()
 
 

@@ -152,7 +152,7 @@ def test_what_theatre_cannot_draw_is_told_by_segment_and_the_film_is_made(memflo
     story = tmp_path / "story.yaml"
     segments = "".join(f"- {{prompt: a red {who} sings in a meadow, duration: 0.7s}}\n" for who in ("fox", "dragon"))
     story.write_text(
-        f"model: theatre\nseed: 1\nsize: 64x64\nsegments:\n{segments}- {{prompt: the fox sings, duration: 1}}\n"
+        f"model: theatre\nseed: 1\nsize: 224x128\nsegments:\n{segments}- {{prompt: the fox sings, duration: 1}}\n"
     )
     code, out, err = memflow("generate", story, "-o", tmp_path / "film.mp4")
     assert (code, out) == (0, f"{tmp_path / 'film.mp4'}\n"), err

@@ -1,4 +1,7 @@
-"""Draws the paper theatre: signed-distance shapes, six puppets, eighteen backdrops, frames of a story."""
+"""Draws the paper theatre: signed-distance shapes, six puppets, eighteen backdrops, frames of a story.
+
+`scale`: the same picture that many times as wide and as high; constants are in pixels of a picture of WIDTH x HEIGHT.
+"""
 
 from functools import cache, lru_cache
 
@@ -156,11 +159,12 @@ def _animal(species, u, v, step, wave):
     return [*shapes, (ellipse(u, v, -0.03, 0.79, 0.035, 0.05), "eye"), (ellipse(u, v, 0.14, 0.79, 0.035, 0.05), "eye")]
 
 
-@lru_cache(maxsize=3_000)
-def sprite(puppet: Puppet, facing: float, step: float, wave: float) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=1_500)
+def sprite(puppet: Puppet, facing: float, step: float, wave: float, scale: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """A puppet in one pose: premultiplied colour float32 [h, w, 3] in 0..255, and coverage [h, w, 1] in 0..1."""
-    columns = (np.arange(-SPRITE_HALF_WIDTH, SPRITE_HALF_WIDTH, dtype=np.float32) + 0.5) / PUPPET_HEIGHT
-    rows = (np.arange(SPRITE_TOP, -SPRITE_BOTTOM, -1, dtype=np.float32) - 0.5) / PUPPET_HEIGHT
+    half_width, top, bottom, unit = (scale * n for n in (SPRITE_HALF_WIDTH, SPRITE_TOP, SPRITE_BOTTOM, PUPPET_HEIGHT))
+    columns = (np.arange(-half_width, half_width, dtype=np.float32) + 0.5) / unit
+    rows = (np.arange(top, -bottom, -1, dtype=np.float32) - 0.5) / unit
     u, v = np.meshgrid(columns / np.float32(facing), rows)
     shapes = puppet_shapes(puppet, u, v, step, wave)
     main = np.array(RGB[puppet.colour], np.float32)
@@ -168,22 +172,23 @@ def sprite(puppet: Puppet, facing: float, step: float, wave: float) -> tuple[np.
     palette |= {"beak": BEAK, "ear": EAR, "worn": RGB[puppet.accessory_colour or "white"]}
     colour = np.full((*u.shape, 3), INK, np.float32)
     for distance, name in shapes:
-        colour += _coverage(distance) * (np.asarray(palette[name], np.float32) - colour)
-    silhouette = _coverage(np.minimum.reduce([distance for distance, _ in shapes]) - OUTLINE)
+        colour += _coverage(distance, unit) * (np.asarray(palette[name], np.float32) - colour)
+    silhouette = _coverage(np.minimum.reduce([distance for distance, _ in shapes]) - OUTLINE, unit)
     return colour * silhouette, silhouette
 
 
-def _coverage(distance, pixels: float = PUPPET_HEIGHT):
+def _coverage(distance, pixels: float):
     """Anti-aliased: 1 inside, 0 outside, a ramp one pixel wide between. [..., 1]."""
     return np.clip(0.5 - distance * np.float32(pixels), 0, 1)[..., None].astype(np.float32)
 
 
-def _paste(frame: np.ndarray, mask: np.ndarray, puppet: Puppet, motion: Motion, t: int) -> None:
+def _paste(frame: np.ndarray, mask: np.ndarray, puppet: Puppet, motion: Motion, t: int, scale: int) -> None:
     pose = (float(round(values[t], 3)) for values in (motion.facing, motion.step, motion.wave))
-    colour, coverage = sprite(puppet, *pose)
-    left, top = round(float(motion.x[t])) - SPRITE_HALF_WIDTH, GROUND - round(float(motion.lift[t])) - SPRITE_TOP
-    y0, y1 = max(top, 0), min(top + colour.shape[0], HEIGHT)
-    x0, x1 = max(left, 0), min(left + colour.shape[1], WIDTH)
+    colour, coverage = sprite(puppet, *pose, scale)
+    left = round(float(motion.x[t]) * scale) - SPRITE_HALF_WIDTH * scale
+    top = (GROUND - SPRITE_TOP) * scale - round(float(motion.lift[t]) * scale)
+    y0, y1 = max(top, 0), min(top + colour.shape[0], frame.shape[0])
+    x0, x1 = max(left, 0), min(left + colour.shape[1], frame.shape[1])
     if x0 >= x1:
         return
     inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
@@ -197,21 +202,21 @@ def _paste(frame: np.ndarray, mask: np.ndarray, puppet: Puppet, motion: Motion, 
 
 
 class Painter:
-    """A backdrop in progress. Coordinates are in units of the stage's height, y downwards."""
+    """A backdrop in progress. Coordinates are in units of the stage's height, y downwards; `height`: the picture's, in pixels."""
 
-    def __init__(self, seed):
+    def __init__(self, seed, scale=1):
         self.rng = np.random.default_rng(seed)
-        rows, columns = (np.arange(size, dtype=np.float32) + 0.5 for size in (HEIGHT, WIDTH))
-        self.y, self.x = np.meshgrid(rows / HEIGHT, columns / HEIGHT, indexing="ij")
-        self.width = WIDTH / HEIGHT
-        self.image = np.zeros((HEIGHT, WIDTH, 3), np.float32)
+        self.height, self.width = HEIGHT * scale, WIDTH / HEIGHT
+        rows, columns = (np.arange(size * scale, dtype=np.float32) + 0.5 for size in (HEIGHT, WIDTH))
+        self.y, self.x = np.meshgrid(rows / self.height, columns / self.height, indexing="ij")
+        self.image = np.zeros((*self.y.shape, 3), np.float32)
 
     def sky(self, top, bottom):
         fade = np.clip(self.y / 0.7, 0, 1)[..., None]
         self.image[:] = np.asarray(top) * (1 - fade) + np.asarray(bottom) * fade
 
     def fill(self, distance, colour):
-        self.image += _coverage(distance, HEIGHT) * (np.asarray(colour, np.float32) - self.image)
+        self.image += _coverage(distance, self.height) * (np.asarray(colour, np.float32) - self.image)
 
     def ellipse(self, cx, cy, a, b, colour):
         self.fill(ellipse(self.x, self.y, cx, cy, a, b), colour)
@@ -331,9 +336,9 @@ PAINTINGS = {"meadow": _meadow, "beach": _beach, "desert": _desert, "snow": _sno
 
 
 @cache
-def backdrop(setting: str, index: int) -> np.ndarray:
-    """float32 [HEIGHT, WIDTH, 3] in 0..255."""
-    painter = Painter([list(SETTINGS).index(setting), index, 7])
+def backdrop(setting: str, index: int, scale: int = 1) -> np.ndarray:
+    """float32 [height, width, 3] in 0..255."""
+    painter = Painter([list(SETTINGS).index(setting), index, 7], scale)
     PAINTINGS[setting](painter)
     return np.clip(painter.image, 0, 255)
 
@@ -341,22 +346,25 @@ def backdrop(setting: str, index: int) -> np.ndarray:
 # -- stories
 
 
-def draw_frame(story: Story, motions: list[Motion], t: int) -> tuple[np.ndarray, np.ndarray]:
-    """Pixel frame `t`: uint8 [HEIGHT, WIDTH, 3], and how far puppets cover each pixel, float32 [HEIGHT, WIDTH] in 0..1."""
+def draw_frame(story: Story, motions: list[Motion], t: int, scale: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Pixel frame `t`: uint8 [height, width, 3], and how far puppets cover each pixel, float32 [height, width] in 0..1."""
     beat = story.beats[story.beat_of_chunks()[t // FRAMES_PER_CHUNK]]
-    frame, mask = backdrop(beat.setting, beat.backdrop).copy(), np.zeros((HEIGHT, WIDTH), np.float32)
+    frame = backdrop(beat.setting, beat.backdrop, scale).copy()
+    mask = np.zeros(frame.shape[:2], np.float32)
     for puppet, motion in zip(story.puppets, motions, strict=True):
         if not np.isnan(motion.x[t]):
-            _paste(frame, mask, puppet, motion, t)
+            _paste(frame, mask, puppet, motion, t, scale)
     return frame.round().astype(np.uint8), mask
 
 
-def render(story: Story, first_latent: int = 0, num_latents: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 [T, HEIGHT, WIDTH, 3] and puppet coverage float32 [T, HEIGHT, WIDTH] in 0..1."""
+def render(
+    story: Story, first_latent: int = 0, num_latents: int | None = None, scale: int = 1
+) -> tuple[np.ndarray, np.ndarray]:
+    """Frames uint8 [T, height, width, 3] and puppet coverage float32 [T, height, width] in 0..1."""
     num_latents = story.num_chunks * LATENTS_PER_CHUNK - first_latent if num_latents is None else num_latents
     times = range(first_latent * FRAMES_PER_LATENT, (first_latent + num_latents) * FRAMES_PER_LATENT)
     motions = stage(story)
-    frames, masks = zip(*(draw_frame(story, motions, t) for t in times), strict=True)
+    frames, masks = zip(*(draw_frame(story, motions, t, scale) for t in times), strict=True)
     return np.stack(frames), np.stack(masks)
 
 

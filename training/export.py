@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 
 from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.theatre.painter import UPSCALE
 from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.weights.quantised import SCALE, dequantise, quantise_rows
 from training.batches import LEVELS, SHIFT, Pictures
@@ -50,8 +52,9 @@ def describe_model() -> dict:
         "memflow": {
             "summary": "the embedded paper theatre",
             "licence": "Apache-2.0",
-            "width": WIDTH,
-            "height": HEIGHT,
+            "width": UPSCALE * WIDTH,
+            "height": UPSCALE * HEIGHT,
+            "sizes": [f"{scale * WIDTH}x{scale * HEIGHT}" for scale in (UPSCALE, 1)],
             "policy": "nam",
             "positions": "relative",
             "chunk": CHUNK,
@@ -106,6 +109,8 @@ def export(work: Path, checkpoint: Path, target: Path, steps: tuple[int, ...] = 
     model.encoder.half().save_pretrained(target / "text_encoder")
     tokenizer.save_pretrained(target / "tokenizer")
     PatchAutoencoder.from_pretrained(work / "autoencoder").save_pretrained(target / "vae")
+    if (work / "autoencoder" / "painter").is_dir():
+        shutil.copytree(work / "autoencoder" / "painter", target / "vae" / "painter", dirs_exist_ok=True)
     _write_json(target / "scheduler" / "scheduler_config.json", describe_sampling(steps))
     _write_json(target / "model_index.json", describe_model())
     for path in target.rglob("*.safetensors"):

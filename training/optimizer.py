@@ -3,6 +3,8 @@
 Muon (Jordan et al., 2024): momentum, orthogonalised by five Newton-Schulz steps; matrices of one shape go together.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -23,13 +25,19 @@ def orthogonalise(matrices: Tensor, steps: int = 5) -> Tensor:
 
 
 class MuonAdamW:
-    """`matrices` by Muon, `others` by AdamW; `step(factor)` scales both learning rates by the schedule's factor."""
+    """`matrices` by Muon, `others` by AdamW; `step(factor)` scales both learning rates by the schedule's factor.
+
+    A convolution is a matrix too: a row for each channel that it makes.
+    """
 
     def __init__(self, matrices, others, muon_rate, adam_rate, momentum=0.95, decay=0.01) -> None:
         self._shapes: dict[tuple[int, ...], list[nn.Parameter]] = {}
         for parameter in matrices:
             self._shapes.setdefault(tuple(parameter.shape), []).append(parameter)
-        self._momenta = {shape: group[0].new_zeros(len(group), *shape) for shape, group in self._shapes.items()}
+        self._momenta = {
+            shape: group[0].new_zeros(len(group), shape[0], math.prod(shape[1:]))
+            for shape, group in self._shapes.items()
+        }
         self._others = list(others)
         self._adam = torch.optim.AdamW(self._others, lr=adam_rate, betas=(0.9, 0.97), weight_decay=0)
         self._muon_rate, self._adam_rate, self._momentum, self._decay = muon_rate, adam_rate, momentum, decay
@@ -48,12 +56,16 @@ class MuonAdamW:
         self._adam.step()
         rate = self._muon_rate * factor
         for shape, group in self._shapes.items():
-            gradient = torch.stack([parameter.grad for parameter in group])
+            if group[0].grad is None:  # a part that this step does not train
+                continue
+            gradient = torch.stack([parameter.grad.flatten(1) for parameter in group])
             momentum = self._momenta[shape].lerp_(gradient, 1 - self._momentum)
             updates = orthogonalise(gradient.lerp(momentum, self._momentum)).float()
-            size = rate * 0.2 * max(shape) ** 0.5  # an update's root mean square is that of Adam at the same rate
+            size = (
+                rate * 0.2 * max(gradient.shape[1:]) ** 0.5
+            )  # an update's root mean square is that of Adam at the same rate
             for parameter, update in zip(group, updates, strict=True):
-                parameter.mul_(1 - rate * self._decay).add_(update, alpha=-size)
+                parameter.mul_(1 - rate * self._decay).add_(update.view(shape), alpha=-size)
 
     def state_dict(self) -> dict:
         return {"momenta": self._momenta, "adam": self._adam.state_dict()}

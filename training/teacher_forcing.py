@@ -31,7 +31,7 @@ def softmax_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | 
         return (torch.softmax(scores, dim=-1) @ value).transpose(1, 2)
 
 
-def _finish_block(block: Block, x: Tensor, attended: Tensor, modulation, prompt_key: Tensor, prompt_value: Tensor):
+def finish_block(block: Block, x: Tensor, attended: Tensor, modulation, prompt_key: Tensor, prompt_value: Tensor):
     """As `Block.attend_prompt` and `Block.feed_forward`, with attention that is fast to train."""
     x = x + block.self_attn.o(attended.flatten(-2)) * modulation[2]
     normed = F.layer_norm(x, (x.shape[-1],), block.norm3.weight.to(x.dtype), block.norm3.bias.to(x.dtype), block.eps)
@@ -49,7 +49,7 @@ def alone_block(
     query, key, value = block.project(x, modulation)
     query, key = rotate(query, table), rotate(key, table)
     attended = softmax_attention(query.flatten(1, 2), key.flatten(1, 2), value.flatten(1, 2)).reshape(query.shape)
-    return _finish_block(block, x, attended, modulation, prompt_key, prompt_value)
+    return finish_block(block, x, attended, modulation, prompt_key, prompt_value)
 
 
 def story_block(
@@ -78,7 +78,7 @@ def story_block(
     keys = torch.cat([past_key, key], dim=1).flatten(1, 2)
     values = torch.cat([past_value, value], dim=1).flatten(1, 2)
     attended = softmax_attention(query.flatten(1, 2), keys, values, bias).reshape(query.shape)
-    return _finish_block(block, x, attended, modulation, prompt_key, prompt_value)
+    return finish_block(block, x, attended, modulation, prompt_key, prompt_value)
 
 
 @dataclass(frozen=True)

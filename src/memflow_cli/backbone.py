@@ -113,6 +113,10 @@ class Backbone(Protocol):
 
     def decoder(self) -> StreamingDecoder: ...
 
+    def decoder_at(self, width: int, height: int) -> StreamingDecoder:
+        """A decoder for films of this size. Unless a backbone has several, the one that it has."""
+        return self.decoder()
+
     def encode_frames(self, frames: Tensor) -> Tensor:
         """Frames [F', height, width, 3] in 0..1 -> latents [F, C, h, w]. Raises UsageError where the model has no encoder."""
         return no_encoder(frames)
@@ -146,7 +150,7 @@ def with_defaults(backbone: Any) -> Backbone:
 
     Raises TypeError for one that lacks others.
     """
-    for name in ("stage", "encode_frames", "read_story", "work_of_pass"):
+    for name in ("stage", "decoder_at", "encode_frames", "read_story", "work_of_pass"):
         if not hasattr(backbone, name):
             setattr(backbone, name, MethodType(getattr(Backbone, name), backbone))
     if missing := [name for name in _ALL_MEMBERS if not hasattr(backbone, name)]:

@@ -5,7 +5,8 @@ the film's first to `first_frames`. A chunk is `chunk` latent frames, denoised t
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from memflow_cli.errors import UsageError
 
@@ -29,11 +30,17 @@ class Geometry:
     sink: int = 3  # the film's first latent frames, always attended to
     bank: int = 3  # latent frames recalled, and the places that relative positions keep for them
     window: int = 9  # latent frames of the local window, the chunk being denoised included
+    sizes: tuple[tuple[int, int], ...] = ()  # of films, all from latents of the smallest; none: any that fit
 
     def __post_init__(self) -> None:
         assert self.patch_size[0] == 1, "a token belongs to one latent frame"
         assert 1 <= self.first_frames <= self.temporal_stride, "the first latent frame cannot hold more than the others"
         assert self.window >= self.chunk > 0, "the window includes the chunk being denoised"
+
+    def to_json(self) -> dict[str, Any]:
+        """Its values for a film's recipe; `sizes` only where there are any, so that films begun without them go on."""
+        values = asdict(self)
+        return values if self.sizes else {name: value for name, value in values.items() if name != "sizes"}
 
     # space
 
@@ -44,6 +51,7 @@ class Geometry:
 
     def latent_size(self, width: int, height: int) -> tuple[int, int]:
         """(h, w) of the latent, from the film's width and height in pixels."""
+        width, height = min(self.sizes, default=(width, height))
         return exact_div(height, self.spatial_stride), exact_div(width, self.spatial_stride)
 
     def chunk_shape(self, width: int, height: int) -> tuple[int, ...]:
@@ -61,7 +69,12 @@ class Geometry:
         return rows * columns
 
     def check_size(self, width: int, height: int, model: str) -> None:
-        """Raises UsageError, with the nearest sizes that fit, unless the model can make this picture."""
+        """Raises UsageError, with the sizes that fit, unless the model can make this picture."""
+        if self.sizes:
+            if (width, height) not in self.sizes:
+                known = " or ".join(f"{w}x{h}" for w, h in self.sizes)
+                raise UsageError(f"size {width}x{height}: model {model} makes films of {known} only")
+            return
         for name, value, multiple in zip(("width", "height"), (width, height), self.size_multiple, strict=True):
             if value > MAX_SIDE:
                 raise UsageError(f"size {width}x{height}: the {name} is at most {MAX_SIDE} pixels")

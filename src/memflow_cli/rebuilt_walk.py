@@ -42,7 +42,7 @@ class RebuiltWalk(Walk):
         self._first: Tensor | None = None  # the film's first latent frame [1, 1, C, h, w]
         self._recent: deque[Tensor] = deque(maxlen=self._context)  # latent frames [1, 1, C, h, w]
         self._pictures = deque[Tensor](maxlen=1 + geometry.temporal_stride * (self._context - 1))
-        self._decoder = None if keep_first_frame else self.backbone.decoder()
+        self._decoder = None if keep_first_frame else self.backbone.decoder_at(*size)
         self._embeds: Tensor | None = None
         self._coming: list[Tensor] = []  # the embeddings of the next chunks, while one prompt becomes another
 

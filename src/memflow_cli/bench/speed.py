@@ -243,7 +243,7 @@ class FilmUnderWay:
         prompts = [embeds[segment.index % len(embeds)] for segment in plan.segments]
         walk = Walk(backbone, plan.size, plan.fps, memory, synchronize=synchronize)
         self._chunks = generate_chunks(walk, planned_shots(plan, prompts))
-        self._decoder = backbone.decoder()
+        self._decoder = backbone.decoder_at(*plan.size)
         self._decoder.reset()
         self._writer = PartWriter(part, plan.width, plan.height, plan.fps)
         self._plan = plan

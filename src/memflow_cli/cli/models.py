@@ -84,12 +84,14 @@ def show(name: Name, as_json: options.Json = False) -> None:
         result_json(about)
         return
     geometry, sampling = entry.geometry, entry.sampling
-    multiple = "x".join(map(str, geometry.size_multiple))
+    others = f"any multiple of {'x'.join(map(str, geometry.size_multiple))}"
+    if geometry.sizes:
+        others = "or " + ", ".join(f"{w}x{h}" for w, h in geometry.sizes if (w, h) != (entry.width, entry.height))
     lines = [
         f"{entry.name}: {entry.summary}",
         f"  state      {_state_text(about)}",
         f"  licence    {entry.licence}",
-        f"  picture    {entry.width}x{entry.height} unless asked otherwise; any multiple of {multiple}",
+        f"  picture    {entry.width}x{entry.height} unless asked otherwise; {others}",
         f"  chunk      {geometry.chunk} latent frames of {geometry.temporal_stride} frames",
         f"  memory     {entry.policy}; sink {geometry.sink}, window {geometry.window} latent frames; {entry.positions} positions",
         f"  steps      {', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {sampling.prediction}",

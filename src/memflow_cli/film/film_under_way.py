@@ -74,7 +74,7 @@ class FilmUnderWay:
         self._stop = stop
         self._keep_run = keep_run
         self._picture = _first_picture(script)
-        decoder = backbone.decoder()
+        decoder = backbone.decoder_at(*self.plan.size)
         self._run = RunFolder(run_path(out), recipe, script.trace_header, _latent_bytes(script), resume)
         self.resumed = self._run.num_chunks
         self._started = time.perf_counter()

@@ -169,7 +169,7 @@ def make_recipe(
         "seed": plan.seed,
         "memory": asdict(storyboard.memory),
         "sampling": entry.sampling.to_json(),
-        "geometry": asdict(entry.geometry),
+        "geometry": entry.geometry.to_json(),
         "memflow": __version__,
         **run,
     }

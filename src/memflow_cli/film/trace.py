@@ -300,7 +300,9 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
 
 
 def _rebuild(kind: Any, value: Any, where: str) -> Any:
-    """JSON back into frozen dataclasses, tuples and scalars, by their type hints. Unknown and missing keys are errors."""
+    """JSON back into frozen dataclasses, tuples and scalars, by their type hints. Unknown and missing keys are errors;
+    what may be an empty list may be missing: earlier versions did not know it.
+    """
     if isinstance(kind, types.UnionType):
         if value is None and types.NoneType in get_args(kind):
             return None
@@ -308,6 +310,8 @@ def _rebuild(kind: Any, value: Any, where: str) -> Any:
     if hasattr(kind, "__dataclass_fields__"):
         hints = get_type_hints(kind)
         names = [item.name for item in fields(kind)]
+        if isinstance(value, dict):
+            value = {item.name: [] for item in fields(kind) if item.default == ()} | value
         if not isinstance(value, dict) or sorted(value) != sorted(names):
             raise UsageError(f"{where}: not the fields of a {kind.__name__}")
         try:

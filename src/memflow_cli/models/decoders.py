@@ -5,6 +5,7 @@ Adding an autoencoder: a function that loads it from its folder, and a line in `
 
 from collections.abc import Callable
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,14 +18,16 @@ from memflow_cli.models.files import read_json, refusing
 from memflow_cli.models.footprint import TILE
 from memflow_cli.models.weights.tensor_files import check_finite, check_fit, read_tensors
 
+PAINTER = "painter"  # the folder of a second decoder, for larger films of the same latents
 MAX_BLOCKS, MAX_CHANNELS = 64, 4096  # above any autoencoder's
 
 
 class Autoencoder(NamedTuple):
-    """Both ways of a loaded autoencoder; each film gets its own decoder."""
+    """Both ways of a loaded autoencoder; each film gets its own decoder. `make_decoder_at`: where size decides which."""
 
     make_decoder: Callable[[], StreamingDecoder]
     encode_frames: Callable[[Tensor], Tensor]
+    make_decoder_at: Callable[[int, int], StreamingDecoder] | None = None
 
 
 def load_autoencoder(folder: Path, device: torch.device, dtype: torch.dtype, tiled: bool = False) -> Autoencoder:
@@ -72,9 +75,15 @@ def _load_patches(
         patches = PatchAutoencoder.from_pretrained(folder, dtype).to(device)
     for name, tensor in patches.state_dict().items():
         check_finite(folder, name, tensor)
-    return Autoencoder(
-        lambda: PatchStreamingDecoder(patches), lambda frames: patches.encode(frames.to(device, dtype)).float()
-    )
+    patch_decoder = partial(PatchStreamingDecoder, patches)
+    if not (folder / PAINTER).is_dir():
+        return Autoencoder(patch_decoder, lambda frames: patches.encode(frames.to(device, dtype)).float())
+    from memflow_cli.models.theatre.painter import PaintedSizes, Painter
+
+    with refusing(folder / PAINTER, "cannot be read as a painter"):
+        painter = Painter.from_pretrained(folder / PAINTER, dtype).to(device)
+    painted = PaintedSizes(patches, painter)
+    return Autoencoder(patch_decoder, lambda frames: painted.encode(frames.to(device, dtype)).float(), painted.decoder)
 
 
 def _load_wan(

@@ -95,8 +95,15 @@ def _geometry(transformer: dict[str, Any], vae: dict[str, Any], ours: dict[str, 
         spatial_stride=vae.get("scale_factor_spatial", _WAN_CELLS["spatial_stride"]),
         temporal_stride=vae.get("scale_factor_temporal", _WAN_CELLS["temporal_stride"]),
         first_frames=vae.get("first_frames", _WAN_CELLS["first_frames"]),
+        sizes=tuple(_film_size(text) for text in ours.get("sizes", ())),
         **{key: ours[key] for key in ("chunk", "sink", "bank", "window") if key in ours},
     )
+
+
+def _film_size(text: str) -> tuple[int, int]:
+    """Width and height, from "448x256"."""
+    width, height = map(int, text.split("x"))
+    return width, height
 
 
 def _heads(transformer: dict[str, Any]) -> tuple[int, int]:

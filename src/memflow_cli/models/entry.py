@@ -119,10 +119,16 @@ def check_entry(entry: ModelEntry) -> None:
     sizes = {**asdict(entry.geometry), "width": entry.width, "height": entry.height, "text_len": entry.text_len}
     sizes["fps"] = entry.fps
     sizes |= {f"patch_size {index}": size for index, size in enumerate(sizes.pop("patch_size"))}
+    of_films = sizes.pop("sizes")
+    sizes |= {f"sizes {index}": side for index, side in enumerate(side for size in of_films for side in size)}
     for name, size in sizes.items():
         least = 0 if name in ("sink", "bank") else 1
         if type(size) is not int or not least <= size <= MAX_SIZE:
             raise ValueError(f"{name} is {str(size)[:40]}; a whole number from {least} to {MAX_SIZE:,} is expected")
+    if of_films:
+        entry.geometry.grid_size(*min(of_films))
+        if (entry.width, entry.height) not in of_films:
+            raise ValueError(f"its own size, {entry.width}x{entry.height}, is not among its sizes")
     for name, size in (("stored_itemsize", entry.stored_itemsize), ("ffn_dim", entry.ffn_dim)):
         if type(size) is not int or not 0 <= size <= MAX_SIZE:
             raise ValueError(f"{name} is {str(size)[:40]}; a whole number up to {MAX_SIZE:,} is expected")

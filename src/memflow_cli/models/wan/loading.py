@@ -7,6 +7,7 @@ import torch
 
 from memflow_cli.attention_context import PositionMode
 from memflow_cli.backbone import Backbone
+from memflow_cli.errors import ModelError
 from memflow_cli.models.decoders import load_autoencoder
 from memflow_cli.models.entry import Lora, ModelEntry
 from memflow_cli.models.family import LoadOptions
@@ -40,6 +41,8 @@ def load(
         files.text_encoder, files.tokenizer, config.text_len, text_device, options.embeddings, options.prompts
     )
     autoencoder = load_autoencoder(files.vae, device, dtype, placement is not None and placement.tile_decoder)
+    if entry.geometry.sizes and autoencoder.make_decoder_at is None:
+        raise ModelError(f"{files.vae} has no painter, without which there is one size of film", "copy the model again")
     model = WanModel(
         transformer,
         entry.geometry,
@@ -50,6 +53,7 @@ def load(
         release_text=text_encoder.release,
         encode_frames=autoencoder.encode_frames,
         read_story=read_story,
+        make_decoder_at=autoencoder.make_decoder_at,
     )
     if options.preview_decoder is not None:
         use_tiny_decoder(model, options.preview_decoder)

@@ -20,6 +20,7 @@ class WanModel:
     """Implements `Backbone`.
 
     `encode_prompts`: prompts -> [P, T, C], padding rows zero. `make_decoder`: a fresh streaming decoder a film.
+    `make_decoder_at`: one for films of a width and height, where there are several kinds.
     `encode_frames`: frames [F', height, width, 3] in 0..1 -> normalised latents [F, C, h, w].
     `read_story`: of a model that understands more than its text encoder was trained on.
     `release_text`: called when a prompt is projected, that is when encoding is over: a large text encoder leaves then.
@@ -36,6 +37,7 @@ class WanModel:
         release_text: Callable[[], None] = lambda: None,
         encode_frames: Callable[[Tensor], Tensor] | None = None,
         read_story: ReadStory | None = None,
+        make_decoder_at: Callable[[int, int], StreamingDecoder] | None = None,
     ) -> None:
         weight = transformer.patch_embedding.weight
         self.transformer = transformer.eval().requires_grad_(False)
@@ -46,6 +48,7 @@ class WanModel:
         self.dtype = weight.dtype
         self.encode_prompts = encode_prompts
         self.decoder = make_decoder
+        self._make_decoder_at = make_decoder_at
         self.whole_pass: WholePass = partial(_whole_pass, self.transformer)  # no cycle: a model goes when it is let go
         """What `predict` runs; wan/acceleration.py may put a recorded pass in its place."""
         self._release_text = release_text
@@ -54,6 +57,9 @@ class WanModel:
 
     def read_story(self, prompts: Sequence[str], cuts: Sequence[bool]) -> Sequence[Sequence[tuple[int, str]]]:
         return as_written(prompts) if self._read_story is None else self._read_story(prompts, cuts)
+
+    def decoder_at(self, width: int, height: int) -> StreamingDecoder:
+        return self._make_decoder_at(width, height) if self._make_decoder_at else self.decoder()
 
     def project_prompt(self, prompt_embeds: Tensor) -> PromptProjection:
         self._release_text()

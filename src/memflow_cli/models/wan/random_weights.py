@@ -31,8 +31,10 @@ def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: t
     }
     transformer.load_state_dict(weights, strict=True, assign=True)
     if entry.folder is not None:
-        make_decoder = load_autoencoder(entry.folder / "vae", device, dtype).make_decoder
+        autoencoder = load_autoencoder(entry.folder / "vae", device, dtype)
+        make_decoder, make_decoder_at = autoencoder.make_decoder, autoencoder.make_decoder_at
     else:
+        make_decoder_at = None
         vae = _random_vae(device, dtype)
 
         def make_decoder() -> WanDecoder:
@@ -45,6 +47,7 @@ def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: t
         cast("PositionMode", entry.positions),
         encode_prompts=_no_text,
         make_decoder=make_decoder,
+        make_decoder_at=make_decoder_at,
     )
 
 

@@ -1,0 +1,186 @@
+"""theatre's painter: a second decoder, which paints twice as wide and high as the patch autoencoder decodes.
+
+Latents go through a network over cells first, where a convolution costs least: it mends what the transformer drew wrong, by what
+the latent frames before show, and says what is to be painted; a few cheap stages turn that into pixels.
+Shapes: F latent frames, C latent channels, (h, w) cells of 32x32 painted pixels.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from memflow_cli.models.theatre.autoencoder import WEIGHTS_NAME, PatchAutoencoder, PatchStreamingDecoder
+from memflow_cli.models.weights.quantised import SCALE, dequantise, quantise_rows
+
+UPSCALE = 2  # painted pixels for each one that the autoencoder decodes, in both directions
+
+
+@dataclass(frozen=True)
+class PainterConfig:
+    """`widths`, `blocks`: channels and residual blocks at 1, 2, 4 and 8 places a cell. `past`: latent frames looked back at."""
+
+    width: int = 448
+    height: int = 256
+    past: int = 3
+    latent_channels: int = 192
+    frames_per_latent: int = 4
+    cell: int = 16  # pixels of a cell as the autoencoder decodes it
+    widths: tuple[int, ...] = (256, 160, 96, 48)
+    blocks: tuple[int, ...] = (5, 2, 2, 2)
+
+
+def residual_block(width: int) -> nn.Sequential:
+    """Adds exactly nothing when untrained."""
+    block = nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 1))
+    nn.init.zeros_(block[-1].weight)
+    nn.init.zeros_(block[-1].bias)
+    return block
+
+
+class Painter(nn.Module):
+    """Untrained, it paints what the autoencoder decodes to, scaled up."""
+
+    def __init__(self, config: PainterConfig) -> None:
+        super().__init__()
+        self.config = config
+        pixels = 3 * config.frames_per_latent
+        places = config.cell // 2 ** (len(config.widths) - 1)  # decoded pixels a place of the finest stage, each way
+        self.enter = nn.Conv2d((1 + config.past) * config.latent_channels, config.widths[0], 1)
+        self.stages = nn.ModuleList(
+            nn.ModuleList(residual_block(width) for _ in range(count))
+            for width, count in zip(config.widths, config.blocks, strict=True)
+        )
+        self.mend = nn.Conv2d(config.widths[0], config.latent_channels, 1)
+        self.ups = nn.ModuleList(
+            nn.Conv2d(before, 4 * after, 1) for before, after in zip(config.widths, config.widths[1:], strict=False)
+        )
+        self.from_pixels = nn.Conv2d(pixels * places**2, config.widths[-1], 1)
+        self.leave = nn.Conv2d(config.widths[-1], pixels * (UPSCALE * places) ** 2, 3, padding=1)
+        self.places = places
+        for last in (self.mend, self.leave):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    def look(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Latents [F, 1 + past, C, h, w], newest first -> (features [F, width, h, w], mended latents [F, C, h, w])."""
+        features = self.enter(latents.flatten(1, 2).contiguous(memory_format=torch.channels_last))
+        features = run_blocks(self.stages[0], features)
+        return features, latents[:, 0] + self.mend(F.silu(features))
+
+    def paint(self, features: Tensor, decoded: Tensor) -> Tensor:
+        """`look`'s features and what the autoencoder makes of its latents, [F, 4 * 3, 16 h, 16 w] -> [F, 4 * 3, 32 h, 32 w].
+
+        Pixels in -1..1. Any part of the picture may be painted alone, in whole cells; only its rim will differ.
+        """
+        for index, (up, blocks) in enumerate(zip(self.ups, self.stages[1:], strict=True)):
+            features = F.pixel_shuffle(up(F.silu(features)), 2)
+            if index == len(self.ups) - 1:
+                features = features + self.from_pixels(F.pixel_unshuffle(decoded, self.places))
+            features = run_blocks(blocks, features)
+        smooth = F.interpolate(decoded, scale_factor=UPSCALE, mode="bilinear", align_corners=False)
+        return smooth + F.pixel_shuffle(self.leave(F.silu(features)), UPSCALE * self.places)
+
+    def save_pretrained(self, folder: Path) -> None:
+        """Matrices in eight bits, a scale a row; the rest in fp32."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "config.json").write_text(
+            json.dumps({"_class_name": type(self).__name__, **asdict(self.config)}, indent=2) + "\n"
+        )
+        packed = {}
+        for name, tensor in self.state_dict().items():
+            if tensor.ndim > 1:
+                packed[name], packed[name + SCALE] = (part.contiguous() for part in quantise_rows(tensor))
+            else:
+                packed[name] = tensor.float().contiguous()
+        save_file(packed, folder / WEIGHTS_NAME)
+
+    @classmethod
+    def from_pretrained(cls, folder: Path, dtype: torch.dtype = torch.float32) -> "Painter":
+        description = json.loads((folder / "config.json").read_text())
+        known = {field.name for field in fields(PainterConfig)}
+        values = {name: tuple(v) if isinstance(v, list) else v for name, v in description.items() if name in known}
+        model = cls(PainterConfig(**values))
+        model.load_state_dict(dequantise(folder, load_file(folder / WEIGHTS_NAME)))
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model.to(dtype).eval().requires_grad_(False)
+
+
+def sketch(autoencoder: PatchAutoencoder, latents: Tensor) -> Tensor:
+    """What the autoencoder makes of latents [F, C, h, w]: pixels [F, 4 * 3, 16 h, 16 w] in about -1..1, to be painted over."""
+    pixels = autoencoder.decode_linear(latents).contiguous(memory_format=torch.channels_last)
+    return autoencoder.refiner(pixels, latents)
+
+
+def run_blocks(blocks: Sequence[nn.Module], features: Tensor) -> Tensor:
+    for block in blocks:
+        features = features + block(features)
+    return features
+
+
+def with_past(latents: Tensor, past: Tensor) -> Tensor:
+    """Latents [F, C, h, w] after `past` [P, C, h, w], oldest first -> [F, 1 + P, C, h, w], newest first."""
+    whole = torch.cat([past, latents])
+    return torch.stack([whole[len(past) - back : len(whole) - back] for back in range(len(past) + 1)], dim=1)
+
+
+class PaintedSizes:
+    """Both sizes of film that there are of the same latents: painted, or as the autoencoder decodes."""
+
+    def __init__(self, autoencoder: PatchAutoencoder, painter: Painter) -> None:
+        self._autoencoder, self._painter = autoencoder, painter
+
+    def decoder(self, width: int, height: int) -> "PaintingDecoder | PatchStreamingDecoder":
+        if self._is_painted(width, height):
+            return PaintingDecoder(self._autoencoder, self._painter)
+        return PatchStreamingDecoder(self._autoencoder)
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """Frames [4 * F, height, width, 3] in 0..1, of either size -> latents [F, C, h, w]."""
+        if self._is_painted(frames.shape[2], frames.shape[1]):
+            frames = F.avg_pool2d(frames.permute(0, 3, 1, 2), UPSCALE).permute(0, 2, 3, 1)
+        return self._autoencoder.encode(frames)
+
+    def _is_painted(self, width: int, height: int) -> bool:
+        return (width, height) == (self._painter.config.width, self._painter.config.height)
+
+
+class PaintingDecoder:
+    """Latents to painted frames as they come; what it keeps are the last latent frames.
+
+    Latent frames are painted one by one, so that a film is the same, bit for bit, in whatever portions it comes.
+    Before a film's first latent frame stands that frame itself.
+    """
+
+    def __init__(self, autoencoder: PatchAutoencoder, painter: Painter) -> None:
+        self.past = painter.config.past
+        self._autoencoder, self._painter = autoencoder, painter
+        self._before: Tensor | None = None
+
+    def reset(self) -> None:
+        """Begin a new film."""
+        self._before = None
+
+    @torch.inference_mode()
+    def decode(self, latents: Tensor) -> Tensor:
+        """Latents [F, C, h, w] -> frames [4 * F, height, width, 3] fp32 in 0..1."""
+        latents = latents.to(self._autoencoder.basis)
+        before = latents[:1].expand(self.past, -1, -1, -1) if self._before is None else self._before
+        looked_at = with_past(latents, before)
+        self._before = torch.cat([before, latents])[len(latents) :].clone()
+        return torch.cat([self._paint(one.unsqueeze(0)) for one in looked_at])
+
+    def flush(self) -> Tensor:
+        """What is still to come at the film's end: no frames."""
+        return torch.empty(0, 0, 0, 3)
+
+    def _paint(self, latents: Tensor) -> Tensor:
+        features, mended = self._painter.look(latents)
+        pixels = self._painter.paint(features, sketch(self._autoencoder, mended))
+        frames = pixels.unflatten(1, (-1, 3)).flatten(0, 1).permute(0, 2, 3, 1)
+        return (frames.float() / 2 + 0.5).clamp(0, 1)

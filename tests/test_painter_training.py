@@ -1,0 +1,119 @@
+"""How the painter is trained: the world at twice the size, pairs as a film would draw them, a loss that falls."""
+
+import numpy as np
+import pytest
+import torch
+
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.theatre.painter import Painter, PainterConfig
+from memflow_cli.models.wan.config import WanConfig
+from training.contexts import StoryContexts
+from training.drawing import render
+from training.optimizer import MuonAdamW
+from training.painter import CELL, WINDOW, PainterLearner, Samples, averaged, is_held_out_row
+from training.pairs import StoryWalk, make_pair, pair_story
+from training.teacher_forcing import CHUNK, Context, Trainee
+from training.text import TEXT_LENGTH, build_encoder
+from training.world import sample_story
+
+TINY = PainterConfig(widths=(16, 8, 8, 8), blocks=(1, 1, 1, 1), past=2)
+
+
+def test_the_world_is_the_same_at_twice_the_size():
+    story = sample_story(3)
+    small, covered = render(story, 9, 2)
+    large, covered_large = render(story, 9, 2, scale=2)
+    assert large.shape == (8, 256, 448, 3) and covered_large.shape == (8, 256, 448)
+    averaged_down = large.reshape(8, 128, 2, 224, 2, 3).mean((2, 4))
+    assert np.abs(averaged_down - small).mean() < 1
+    assert abs(covered_large.mean() - covered.mean()) < 0.01
+
+
+@pytest.fixture(scope="module")
+def autoencoder() -> PatchAutoencoder:
+    from memflow_cli.models.catalog import THEATRE_FOLDER
+
+    return PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
+
+
+@torch.no_grad()
+def test_a_walk_whose_past_is_run_once_draws_what_training_draws():
+    """The slow twin is `Trainee.stories`, which runs the clean chunks in every step."""
+    torch.manual_seed(0)
+    sizes = {"dim": 24, "ffn_dim": 32, "freq_dim": 16, "num_heads": 2, "num_layers": 2, "patch_size": (1, 2, 2)}
+    model = Trainee(WanConfig(**sizes, text_dim=128, text_len=TEXT_LENGTH, in_dim=8, out_dim=8), build_encoder(50))
+    for parameter in model.transformer.parameters():
+        parameter.normal_(0, 0.2)
+    story = sample_story(5)
+    shown, noisy = torch.randn(2, story.num_chunks, CHUNK, 8, 4, 4)
+    slots = torch.from_numpy(StoryContexts(story).streaming(np.random.default_rng(1)))
+    ids = torch.randint(1, 50, (len(story.beats), TEXT_LENGTH))
+    caption = torch.tensor([story.beat_of_chunks()] * 2)
+    drawn = StoryWalk(model.eval(), shown, slots, ids, caption).predict(noisy, 0.6)
+    twice = slots.repeat(2, 1)
+    context = Context(twice.clamp_min(0), twice >= 0)
+    sigma = torch.full((story.num_chunks,), 0.6)
+    assert torch.allclose(drawn, model.stories(shown, noisy, sigma, ids, caption.flatten(), context), atol=1e-5)
+
+
+def fake_draw(story, shown, rng):
+    return shown + 0.2 * torch.randn_like(shown)
+
+
+@pytest.fixture(scope="module")
+def work(autoencoder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("work")
+    (folder / "pairs").mkdir()
+    for row in (0, 14):
+        np.savez(folder / "pairs" / f"{row}.npz", **make_pair(row, fake_draw, autoencoder))
+    return folder
+
+
+def test_a_pair_holds_the_truth_and_two_generations(work):
+    with np.load(work / "pairs" / "0.npz") as pair:
+        assert pair["true"].shape == (66, 192, 8, 14) and pair["drawn"].shape == (2, 66, 192, 8, 14)
+        first, second = np.square(pair["drawn"].astype(np.float32) - pair["true"]).mean((1, 2, 3, 4))
+        assert 0.03 < first < 0.05 < second, "the second is drawn after the first"
+    assert pair_story(2).kind == "comings and goings"
+
+
+def test_samples_are_windows_of_the_truth_and_never_of_held_out_stories(work, autoencoder):
+    samples = Samples(work / "pairs", autoencoder, past=2, rng=np.random.default_rng(0))
+    assert samples._rows == [0] and is_held_out_row(14)
+    for sample in samples.batch(6):
+        (top, left), (rows, columns) = sample.corner, WINDOW
+        assert sample.shown.looked_at.shape == (3, 192, 8, 14) and sample.pixels.shape == (
+            12,
+            rows * CELL,
+            columns * CELL,
+        )
+        frame = torch.from_numpy(sample.shown.frames[0]).permute(2, 0, 1).float() / 127.5 - 1
+        window = frame[:, CELL * top : CELL * (top + rows), CELL * left : CELL * (left + columns)]
+        assert torch.equal(sample.pixels[:3], window)
+        assert sample.shown.trust.min() > 0 and sample.shown.trust.max() <= 1
+
+
+def test_training_goes_on_where_it_stopped(work, autoencoder, tmp_path):
+    samples = Samples(work / "pairs", autoencoder, past=2, rng=np.random.default_rng(0))
+    batch = samples.batch(2)
+    learner = PainterLearner(TINY, seconds=100)
+    losses = [learner.step(autoencoder, batch)[0] for _ in range(8)]
+    assert losses[-1] < losses[0]
+    learner.save(tmp_path / "painter.pt")
+    other = PainterLearner(TINY, seconds=100)
+    other.load(tmp_path / "painter.pt")
+    assert other.steps == 8 and other.step(autoencoder, batch)[0] == learner.step(autoencoder, batch)[0]
+    assert isinstance(averaged(tmp_path / "painter.pt", TINY), Painter)
+
+
+def test_a_convolution_is_a_matrix_to_muon():
+    """As the same numbers in two dimensions would be moved."""
+    torch.manual_seed(1)
+    flat = torch.nn.Parameter(torch.randn(6, 36))
+    folded = torch.nn.Parameter(flat.detach().clone().view(6, 4, 3, 3))
+    for parameter in (flat, folded):
+        optimizer = MuonAdamW([parameter], [torch.nn.Parameter(torch.zeros(1))], 0.1, 0.1)
+        optimizer._others[0].grad = torch.zeros(1)
+        parameter.grad = torch.linspace(-1, 1, 216).view(parameter.shape)
+        optimizer.step(1.0)
+    assert torch.allclose(flat.detach(), folded.detach().flatten(1))
