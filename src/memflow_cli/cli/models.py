@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     models.command("pull")(pull)
     models.command("show")(show)
     models.command("verify")(verify)
+    models.command("make-tiny")(make_tiny)
     app.add_typer(models, name="models")
 
 
@@ -177,6 +178,27 @@ class _Download:
     def done(self, file: "HubFile") -> None:
         if self._bar is not None and file.file.path in self._tasks:
             self._bar.remove_task(self._tasks[file.file.path])
+
+
+def make_tiny(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The model whose tiny twin is made.")],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where; made, or empty.")],
+) -> None:
+    """Write a tiny model of random numbers, to try the whole path of a large one: its films show noise, in seconds.
+
+    It has the sampling, memory, positions and layout of NAME. Prints the folder, which --model takes.
+    """
+    from memflow_cli.models.catalog import find_model
+    from memflow_cli.models.family import family_of
+
+    entry = find_model(name)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} is there already, and is not an empty folder", "name another one")
+    try:
+        family_of(entry).make_tiny(entry, folder)
+    except OSError as error:
+        raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
+    result_path(folder)
 
 
 def _summary(entry: "ModelEntry") -> dict[str, Any]:

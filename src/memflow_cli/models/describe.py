@@ -69,6 +69,7 @@ def _diffusers_model(folder: Path) -> ModelEntry:
             published=ours.get("published", ""),
             positions=ours.get("positions", "absolute"),
             fps=ours.get("fps", ModelEntry.fps),
+            cut_prefix=str(ours.get("cut_prefix", "")),
             text_len=transformer.get("text_len", ModelEntry.text_len),
             folder=folder,
             family=ours.get("family", family_of_autoencoder(vae.get("_class_name"))),

@@ -111,9 +111,9 @@ class Family:
         """What decoding takes of a card's memory."""
         return 0
 
-    def make_tiny(self, folder: Path) -> None:
-        """Write a tiny random model in the published layout."""
-        raise UsageError("this family has no tiny model")
+    def make_tiny(self, entry: ModelEntry, folder: Path) -> None:
+        """Write a tiny random model in the published layout, with `entry`'s sampling, memory and cells."""
+        raise UsageError(f"there is no tiny {entry.name}: nobody has said how one is made", "choose another model")
 
 
 class LoaderOnly(Family):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from memflow_cli.models.entry import ModelEntry
@@ -75,6 +77,19 @@ class TheatreFamily(WanFamily):
                 *vocabulary.EMPTY_PLACES,
             ],
         }
+
+    def make_tiny(self, entry: ModelEntry, folder: Path) -> None:
+        import torch
+
+        from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder
+        from memflow_cli.models.wan.tiny import write_shared
+
+        entry = replace(entry, geometry=replace(entry.geometry, latent_channels=8))
+        write_shared(entry, folder)
+        sizes = AutoencoderConfig(latent_channels=8, refiner_channels=4, refiner_body_channels=4, refiner_blocks=1)
+        autoencoder = PatchAutoencoder(sizes)
+        autoencoder.basis.copy_(torch.randn_like(autoencoder.basis) * 0.1)
+        autoencoder.save_pretrained(folder / "vae")
 
     def decoder_bytes(self, entry: ModelEntry, width: int, height: int, itemsize: int) -> int:
         return 0  # megabytes

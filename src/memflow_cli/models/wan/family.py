@@ -60,6 +60,11 @@ class WanFamily(Family):
     def token_limit(self, entry: ModelEntry) -> int | None:
         return entry.text_len
 
+    def make_tiny(self, entry: ModelEntry, folder: Path) -> None:
+        from memflow_cli.models.wan.tiny import make_tiny
+
+        make_tiny(entry, folder)
+
     def decoder_bytes(self, entry: ModelEntry, width: int, height: int, itemsize: int) -> int:
         return width * height * (DECODER_STATE + DECODER_WORK) * itemsize // 2
 
