@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import pytest
 import torch
@@ -103,7 +104,9 @@ def test_command_prints_tables_and_json(tiny_model_folder, capsys):
     arguments = ["bench", "--model", str(tiny_model_folder), "--policies", "window,nam", "--chunks", "16"]
     assert run(arguments) == 0
     printed = capsys.readouterr()
-    assert "| nam | window |" in printed.out and "%) |" in printed.out
+    assert "|" not in printed.out, "a table for people, not Markdown"
+    assert all(len(line) <= 80 for line in printed.out.splitlines()), printed.out
+    assert re.search(r"^nam +window +\d\.\d{3}", printed.out, re.MULTILINE) and "%)" in printed.out
     assert "chunks a policy" in printed.err and "measuring" not in printed.err, "no bar where there is no terminal"
     assert run([*arguments, "--json"]) == 0
     assert {item["policy"] for item in json.loads(capsys.readouterr().out)["policies"]} == {"window", "nam"}

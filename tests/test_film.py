@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 
-from memflow_cli.cli.plan import clock
 from memflow_cli.cli.progress import PlainProgress
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.events import ChunkDone, FilmDone, FilmStarted, FramesShown, SegmentDone
@@ -18,6 +17,7 @@ from memflow_cli.film.shooting import make_film
 from memflow_cli.film.trace import read_trace
 from memflow_cli.film.video_reader import probe, read_frames
 from memflow_cli.story.storyboard import Storyboard
+from memflow_cli.story.texts import clock
 from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
 
 

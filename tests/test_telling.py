@@ -338,3 +338,49 @@ def test_a_terminal_that_cannot_go_back_gets_plain_lines(term, is_live, monkeypa
     monkeypatch.setattr(sys, "stderr", Terminal())
     monkeypatch.setenv("TERM", term)
     assert isinstance(make_progress("auto"), PlainProgress) != is_live
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_on_a_terminal_tables_break_between_words(columns, story, tmp_path):
+    """At 80 columns the terminal itself broke them, in the middle of words and back to its left edge."""
+    words = [
+        "a",
+        "red",
+        "fox",
+        "in",
+        "the",
+        "snow",
+        "walks",
+        "to",
+        "the",
+        "far",
+        "side",
+        "of",
+        "the",
+        "quiet",
+        "frozen",
+        "lake",
+    ]
+    story.write_text(story.read_text().replace("a red fox", " ".join(words)))
+    far, near = pty.openpty()
+    child = os.fork()
+    if child == 0:
+        code = 99
+        try:
+            os.close(far)
+            os.dup2(near, 1)
+            os.environ["COLUMNS"] = str(columns)
+            sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+            code = run(["plan", str(story)]) or run(["models", "list"])
+        finally:
+            os._exit(code)
+    os.close(near)
+    seen = b""
+    with contextlib.suppress(OSError):
+        while content := os.read(far, 65536):
+            seen += content
+    os.close(far)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    lines = seen.decode().splitlines()
+    assert all(len(line) <= columns for line in lines), lines
+    assert set(words) <= {word for line in lines for word in line.split()}

@@ -9,6 +9,7 @@ from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype
 from memflow_cli.cli.progress import chunk_bar
 from memflow_cli.cli.talk import note, result, result_json
+from memflow_cli.cli.words import count, size_text, table
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -81,50 +82,37 @@ def bench(
         report = run_bench(backbone, (width, height), names, chunks, prompts, on_chunk, overlapped)
     what = f"{entry.name} {width}x{height} on {place}, {str(backbone.dtype).removeprefix('torch.')}"
     what += "".join(f", {name}" for name in accelerations)
-    note(f"{what}, {chunks} chunks a policy")
+    note(f"{what}, {count(chunks, 'chunk')} a policy")
     if as_json:
         result_json(report.to_json() | {"what": what})
     else:
-        result(table(report))
+        result(tables(report))
 
 
-def table(report: "BenchReport") -> str:
-    """The report as markdown tables."""
+def tables(report: "BenchReport") -> str:
+    """The report for people: speed and stages, work against what the machine can do, and the cost of memory."""
     content = report.to_json()
-    lines = [
-        "| policy | frames/s | ms a chunk | retrieve | denoise | commit | decode | encode | TFLOP/s | GB/s |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
-    for item in content["policies"]:
-        stages = " | ".join(f"{1000 * seconds:.1f}" for seconds in item["stages"].values())
-        shown = " | ".join(
-            _rate(item[key], content["ceilings"][ceiling], unit)
-            for key, ceiling, unit in (
-                ("flops_per_second", "flops", 1e12),
-                ("bytes_per_second", "bytes_per_second", 1e9),
-            )
-        )
-        lines.append(
-            f"| {item['policy']} | {item['frames_per_second']:.1f} | {1000 * item['chunk_seconds']:.1f} | {stages} | {shown} |"
-        )
-    ceilings = content["ceilings"]
-    lines += [
-        "",
-        f"ceilings here: {ceilings['flops'] / 1e12:.3g} TFLOP/s (matrix product),"
-        f" {ceilings['bytes_per_second'] / 1e9:.3g} GB/s (copy, read and write);"
-        f" peak memory of all policies together {content['peak_bytes'] / 2**20:.0f} MiB;"
-        f" first frames after {content['first_frame_seconds']:.2f} s",
-        "",
-        "| time of | over | median | quartiles |",
-        "|---|---|---|---|",
-    ]
-    overlap = content["overlap"]
+    policies, ceilings, overlap = content["policies"], content["ceilings"], content["overlap"]
+    stages = [["ms a chunk", "frames/s", "all", *policies[0]["stages"]]]
+    work = [["while the model computes", "TFLOP/s", "GB/s"]]
+    for item in policies:
+        spent = [item["chunk_seconds"], *item["stages"].values()]
+        rate = f"{item['frames_per_second']:.1f}"
+        stages.append([item["policy"], rate, *(f"{1000 * seconds:.1f}" for seconds in spent)])
+        flops = _rate(item["flops_per_second"], ceilings["flops"], 1e12)
+        work.append([item["policy"], flops, _rate(item["bytes_per_second"], ceilings["bytes_per_second"], 1e9)])
+    work.append(
+        ["this machine", f"{ceilings['flops'] / 1e12:.3g} (100%)", f"{ceilings['bytes_per_second'] / 1e9:.3g} (100%)"]
+    )
+    ratios = [["time of", "over", "median", "quartiles"]]
     for ratio in [*content["ratios"], *([overlap] if overlap else [])]:
         low, high = ratio["quartiles"]
-        lines.append(f"| {ratio['policy']} | {ratio['to']} | {ratio['median']:.3f} | {low:.3f} - {high:.3f} |")
+        ratios.append([ratio["policy"], ratio["to"], f"{ratio['median']:.3f}", f"{low:.3f} - {high:.3f}"])
+    memory = f"{size_text(content['peak_bytes'])} of memory for all policies together"
+    notes = [f"first frames after {content['first_frame_seconds']:.2f} s; {memory}"]
     if overlap:
-        lines += ["", f"{overlap['policy']}: {overlap['frames_per_second']:.1f} frames/s"]
-    return "\n".join(lines)
+        notes.append(f"{overlap['policy']}: {overlap['frames_per_second']:.1f} frames/s")
+    return "\n\n".join([table(stages), table(work), *([table(ratios)] if len(ratios) > 1 else []), *notes])
 
 
 def _rate(rate: int | None, ceiling: int, unit: float) -> str:

@@ -10,7 +10,7 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.talk import note, result, result_json, result_path, warn
-from memflow_cli.cli.words import size_text
+from memflow_cli.cli.words import beside, size_text
 from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def list_models(as_json: options.Json = False) -> None:
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
-        result(f"{row['name']:{width}}  {_state_text(row):34}  {row['summary']}")
+        result(beside(f"{row['name']:{width}}  {_state_text(row):34}  ", row["summary"]))
     shared = _disk_used(entries)
     result(f"\n{size_text(shared)} on disk; files that models share are counted once")
 

@@ -11,7 +11,7 @@ from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost
 from memflow_cli.cli.stories import Story, read_stories, without_traces
 from memflow_cli.cli.talk import result, result_json
 from memflow_cli.cli.texts import warn_of_texts
-from memflow_cli.cli.words import size_text
+from memflow_cli.cli.words import beside, count, shorten, size_text
 from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import RECALLING
 from memflow_cli.models.footprint import card_use, least_bytes, place
@@ -170,38 +170,34 @@ def plan_to_text(story: Story) -> str:
         policy += f", {memory.bank} frames recalled"
         policy += f", {memory.activate} read by each head" if memory.activate else ""
     chunk_frames = len(geometry.chunk_frame_range(1))
-    chunk = f"{plan.num_chunks:,} chunks of {chunk_frames} frames ({chunk_frames / plan.fps:g} s)"
+    chunk = f"{count(plan.num_chunks, 'chunk')} of {chunk_frames} frames ({chunk_frames / plan.fps:g} s)"
     if len(geometry.chunk_frame_range(0)) != chunk_frames:
         chunk += f", the first of {len(geometry.chunk_frame_range(0))}"
-    lines = [
-        one_line(plan.title),
-        f"  model    {story.entry.name}",
-        f"  memory   {policy}",
-        f"  picture  {plan.width}x{plan.height}, {plan.fps} frames a second",
-        f"  length   {clock(plan.seconds)} = {plan.num_frames:,} frames = {chunk}",
-        f"  seed     {'drawn when the film is made' if storyboard.seed is None else storyboard.seed}",
-        f"  needs    about {size_text(needs['cache_bytes'] + needs['archive_bytes'])} of memory for cache and archive,"
-        f" {size_text(needs['model_bytes'])} of model, {size_text(needs['disk_bytes'])} of disk",
-        *_card_lines(story.entry, needs),
-        "",
-        "    #      start     length      asked  chunks  prompt",
-    ]
+    room = f"about {size_text(needs['cache_bytes'] + needs['archive_bytes'])} of memory for cache and archive"
+    about = {
+        "model": story.entry.name,
+        "memory": policy,
+        "picture": f"{plan.width}x{plan.height}, {plan.fps} frames a second",
+        "length": f"{clock(plan.seconds)} = {count(plan.num_frames, 'frame')} = {chunk}",
+        "seed": "drawn when the film is made" if storyboard.seed is None else str(storyboard.seed),
+        "needs": f"{room}, {size_text(needs['model_bytes'])} of model, {size_text(needs['disk_bytes'])} of disk",
+        **_card(story.entry, needs),
+    }
+    lines = [one_line(plan.title), *(beside(f"  {name:7}  ", one_line(text)) for name, text in about.items()), ""]
+    lines.append("    #      start     length      asked  chunks  prompt")
     for segment in plan.segments:
         cut = "(cut) " if segment.transition == "cut" else ""
-        lines.append(
+        label = (
             f"{segment.index + 1:5}  {clock(segment.start_frame / plan.fps):>9}  {segment.num_frames / plan.fps:7.2f} s"
-            f"  {segment.requested_seconds:7.2f} s  {segment.num_chunks:6}  {cut}{_shorten(segment.prompt)}"
+            f"  {segment.requested_seconds:7.2f} s  {segment.num_chunks:6}  "
         )
+        lines.append(beside(label, cut + shorten(one_line(segment.prompt), 72)))
     return "\n".join(lines) + "\n"
 
 
-def _card_lines(entry: "ModelEntry", needs: dict[str, int]) -> list[str]:
+def _card(entry: "ModelEntry", needs: dict[str, int]) -> dict[str, str]:
     """What a GPU must have; nothing for a model that any has memory for."""
     if needs["card_bytes"] < _LARGE_CARD:
-        return []
+        return {}
     everything, least = size_text(needs["card_bytes"]), size_text(needs["least_card_bytes"])
-    return [f"  card     about {everything} of a GPU's memory for all of {entry.name}; at least {least} (--vram)"]
-
-
-def _shorten(prompt: str, width: int = 72) -> str:
-    return prompt if len(prompt) <= width else prompt[: width - 3] + "..."
+    return {"card": f"about {everything} of a GPU's memory for all of {entry.name}; at least {least} (--vram)"}

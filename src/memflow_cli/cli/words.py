@@ -1,5 +1,10 @@
 """Words that several commands share: amounts, stages, exit codes."""
 
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+
 from memflow_cli import errors
 
 STAGES = {
@@ -11,6 +16,9 @@ STAGES = {
 """A film's StageStarted -> what is told of it."""
 
 PROGRESS_KINDS = ("auto", "rich", "plain", "jsonl", "none")
+
+
+_LEAST_COLUMNS = 24  # that a text beside a label has
 
 
 def count(number: int, thing: str, things: str = "") -> str:
@@ -39,6 +47,27 @@ def duration_text(seconds: float) -> str:
 def shorten(text: str, width: int) -> str:
     """At most so many characters of a text, the last one an ellipsis if it is longer."""
     return text if len(text) <= width else text[: max(0, width - 1)].rstrip() + "…"
+
+
+def beside(label: str, text: str) -> str:
+    """`label` and then `text`, which on a terminal breaks between words and goes on below its own beginning."""
+    if not sys.stdout.isatty():
+        return label + text
+    columns = shutil.get_terminal_size().columns
+    indent = len(label)
+    if columns - indent < _LEAST_COLUMNS:  # too narrow for both: the text goes below
+        label, indent = label.rstrip() + "\n", 4
+        return label + textwrap.fill(
+            text, max(columns, 10), initial_indent=" " * indent, subsequent_indent=" " * indent
+        )
+    return textwrap.fill(text, columns, initial_indent=label, subsequent_indent=" " * indent, drop_whitespace=True)
+
+
+def table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in columns, the first row a heading; the first column stands left, numbers below each other."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    lines = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def exit_codes() -> dict[int, str]:
