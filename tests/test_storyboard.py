@@ -17,6 +17,7 @@ from memflow_cli.errors import MemflowError, StoryboardError, UsageError
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.theatre.limits import cannot_draw
+from memflow_cli.story.attached import check_attached
 from memflow_cli.story.load import load_stories, load_storyboard
 from memflow_cli.story.overrides import Override, parse_override
 from memflow_cli.story.plan import plan_film
@@ -448,3 +449,86 @@ def test_there_are_storyboards_for_both_kinds_of_model():
     models = [load_storyboard(path).model for path in STORYBOARDS]
     assert models.count("theatre") >= 4
     assert "memflow-1.3b" in models
+
+
+SUBJECTS = """\
+characters:
+  fox: {description: a red fox, picture: [a.png, sub/b.png]}
+  cat: a cat
+places: {meadow: {description: a meadow, picture: a.png}}
+sound: music.wav
+captions: true
+segments:
+- {prompt: "{fox} in {meadow}", duration: 1, names: [cat, fox], remember: fox, forget: [cat], recall: none,
+   title: One, caption: Hello}
+- {prompt: a, duration: 1, recall: cat}
+"""
+
+
+def test_characters_places_and_what_is_said_of_memory(write, tmp_path):
+    board = load_storyboard(write(SUBJECTS))
+    pictures = (str(tmp_path / "a.png"), str(tmp_path / "sub" / "b.png"))
+    assert board.characters == {"fox": Subject("a red fox", pictures), "cat": Subject("a cat")}
+    assert board.places == {"meadow": Subject("a meadow", pictures[:1])}
+    assert (board.sound, board.captions) == (str(tmp_path / "music.wav"), True)
+    first, second = board.segments
+    assert first.prompt == "a red fox in a meadow"
+    assert first.names == ("fox", "meadow", "cat")
+    assert (first.remember, first.forget, first.recall, second.recall) == (("fox",), ("cat",), (), ("cat",))
+    assert (first.title, first.caption, second.title) == ("One", "Hello", None)
+    assert Storyboard.from_json(json.loads(json.dumps(board.to_json()))) == board
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (
+            ("remember: fox", "remember: fix"),
+            "segments.1.remember: 'fix' is not a character or place; did you mean fox?",
+        ),
+        (("recall: cat", "recall: [cat, dog]"), "segments.2.recall: 'dog' is not"),
+        (("names: [cat, fox]", "names: [5, [a]]"), "expected a text"),
+        (("  cat: a cat", "  none: a cat"), "not `none`"),
+        (("meadow:", "fox:"), "is the name of a character already"),
+        (("  cat: a cat", "  cat:"), "expected a text, or the keys description and picture"),
+        (("  cat: a cat", "  cat: {picture: a.png}"), "description: is missing"),
+        (("  cat: a cat", "  cat: {description: a, pictures: a.png}"), "unknown key; did you mean picture?"),
+        (("sub/b.png", "../b.png"), "is outside the storyboard's folder"),
+        (("music.wav", "/etc/passwd"), "sound: is outside the storyboard's folder"),
+        (("captions: true", "captions: yes"), "neither true nor false"),
+        (("title: One", "title: [1]"), "segments.1.title: expected a text"),
+    ],
+)
+def test_wrong_subjects_and_names_are_sentences(write, change, says):
+    problems = problems_of(write(SUBJECTS.replace(*change)))
+    assert any(says in problem and "line" in problem for problem in problems), problems
+
+
+def test_files_that_a_storyboard_names_are_looked_at_before_the_film(write, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "sub").mkdir()
+    for name in ("a.png", "sub/b.png"):
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    (tmp_path / "music.wav").write_bytes(b"RIFF")
+    board = load_storyboard(write(SUBJECTS))
+    check_attached(board, 16, 16)
+    (tmp_path / "sub" / "b.png").write_bytes(b"x")
+    with pytest.raises(UsageError, match="b.png is not a picture"):
+        check_attached(board, 16, 16)
+    Image.new("RGB", (8, 8)).save(tmp_path / "sub" / "b.png")
+    for content, says in ((b"", "empty"), (None, "No such file")):
+        (tmp_path / "music.wav").unlink() if content is None else (tmp_path / "music.wav").write_bytes(content)
+        with pytest.raises(UsageError, match=says):
+            check_attached(board, 16, 16)
+
+
+def test_a_path_counts_from_what_says_it(write, tmp_path, monkeypatch):
+    """A path in a file counted from the current folder, and a path on the command line from the file."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    path = write("model: ./mine\nsegments: [{prompt: a, duration: 1, image: a.png}]")
+    assert load_storyboard(path).model == str(tmp_path / "mine")
+    board = load_storyboard(path, [parse_override("segments.1.image=b.png"), Override("model", "./other", "--model")])
+    assert (board.segments[0].image, board.model) == (str(tmp_path / "here" / "b.png"), "./other")
+    assert load_storyboard(write("model: memflow-1.3b\nsegments: [{prompt: a, duration: 1}]")).model == "memflow-1.3b"

@@ -249,6 +249,7 @@ def _prepare(
     from memflow_cli.film.preflight import check_names, check_outputs
     from memflow_cli.film.recipe import make_recipe, recorded_seed, unfinished_because
     from memflow_cli.film.run_folder import is_kept
+    from memflow_cli.story.attached import check_attached
 
     check_names(film, with_report)
     is_begun = run_path(film).is_dir()
@@ -270,6 +271,7 @@ def _prepare(
         if not overwrite:
             raise UsageError(f"{film} exists and {reason}", hint="-y replaces it, -n leaves it as it is")
     check_outputs(film, plan, recipe, resume, with_report)
+    check_attached(story.storyboard, plan.width, plan.height)
     return story
 
 
@@ -284,13 +286,10 @@ def _check(
 ) -> None:
     """Raises MemflowError for what would keep this film from being made, as far as can be told without a device."""
     from memflow_cli.models.family import family_of
-    from memflow_cli.story.picture import load_picture
 
     if _prepare(story, film, preview_decoder, overwrite, no_overwrite, resume, with_report) is None:
         return
     family_of(story.entry).check_files(story.entry)
-    if (picture := story.storyboard.segments[0].image) is not None:
-        load_picture(Path(picture), story.plan.width, story.plan.height)
 
 
 def _write_report(film: Path) -> None:
