@@ -58,7 +58,7 @@
     if (buffer.buffered.length) buffer.remove(from, Infinity);
   });
   const openBuffer = () => {
-    if (buffer || !hello || source.readyState !== "open") return;
+    if (buffer || !hello || !hello.mime || source.readyState !== "open") return;
     if (!MediaSource.isTypeSupported(hello.mime)) { say(`This browser does not play ${hello.mime}.`, true); return; }
     buffer = source.addSourceBuffer(hello.mime);
     buffer.addEventListener("updateend", () => { trim(); pump(); start(); });
@@ -113,7 +113,8 @@
     hello(content) {
       hello = content;
       document.title = `${content.title} · memflow`;
-      document.documentElement.style.setProperty("--aspect", `${content.width} / ${content.height}`);
+      if (content.width) document.documentElement.style.setProperty("--aspect", `${content.width} / ${content.height}`);
+      if (!content.mime) $("curtain").textContent = "Say what happens first.";
       $("kind").textContent = content.mode === "live" ? "Live" : "Being made";
       $("kind").classList.toggle("is-live", content.mode === "live");
       $("title").textContent = content.title;

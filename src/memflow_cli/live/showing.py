@@ -84,6 +84,10 @@ class Showing:
             for segment in plan.segments:
                 self.tell_segment(segment)
 
+    def greet(self, title: str, width: int, height: int) -> None:
+        """The first message of a film that nobody has played yet: a page to type into."""
+        self._channel.tell(type="hello", mode=self._mode, title=title, width=width, height=height, mime=None, facts=[])
+
     def begin_again(self) -> None:
         """The next frames take the place of some that were shown: they get a head of their own."""
         if self._writer is not None:

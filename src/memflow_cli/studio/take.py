@@ -28,9 +28,10 @@ from memflow_cli.film.recipe import Recipe, recorded_seed
 from memflow_cli.film.run_folder import begun_recipe
 from memflow_cli.film.script import ShootingScript, write_script
 from memflow_cli.film.shooting import LESS_MEMORY, machine_of
+from memflow_cli.geometry import Geometry
 from memflow_cli.machine.out_of_memory import doing, memory_errors
 from memflow_cli.models.entry import ModelEntry
-from memflow_cli.story.plan import Timeline, derive_seed
+from memflow_cli.story.plan import SegmentPlan, Timeline, derive_seed
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.studio.job import draw_seed
 
@@ -111,6 +112,21 @@ class Take:
                     timeline.add(segment)
                 segments.append(replace(self._segments[-1], seconds=timeline.set_length(made).requested_seconds))
         return replace(resolved, model=model, segments=tuple(segments))
+
+    @property
+    def segments(self) -> Sequence[SegmentPlan]:
+        """What was played so far, in chunks and frames; the last one as long as it was planned."""
+        return () if self._timeline is None else tuple(self._timeline.segments)
+
+    @property
+    def geometry(self) -> Geometry:
+        """The model's."""
+        return self._entry.geometry
+
+    @property
+    def num_chunks(self) -> int:
+        """Chunks of what was made so far."""
+        return 0 if self._film is None else self._film.num_chunks
 
     @property
     def num_frames(self) -> int:

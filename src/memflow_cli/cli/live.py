@@ -1,0 +1,140 @@
+"""`memflow live`: a film is played in a browser while it is made, and goes where its viewers ask it to."""
+
+import sys
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from memflow_cli.cli import options
+from memflow_cli.cli.talk import note, result_json, result_path
+from memflow_cli.cli.watch import INSTALL
+from memflow_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from memflow_cli.film.events import FilmResult
+    from memflow_cli.story.storyboard import Segment, Storyboard
+    from memflow_cli.studio.take import Take
+
+LOOPBACK = "127.0.0.1"
+
+
+def register(app: typer.Typer) -> None:
+    app.command("live")(live)
+
+
+def live(
+    storyboard: Annotated[
+        Path | None, typer.Argument(metavar="[STORYBOARD]", help="What is played first.", show_default=False)
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILM", help="The film.")] = Path("film.mp4"),
+    model: options.Model = None,
+    size: options.Size = None,
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The film's seed.")] = None,
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
+    dtype: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision.")] = "auto",
+    from_stdin: Annotated[
+        bool, typer.Option("--stdin", help="Take a line for each prompt: `text`, `cut: text`, `wait 4s`, `undo`.")
+    ] = False,
+    host: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Listen elsewhere than on this machine alone.")
+    ] = LOOPBACK,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0,
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the page's address instead of opening it.")
+    ] = False,
+) -> None:
+    """Play a film while it is made: type a prompt, Enter, and from the next moment on it holds.
+
+    The page plays the film, takes prompts (Shift+Enter: a cut), goes back to where the last one began (undo), pauses and
+    finishes. At the end there is film.mp4, and film.yaml: the storyboard of what was played, of which `memflow generate`
+    makes the same film, frame by frame. After an interruption the same command goes on.
+
+    With --stdin there is no page: a line is a prompt that holds from there on, `wait 4s` lets so much film go by, and each
+    line is answered on stdout by JSON with the film time from which it holds.
+    """
+    from memflow_cli.machine.stop_requests import StopRequests
+    from memflow_cli.story.quantities import parse_size
+    from memflow_cli.studio.studio import Studio
+
+    told = None if storyboard is None else _read(storyboard)
+    script = out.with_suffix(".yaml")
+    if script.exists() and not _is_ours(script):
+        raise UsageError(
+            f"{script} exists, and would be overwritten by the storyboard of what is played", "choose another -o"
+        )
+    try:
+        wanted = None if size is None else parse_size(size)
+    except ValueError as error:
+        raise UsageError(f"--size: {error}") from None
+    if wanted is None and told is not None and told.width and told.height:
+        wanted = told.width, told.height
+    name = model or (told.model if told else "theatre")
+    film_seed = seed if seed is not None or told is None else told.seed
+    title = told.title if told else None
+    with Studio(name, device=device, dtype=dtype) as studio, StopRequests(None, note) as stop:
+        take = studio.take(out, seed=film_seed, title=title, size=wanted, fps=told.fps if told else None)
+        opening = told.segments if told is not None and not take.storyboard.segments else ()
+        try:
+            if from_stdin:
+                made = _from_stdin(take, opening)
+            else:
+                made = _on_page(take, opening, host, port, not no_browser, stop)
+            _write_script(take.storyboard, script)
+        finally:
+            take.close()
+    if made is None:
+        raise UsageError("nothing was played")
+    note(f"memflow generate {script} makes the same film")
+    result_path(made.path)
+
+
+def _on_page(
+    take: "Take", opening: "Sequence[Segment]", host: str, port: int, opens_browser: bool, stop: "object"
+) -> "FilmResult | None":
+    try:
+        from memflow_cli.live.channel import Channel
+        from memflow_cli.live.server import LiveServer
+        from memflow_cli.live.session import Session
+    except ImportError as error:
+        raise UsageError(f"memflow live: {error.name} is missing", INSTALL) from error
+    channel = Channel()
+    session = Session(take, channel, opening, stop)  # type: ignore[arg-type]
+    session.greet()
+    with LiveServer(channel, session.command, host, port) as server:
+        note(f"play it at {server.address}")
+        if opens_browser:
+            webbrowser.open(server.address)
+        return session.run()
+
+
+def _from_stdin(take: "Take", opening: "Sequence[Segment]") -> "FilmResult | None":
+    from memflow_cli.live.lines import play_lines
+
+    for answer in play_lines(take, opening, sys.stdin):
+        result_json(answer)
+    return take.finish()
+
+
+def _read(path: Path) -> "Storyboard":
+    from memflow_cli.story.load import load_storyboard
+
+    return load_storyboard(path)
+
+
+_HEAD = "# What was played, as a storyboard: memflow generate makes the same film of it.\n"
+
+
+def _is_ours(path: Path) -> bool:
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(len(_HEAD)) == _HEAD
+
+
+def _write_script(storyboard: "Storyboard", path: Path) -> None:
+    from memflow_cli.film.durable import write_through
+    from memflow_cli.story.writing import storyboard_to_yaml
+
+    if storyboard.segments:
+        write_through(path, (_HEAD + storyboard_to_yaml(storyboard, path.parent)).encode("utf-8", "replace"))

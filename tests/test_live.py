@@ -1,0 +1,165 @@
+"""A film that is steered while it plays is the film that its storyboard makes."""
+
+import json
+import subprocess
+import sys
+import threading
+import time
+
+import av
+import numpy as np
+import pytest
+
+from browser import Page, find_chromium
+from memflow_cli.cli.app import run
+from memflow_cli.live.channel import Channel
+from memflow_cli.live.session import Session
+from memflow_cli.studio.studio import Studio
+
+LIVE = [sys.executable, "-m", "memflow_cli.cli.app", "live"]
+TEN = """\
+a red fox
+wait 1.5s
+the snow
+wait 2.25s
+cut: a city at night
+wait 1.5s
+the fox again
+undo
+a cat
+wait 0.75s
+cut: the woods
+wait 3s
+nobody
+the fox jumps
+wait 1.5s
+"""
+
+
+def frames(path):
+    with av.open(path) as container:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])
+
+
+def test_what_was_played_by_lines_is_what_its_storyboard_makes(tmp_path, tiny_model_folder):
+    """Prompts, cuts, an undo, a prompt that nobody waits for: each line is answered, and generate makes the same film."""
+    film = tmp_path / "film.mp4"
+    command = [*LIVE, "--stdin", "-o", str(film), "--model", str(tiny_model_folder), "--seed", "5"]
+    done = subprocess.run(command, input=TEN, capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(answers) == len(TEN.splitlines())
+    starts = [answer["from"] for answer in answers if answer["event"] == "prompt"]
+    assert starts[:3] == [0, 1.5, 3.75] and starts == sorted(starts)
+    assert done.stdout.splitlines()[-1] == str(film)
+    script = film.with_suffix(".yaml")
+    assert "the fox again" not in script.read_text() and 'transition: "cut"' in script.read_text()
+    assert run(["generate", str(script), "-o", str(tmp_path / "again.mp4"), "--progress", "none"]) == 0
+    assert (frames(film) == frames(tmp_path / "again.mp4")).all()
+
+
+def test_wrong_lines_are_answered_and_play_nothing(tmp_path, tiny_model_folder):
+    text = "wait 1s\na fox\nwait soon\n"
+    command = [*LIVE, "--stdin", "-o", str(tmp_path / "film.mp4"), "--model", str(tiny_model_folder)]
+    done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=100)
+    events = [json.loads(line)["event"] for line in done.stdout.splitlines() if line.startswith("{")]
+    assert done.returncode == 0 and events == ["error", "prompt", "error"]
+
+
+@pytest.fixture
+def session(tmp_path, tiny_model_folder):
+    """A session in a thread of its own, and its viewers' channel, read as texts."""
+    studio = Studio(str(tiny_model_folder))
+    take, channel = studio.take(tmp_path / "film.mp4", seed=3), Channel()
+    session = Session(take, channel)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(session.run()), daemon=True)
+    thread.start()
+    yield session, channel, take, results, thread
+    session.command({"type": "finish"})
+    thread.join(60)
+
+
+def texts(channel, kind):
+    return [
+        content
+        for place in list(channel._places)
+        if place.is_text and (content := json.loads(channel._read(place)))["type"] == kind
+    ]
+
+
+def wait_for(condition, seconds=60):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "never came true"
+        time.sleep(0.02)
+
+
+def test_the_film_waits_for_its_player(session):
+    session, channel, take, *_ = session
+    session.command({"type": "prompt", "text": "a red fox"})
+    wait_for(lambda: len(texts(channel, "chunk")) >= 2)
+    time.sleep(0.5)
+    made = len(texts(channel, "chunk"))
+    assert made <= 3, "nobody has played anything yet"
+    session.command({"type": "played", "seconds": 1.4})
+    wait_for(lambda: len(texts(channel, "chunk")) > made)
+
+
+def test_a_prompt_holds_from_the_next_chunk_on_and_undo_takes_it_back(session, tmp_path):
+    session, channel, take, results, thread = session
+    session.command({"type": "prompt", "text": "a red fox"})
+    wait_for(lambda: len(texts(channel, "chunk")) >= 2)
+    session.command({"type": "prompt", "text": "<b>the snow</b>", "cut": True})
+    wait_for(lambda: len(texts(channel, "segment")) == 2)
+    told = texts(channel, "segment")[1]
+    assert told["prompt"] == "<b>the snow</b>" and told["transition"] == "cut"
+    session.command({"type": "undo"})
+    wait_for(lambda: texts(channel, "undone"))
+    assert texts(channel, "undone")[0] == {"type": "undone", "start": told["start"], "segments": 1}
+    session.command({"type": "finish"})
+    thread.join(60)
+    assert [segment.prompt for segment in take.storyboard.segments] in ([], ["a red fox"])
+    assert results[0].path.exists() and texts(channel, "done")
+
+
+def test_prompts_are_bounded(session):
+    session, channel, *_ = session
+    session.command({"type": "prompt", "text": "x" * 5000})
+    session.command({"type": "prompt", "text": 7})
+    session.command({"type": "played", "seconds": "soon"})
+    session.command({"type": "nonsense"})
+    wait_for(lambda: texts(channel, "refused"))
+    assert not texts(channel, "segment")
+
+
+@pytest.mark.slow
+def test_typed_in_a_browser(tmp_path):
+    """As a person uses it: type, Enter, look; Shift+Enter; undo; finish."""
+    chromium = find_chromium()
+    if chromium is None:
+        pytest.skip("no Chromium on the path: apt-get install chromium")
+    film = tmp_path / "film.mp4"
+    command = [*LIVE, "-o", str(film), "--no-browser", "--seed", "7", "--size", "224x128"]
+    made = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    page = Page(chromium, tmp_path / "profile")
+    try:
+        address = next(line.split(" at ")[1].strip() for line in made.stderr if "play it at" in line)
+        page.open(address, 1280)
+        page.wait_for("document.activeElement.id === 'prompt'")
+        for letters in "A red fox stands still in a meadow.":
+            page.press(letters, letters)
+        page.press("Enter")
+        page.wait_for("document.getElementById('film').currentTime > 1.5", 120)
+        for letters in "The fox waves.":
+            page.press(letters, letters)
+        page.press("Enter")
+        page.wait_for("document.querySelectorAll('#segments li').length === 2", 60)
+        page.click("#finish")
+        page.wait_for("document.getElementById('state').textContent.includes('finished')", 60)
+        assert made.wait(60) == 0
+        assert not page.errors
+        assert len(frames(film)) > 24 and film.with_suffix(".yaml").read_text().count("prompt:") == 2
+    finally:
+        page.close()
+        made.kill()
