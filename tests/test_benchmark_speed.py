@@ -27,7 +27,7 @@ def test_what_stops_a_paced_film_reaches_whoever_asks_for_a_chunk(tmp_path):
     entry = tiny_entry()
     (tmp_path / "film.json").write_text("{}")
     film = PacedFilm(story_of(entry, 2, 1, "nam", (WIDTH, HEIGHT)), entry, tiny_backbone(entry), tmp_path / "film.mp4")
-    with pytest.raises(UsageError, match="no film's record"):
+    with pytest.raises(UsageError, match="not a film's record"):
         film.chunk()
 
 

@@ -150,7 +150,7 @@ def test_a_film_that_never_began_leaves_nothing(tmp_path):
 def test_a_file_that_is_no_record_is_not_overwritten(tmp_path):
     """A storyboard may be JSON, story.json, and its film story.mp4: the record beside it would take its place."""
     (tmp_path / "film.json").write_text('{"segments": [{"prompt": "a fox", "duration": 3}]}')
-    with pytest.raises(UsageError, match=r"film.json is no film's record"):
+    with pytest.raises(UsageError, match=r"film.json is not a film's record"):
         make(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["film.json"]
 

@@ -190,15 +190,6 @@ def recipe_segments(plan: FilmPlan, storyboard: Storyboard) -> tuple[dict[str, A
     )
 
 
-def check_record(film: Path) -> None:
-    """Raises UsageError if a film's record would take the place of a file that is none."""
-    if record_path(film).exists() and read_record(film) is None:
-        raise UsageError(
-            f"{record_path(film)} is no film's record, and would be overwritten by one",
-            "Give the film another name with -o.",
-        )
-
-
 def read_record(film: Path) -> dict[str, Any] | None:
     """film.json beside a film, or None if there is none that can be read."""
     try:

@@ -14,8 +14,9 @@ import torch
 from memflow_cli.backbone import Backbone
 from memflow_cli.film.events import Event, FilmDone, FilmResult, StageStarted
 from memflow_cli.film.film_under_way import FilmUnderWay, Stop
+from memflow_cli.film.preflight import check_names
 from memflow_cli.film.prompt_embeds import encode_story
-from memflow_cli.film.recipe import FilmModel, check_record, recorded_seed
+from memflow_cli.film.recipe import FilmModel, recorded_seed
 from memflow_cli.film.script import ShootingScript, write_script
 from memflow_cli.machine.out_of_memory import HINT, doing, memory_errors
 from memflow_cli.story.storyboard import Storyboard
@@ -84,7 +85,7 @@ def shoot(
     pays. `accelerations`: what was done to the backbone to make it faster; recorded.
     Raises MemflowError and its kin; what was finished stays in the run folder, and the same call goes on from there.
     """
-    check_record(out)
+    check_names(out)
     recipe = script.recipe_on(machine_of(backbone, accelerations))
     with (
         memory_errors(f"at {script.plan.width}x{script.plan.height}", LESS_MEMORY),
