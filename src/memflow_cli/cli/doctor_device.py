@@ -4,11 +4,11 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from memflow_cli import __version__
 from memflow_cli.cli.device import choose_device
 from memflow_cli.cli.talk import note, result, result_json
 from memflow_cli.cli.words import size_text
 from memflow_cli.errors import DeviceError
+from memflow_cli.version import __version__
 
 if TYPE_CHECKING:
     from memflow_cli.bench.device_check import Outcome, Speed

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memflow_cli import __version__
 from memflow_cli.cli.talk import result
 from memflow_cli.memory.options import POLICIES, PUBLISHED
+from memflow_cli.version import __version__
 
 if TYPE_CHECKING:
     from memflow_cli.story.overrides import Override

@@ -7,7 +7,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from memflow_cli import __version__
 from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
 from memflow_cli.film.names import record_path as record_path
@@ -20,6 +19,7 @@ from memflow_cli.story.picture import picture_identity
 from memflow_cli.story.plan import FilmPlan, plan_film
 from memflow_cli.story.schema import MAX_SEED
 from memflow_cli.story.storyboard import Storyboard
+from memflow_cli.version import __version__
 
 MAX_RECIPE_BYTES = 256 * 2**20
 

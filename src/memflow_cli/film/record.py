@@ -4,10 +4,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from memflow_cli import __version__
 from memflow_cli.film.recipe import Recipe
 from memflow_cli.film.script import ShootingScript
 from memflow_cli.story.plan import FilmPlan
+from memflow_cli.version import __version__
 
 MAX_DESCRIPTION = 60_000  # characters of prompts in the film's metadata
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memflow_cli import __version__
 from memflow_cli.film.recipe import FilmModel, Recipe, make_recipe, recipe_segments, resolve
 from memflow_cli.film.trace import TraceHeader
 from memflow_cli.story.plan import FilmPlan, plan_film
 from memflow_cli.story.storyboard import Segment, Storyboard
+from memflow_cli.version import __version__
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,9 @@ class LoadedStory:
     files: ModelFiles | None = None  # of a film's record
 
 
-def load_storyboard(path: Path, overrides: Sequence[Override] = ()) -> Storyboard:
+def load_storyboard(path: str | Path, overrides: Sequence[Override] = ()) -> Storyboard:
     """The one film of a file. Raises StoryboardError with every problem found, UsageError if it cannot be read."""
-    stories = load_stories(path, overrides=overrides)
+    stories = load_stories(Path(path), overrides=overrides)
     if len(stories) > 1:
         raise UsageError(f"{path}: {len(stories)} films, not one")
     return stories[0].storyboard

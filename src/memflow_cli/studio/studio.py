@@ -29,6 +29,7 @@ from memflow_cli.models.entry import Lora, ModelEntry
 from memflow_cli.models.family import family_of
 from memflow_cli.models.footprint import Placement, place
 from memflow_cli.models.load import load_model
+from memflow_cli.story.load import load_storyboard
 from memflow_cli.story.storyboard import Storyboard
 from memflow_cli.studio.job import Job
 from memflow_cli.studio.needs import Wishes, check_inputs, check_options, check_preview_decoder, prepare
@@ -183,6 +184,34 @@ class Studio:
         from memflow_cli.film.script import write_script
 
         return write_script(storyboard, self.entry, recorded_seed(out) or 0, self._preview_decoder)
+
+
+def make(
+    storyboard: Storyboard | str | Path,
+    out: str | Path,
+    events: Events = lambda event: None,
+    *,
+    device: str = "auto",
+    dtype: str = "auto",
+    overwrite: bool = False,
+) -> FilmResult:
+    """Makes one film of a storyboard, or of a storyboard's file, with the model that it names. See `Studio.make`."""
+    if not isinstance(storyboard, Storyboard):
+        storyboard = load_storyboard(storyboard)
+    with Studio(storyboard.model, device=device, dtype=dtype) as studio:
+        return studio.make(storyboard, out, events, overwrite=overwrite)
+
+
+def take(
+    out: str | Path,
+    model: str | Path = "theatre",
+    *,
+    seed: int | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+) -> Take:
+    """A film whose story is told while it is made. See `Studio.take`."""
+    return Studio(model, device=device, dtype=dtype).take(out, seed=seed)
 
 
 def _placed_for(script: ShootingScript) -> tuple[object, ...]:

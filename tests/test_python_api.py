@@ -1,0 +1,56 @@
+"""The package's front door: quick to open, sorted, complete, and shown by examples that run."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import memflow_cli
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+STORY = """title: Fox
+seed: 1
+segments:
+  - {prompt: a red fox walks in, duration: 0.75s}
+  - {prompt: the fox jumps, duration: 0.75s}
+"""
+
+
+def test_all_is_sorted_and_complete():
+    assert memflow_cli.__all__ == sorted(memflow_cli.__all__)
+    assert set(memflow_cli.__all__) == {*memflow_cli._ROOM_OF, "__version__"}
+    for name in memflow_cli.__all__:
+        assert getattr(memflow_cli, name) is not None
+    typed = re.findall(r"import \w+ as (\w+)\n", (ROOT / "src" / "memflow_cli" / "__init__.py").read_text())
+    assert set(typed) == set(memflow_cli.__all__), "type checkers see what is there"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        memflow_cli.nothing  # noqa: B018
+
+
+def test_importing_it_is_quick_and_costs_no_torch():
+    code = "import sys, time; start = time.perf_counter(); import memflow_cli; spent = time.perf_counter() - start; "
+    code += "print(spent, *[name for name in ('torch', 'numpy', 'pydantic') if name in sys.modules])"
+    runs = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True) for _ in range(3)]
+    assert min(float(run.stdout.split()[0]) for run in runs) < 0.3
+    assert all(len(run.stdout.split()) == 1 for run in runs)
+
+
+@pytest.mark.parametrize("number", range(len(EXAMPLES)))
+def test_examples_run(number, tmp_path, monkeypatch):
+    """Every example of docs/python.md, as it stands there, in a folder with a storyboard."""
+    monkeypatch.chdir(tmp_path)
+    Path("fox.yaml").write_text(STORY)
+    exec(compile(EXAMPLES[number], f"docs/python.md, example {number + 1}", "exec"), {"__name__": "example"})
+
+
+def test_the_steered_film_is_made_again_by_its_storyboard(tmp_path, monkeypatch):
+    from benchmarks.same_films import compare
+
+    monkeypatch.chdir(tmp_path)
+    [example] = [text for text in EXAMPLES if "studio.take" in text]
+    exec(compile(example, "docs/python.md", "exec"), {"__name__": "example"})
+    memflow_cli.make("steered.yaml", "again.mp4")
+    assert compare(Path("steered.mp4"), Path("again.mp4")).is_same
