@@ -1,6 +1,7 @@
 """inspect-memory shows the frames that were really recalled, and as much as can be shown when something is missing."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,11 +13,12 @@ import torch
 from PIL import Image
 
 from memflow_cli.cli.app import run
+from memflow_cli.errors import MemflowError
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.stitching import stitch
 from memflow_cli.film.trace import TraceWriter, read_trace
 from memflow_cli.film.video import PartWriter
-from memflow_cli.film.video_reader import read_frame, read_frames
+from memflow_cli.film.video_reader import probe, read_frame, read_frames
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.record import Recalled
 from memflow_cli.report import inspect, write_report
@@ -193,7 +195,10 @@ def test_the_page_opens_where_memory_did_most(film):
         segments = tuple(
             replace(
                 segment,
-                recalled=tuple(replace(memory.segments[2].recalled[0], segment=s, score=score) for s, score in own),
+                recalled=tuple(
+                    replace(memory.segments[2].recalled[0], segment=s, score=score, frame=segment.plan.index)
+                    for s, score in own
+                ),
             )
             for segment, own in zip(memory.segments, recalled)
         )
@@ -290,6 +295,27 @@ def test_a_trace_that_claims_an_absurd_picture_is_shown_in_bounds(film, tmp_path
     write_report(inspect(tmp_path / "x.memory.jsonl"), tmp_path / "out")
     with Image.open(tmp_path / "out" / "segment-01" / "sheet.jpg") as sheet:
         assert sheet.height < 8000
+
+
+@pytest.mark.parametrize("number", [1e308, -1e308, 1e-300])
+def test_numbers_that_no_film_has_are_shown_in_bounds(film, tmp_path, number):
+    """A use of 1e308 overflowed the page, a score of 1e308 made a file name of 300 digits, both sums were infinite."""
+    trace = read_trace(film.trace_path)
+    with TraceWriter(tmp_path / "film.memory.jsonl", trace.header) as new:
+        for record in trace.records():
+            bank = tuple(replace(item, use=number, score=number) for item in record.bank)
+            new.write(replace(record, bank=bank, sink_use=(number, number)))
+    (tmp_path / "film.mp4").write_bytes(film.path.read_bytes())
+    assert run(["inspect-memory", str(tmp_path / "film.mp4"), "-f", "png", "-f", "html", "-f", "json"]) == 0
+    page = (tmp_path / "film.inspect" / "index.html").read_text()
+    json.loads(page.partition('id="data">')[2].partition("</script>")[0], parse_constant=pytest.fail)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path, capsys):
+    os.mkfifo(tmp_path / "film.mp4")
+    assert run(["inspect-memory", str(tmp_path / "film.mp4")]) == 2
+    with pytest.raises(MemflowError, match="is not a file"):
+        probe(tmp_path / "film.mp4")
 
 
 def test_it_needs_no_torch(film, tmp_path):

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import av
 import imageio.v3 as imageio
@@ -37,7 +37,7 @@ class VideoInfo:
 def probe(path: Path) -> VideoInfo:
     """Counts a video's frames exactly, without decoding them. Raises MemflowError if there is no picture in it."""
     num_frames, end = 0, 0
-    with _sentences(path), path.open("rb") as file, av.open(file, **_AS_MP4) as container:
+    with _sentences(path), _opened(path) as file, av.open(file, **_AS_MP4) as container:
         if not container.streams.video:
             raise MemflowError(f"{path} cannot be read as a video: there is no picture in it")
         stream = container.streams.video[0]
@@ -54,7 +54,7 @@ def probe(path: Path) -> VideoInfo:
 
 def read_metadata(path: Path) -> dict[str, str]:
     """What the film says of itself: title, description, comment. Raises MemflowError."""
-    with _sentences(path), path.open("rb") as file, av.open(file, **_AS_MP4) as container:
+    with _sentences(path), _opened(path) as file, av.open(file, **_AS_MP4) as container:
         return {str(key).lower(): str(value) for key, value in container.metadata.items()}
 
 
@@ -73,7 +73,7 @@ def read_frames(path: Path, indices: Sequence[int], info: VideoInfo | None = Non
     if wanted and not 0 <= wanted[0] <= wanted[-1] < info.num_frames:
         missing = wanted[0] if wanted[0] < 0 else wanted[-1]
         raise MemflowError(f"{path} has {info.num_frames} frames; there is no frame {missing}")
-    with _sentences(path), path.open("rb") as file, imageio.imopen(file, "r", plugin="pyav", **_AS_MP4) as video:
+    with _sentences(path), _opened(path) as file, imageio.imopen(file, "r", plugin="pyav", **_AS_MP4) as video:
         reached = 0
         for index in wanted:
             if index - reached <= MAX_SKIPPED:
@@ -82,6 +82,12 @@ def read_frames(path: Path, indices: Sequence[int], info: VideoInfo | None = Non
             frame = np.array(video.read(index=index))
             reached = index + 1
             yield index, frame
+
+
+def _opened(path: Path) -> IO[bytes]:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise MemflowError(f"{path} cannot be read as a video: it is not a file")
+    return path.open("rb")
 
 
 @contextlib.contextmanager

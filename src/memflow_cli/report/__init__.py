@@ -119,9 +119,10 @@ def write_report(
                 draw_map(memory, gallery.heads()).save(not_a_link(folder / "memory-map.png"), compress_level=PNG_LEVEL)
                 found.written.append(folder / "memory-map.png")
         if page:
+            problem = " ".join(filter(None, (found.problem, found.hint))) or None
             url = relative_url(found.film, folder) if found.film else None
-            text = make_page(memory, gallery.own, gallery.thumbnails, url, top, found.problem)
-            not_a_link(folder / "index.html").write_text(text, "utf-8")
+            text = make_page(memory, gallery.own, gallery.thumbnails, url, top, problem)
+            not_a_link(folder / "index.html").write_text(text, "utf-8", errors="replace")
             found.written.append(folder / "index.html")
     except OSError as error:
         raise MemflowError(f"cannot write into {folder}: {error.strerror}") from error

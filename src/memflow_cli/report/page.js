@@ -22,7 +22,7 @@
     const total = Number(seconds.toFixed(digits)), minutes = Math.floor(total / 60);
     return `${minutes}:${(total - 60 * minutes).toFixed(digits).padStart(digits ? 3 + digits : 2, "0")}`;
   };
-  const short = (score) => Math.abs(score) < 1e-4 ? "0.00" : Math.abs(score) >= 0.1 ? score.toFixed(2) : String(Number(score.toPrecision(2)));
+  const short = (score) => Math.abs(score) < 1e-4 ? "0.00" : Math.abs(score) >= 1e6 ? score.toExponential(1) : Math.abs(score) >= 0.1 ? score.toFixed(2) : String(Number(score.toPrecision(2)));
   const late = (segment) => segment.own.at(-1);  // what a segment is about has come in by its end
   const picture = (index, label) => {
     const image = make("img");
@@ -142,7 +142,7 @@
     $("offer-hint").textContent = offers.length ?
       `${segment.numCandidates} remembered moments were compared with this prompt; ` +
       (offers.length < segment.numCandidates ? `the best ${offers.length}, where they lie in the film.` : "where they lie in the film.") :
-      "Nothing was compared with this prompt.";
+      isTold ? "Nothing was compared with this prompt." : "Not known.";
     if (!offers.length) return;
     const width = box.clientWidth || 400, height = 96, base = height - 22, top = 10;
     const scores = offers.map((offer) => offer[1]);

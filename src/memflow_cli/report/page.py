@@ -68,7 +68,7 @@ def make_page(
         "segments": segments,
         "chunks": {
             "bank": [
-                [[item.frame, round(100 * item.use), _score(item.score)] for item in chunk.bank]
+                [[item.frame, round(100 * min(1.0, max(0.0, item.use))), _score(item.score)] for item in chunk.bank]
                 for chunk in memory.chunks
             ],
             "sink": [chunk.sink for chunk in memory.chunks],

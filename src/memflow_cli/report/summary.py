@@ -12,6 +12,8 @@ from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
 SHOWN_OF_A_BANK = 64  # of what a chunk recalled, the most used
+MAP_MARKS = 64  # recalled frames of one chunk on the map, the most used; a bank holds a few
+LONG_AWAY = 20.0  # seconds; what was away longer does not count for more
 BEST_CANDIDATES = 24  # of all that were scored for a segment, kept for show
 
 
@@ -82,17 +84,20 @@ class FilmMemory:
         return self.header.plan
 
     def best_segment(self) -> int:
-        """Where in `segments` memory did most: something comes back that matches its prompt best. Without a return, the
-        first segment that recalled anything; without that, the first.
+        """Where in `segments` memory did most: a) what comes back, not recalled by the segment before, matches its prompt
+        best, counted less the shorter it was away (LONG_AWAY); without such a return b) the first segment that recalled
+        anything; without that c) the first.
         """
-        returns = [
-            (found.score, index)
-            for index, item in enumerate(self.segments)
-            if (found := item.best_return()) is not None
-        ]
-        if returns:
-            return max(returns, key=lambda found: (found[0], -found[1]))[1]
-        return next((index for index, item in enumerate(self.segments) if item.recalled), 0)
+        best, best_score = None, float("-inf")
+        before: set[int] = set()
+        for index, segment in enumerate(self.segments):
+            found = segment.best_return()
+            if found is not None and found.frame not in before:
+                score = found.score * min(1.0, (segment.start_seconds - found.seconds) / LONG_AWAY)
+                if score > best_score:
+                    best, best_score = index, score
+            before = {item.frame for item in segment.recalled}
+        return next((index for index, item in enumerate(self.segments) if item.recalled), 0) if best is None else best
 
 
 class _SegmentSum:
@@ -110,13 +115,13 @@ class _SegmentSum:
     def add(self, record: ChunkRecord) -> None:
         self.num_chunks += 1
         for item in record.bank:
-            self.use[item.frame] = self.use.get(item.frame, 0.0) + item.use
+            self.use[item.frame] = self.use.get(item.frame, 0.0) + _share(item.use)
             self.score[item.frame] = max(item.score, self.score.get(item.frame, item.score))
             self.count[item.frame] = self.count.get(item.frame, 0) + 1
             self.is_activated = self.is_activated or item.use < 1
         if record.sink_use:
             self.is_activated = True
-            self.sink_use.append(sum(record.sink_use) / len(record.sink_use))
+            self.sink_use.append(sum(map(_share, record.sink_use)) / len(record.sink_use))
         self.candidates |= record.candidates
 
     def finish(self, plan: FilmPlan, segment: SegmentPlan) -> SegmentMemory:
@@ -172,3 +177,8 @@ def _summarise(header: TraceHeader, plan: FilmPlan, records: Iterable[ChunkRecor
     if current.num_chunks:
         segments.append(current.finish(plan, plan.segments[index]))
     return FilmMemory(header, tuple(segments), tuple(chunks))
+
+
+def _share(use: float) -> float:
+    """A use as a trace may claim it, as a share."""
+    return min(1.0, max(0.0, use))

@@ -4,13 +4,15 @@ from memflow_cli.film.passages import first_words
 from memflow_cli.report.pictures import clock
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory
 
-SHOWN_AS_ZERO = 1e-4
+SHOWN_AS_ZERO, SHOWN_AS_POWER = 1e-4, 1e6
 
 
 def score_text(score: float) -> str:
     """A score as it is written everywhere: two digits after the point, or two that count where it is small."""
     if abs(score) < SHOWN_AS_ZERO:
         return "0.00"
+    if abs(score) >= SHOWN_AS_POWER:
+        return f"{score:.1e}"
     return f"{score:.2f}" if abs(score) >= 0.1 else f"{score:.2g}"
 
 
