@@ -55,10 +55,10 @@ class SegmentMemory:
     sink_use: float | None
     is_activated: bool = False  # heads read some of what was recalled, not all: `use` says something
 
-    def best_return(self) -> RecalledFrame | None:
-        """The recalled frame that was most like the prompt among those of at least two segments before this one."""
+    def returns(self) -> list[RecalledFrame]:
+        """The recalled frames of at least two segments before this one, the most like the prompt first."""
         far = [item for item in self.recalled if item.segment + 1 < self.plan.index]
-        return max(far, key=lambda item: (item.score, -item.frame), default=None)
+        return sorted(far, key=lambda item: (-item.score, item.frame))
 
 
 @dataclass(frozen=True)
@@ -84,19 +84,19 @@ class FilmMemory:
         return self.header.plan
 
     def best_segment(self) -> int:
-        """Where in `segments` memory did most: a) what comes back, not recalled by the segment before, matches its prompt
+        """Where in `segments` memory did most: a) what comes back, and not for the segment before already, matches its prompt
         best, counted less the shorter it was away (LONG_AWAY); without such a return b) the first segment that recalled
         anything; without that c) the first.
         """
         best, best_score = None, float("-inf")
         before: set[int] = set()
         for index, segment in enumerate(self.segments):
-            found = segment.best_return()
-            if found is not None and found.frame not in before:
+            returns = segment.returns()
+            for found in [item for item in returns if item.frame not in before][:1]:
                 score = found.score * min(1.0, (segment.start_seconds - found.seconds) / LONG_AWAY)
                 if score > best_score:
                     best, best_score = index, score
-            before = {item.frame for item in segment.recalled}
+            before = {item.frame for item in returns}
         return next((index for index, item in enumerate(self.segments) if item.recalled), 0) if best is None else best
 
 

@@ -32,7 +32,8 @@ def told(memory: FilmMemory, segment: SegmentMemory) -> str:
         return "What memory did here is not known: its trace is missing."
     if not segment.recalled:
         return "Nothing from further back was needed: this segment saw the film's opening and the last seconds."
-    if (item := segment.best_return()) is not None:
+    if returns := segment.returns():
+        item = returns[0]
         gap = segment.start_seconds - item.seconds
         return f"Memory went back {_span(gap)}, to {_moment(memory, item)}, and made this segment while looking at it."
     item = max(segment.recalled, key=lambda item: item.score)
