@@ -16,14 +16,15 @@ from PIL import Image
 from benchmarks.films import film_frames
 from benchmarks.judge import Answers, Judge, load_judge
 from benchmarks.true_clips import ACCESSORY_CLASSES, LOOKED_AT, MOVES
+from memflow_cli.backbone import Backbone
 from memflow_cli.cli.device import choose_dtype
+from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
 from memflow_cli.models.theatre.stage import read_story
 from memflow_cli.models.theatre.told_story import load_reader, reader_folder
 from memflow_cli.models.theatre.vocabulary import COLOURS, SETTINGS, SPECIES
-from memflow_cli.pipeline import Backbone
-from memflow_cli.story.storyboard import MemoryOptions, Segment, Storyboard
+from memflow_cli.story.storyboard import Segment, Storyboard
 from training.language.check import DEV_STORIES, Line, expected_roles, read_lines, tell
 
 SECONDS = 3.0

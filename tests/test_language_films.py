@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 import torch
+from memflow_cli.film.shooting.prompt_embeds import encode_story
 
 from memflow_cli.cli.app import run as memflow
-from memflow_cli.film.prompt_embeds import encode_story
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.models.theatre.limits import cannot_draw
 from memflow_cli.pipeline import Walk, generate_chunks, planned_shots

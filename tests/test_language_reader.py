@@ -50,7 +50,7 @@ def test_it_understands_new_sentences_of_its_grammar(reader):
 def test_it_understands_stories_as_people_write_them(reader):
     counts = check(reader, DEV_STORIES)
     shares = {question: right / asked for question, (right, asked) in counts.items()}
-    aims = {"who": 0.9, "setting": 0.97, "colour": 0.92, "accessory": 0.92, "action": 0.85}
+    aims = {"who": 0.94, "setting": 0.98, "colour": 0.93, "accessory": 0.88, "action": 0.9}
     assert all(shares[question] >= aim for question, aim in aims.items()), shares
 
 
@@ -67,12 +67,21 @@ def test_what_came_before_decides_what_a_pronoun_means(reader):
 
 
 @pytest.mark.parametrize(
-    "prompt", ["", "...", "Лиса машет лапой.", "狐が跳ぶ", "مرحبا", "🦊🦊", "a " * 3000, "12345 67", "\x00\x1b[31m"]
+    "prompt",
+    ["", "...", "Лиса машет лапой.", "狐が跳ぶ", "مرحبا", "🦊🦊", "blah blah " * 1500, "12345 67", "\x00\x1b[31m"],
 )
 def test_no_prompt_is_too_strange(reader, prompt):
     first, second = read_story(reader, ["A red fox stands on a beach.", prompt], [False] * 2)
     assert second.setting == "beach" and [role.species for role in second.roles] == ["fox"]
     assert len(second.caption.split()) <= 26
+
+
+def test_species_are_named_by_words_near_to_theirs(reader):
+    def named(text):
+        return reader.species_named(reader.vocabulary.read(text))
+
+    assert named("a bunny and a droid") == {"rabbit", "robot"}
+    assert named("he was so happy that he hopped and hopped") == named("it looks around and sings") == set()
 
 
 def test_a_prompt_is_read_to_its_end(reader):

@@ -28,6 +28,9 @@ class Told:
     def read(self, words, known, setting):
         return next(self._readings)
 
+    def species_named(self, words):
+        return set(SPECIES)
+
 
 def reading(acts=None, colours=None, worn=None, setting=None, empty=False, names=None):
     acts = {who: (act if isinstance(act[0], tuple) else (act,)) for who, act in (acts or {}).items()}
@@ -165,6 +168,22 @@ def test_a_walk_without_a_side_goes_where_there_is_room():
     assert [role.acts for role in (*first.roles, *second.roles)] == [(Act("walk", "right"),), (Act("walk", "right"),)]
 
 
+def test_a_colour_tells_who_is_meant():
+    both = {"fox": ("jump", ""), "cat": ("jump", "")}
+    *_, meaning = story(RED_FOX, CAT_COMES, reading(both, {"fox": "white", "cat": "white"}))
+    assert [(role.colour, role.acts[0].verb) for role in meaning.roles] == [("red", "stand"), ("white", "jump")]
+
+
+def test_a_side_may_be_told_in_a_second_sentence():
+    _, meaning = story(RED_FOX, reading({"cat": (("enter", ""), ("enter", "right"))}, {"cat": "white"}))
+    assert meaning.roles[1].acts == (Act("enter", "right"),)
+
+
+def test_two_do_not_open_a_scene_walking():
+    [meaning] = story(reading({"fox": ("walk", ""), "cat": ("walk", "")}, {"fox": "red", "cat": "white"}))
+    assert [role.acts for role in meaning.roles] == [(Act("stand"),)] * 2
+
+
 def test_an_empty_stage_is_left_by_all():
     _, meaning, after = story(RED_FOX, reading(empty=True), reading(empty=True))
     assert meaning.roles[0].acts == (Act("leave", "left"),) and on_stage(after) == []
@@ -190,6 +209,7 @@ def test_a_third_puppet_takes_the_place_of_the_one_least_spoken_of():
     *_, meaning = story(RED_FOX, CAT_COMES, reading({"bear": ("enter", "right")}, {"bear": "green"}))
     assert sorted(on_stage(meaning)) == ["bear", "cat"]
     assert any("two puppets at once" in note for note in meaning.notes)
+    assert all(read_caption(text) is not None for text in (meaning.caption, *meaning.beats))
 
 
 def test_hats_have_four_colours_and_what_becomes_of_others_is_noted():

@@ -699,6 +699,16 @@ class Writer:
             worn = self._wears(species)
             head = "head" if self.it.worn[species][0] == "hat" else "neck"
             on = "on" if head == "head" else "around"
+            kind, worn_colour = self.it.worn[species]
+            if worn_colour and self.chance(0.3):
+                name = expand(phrases.ACCESSORIES[kind], self.rng)
+                said = self._colour(worn_colour)
+                return expand(
+                    f"{s} has {_a(name)} and the {name} is {said}|{s} wears {_a(name)}, {_a(said)} one|the {name} is {said}|"
+                    f"{poss} {name} is {said}|{s} has {_a(name)}, it is {said}|the {name} of {_objective(s)} is {said}|"
+                    f"the {name} that {s} wears is {said}",
+                    self.rng,
+                )
             return expand(
                 f"{s} (wears|has|is wearing|always wears) {worn}|{on} {poss} {head} (is|sits|hangs|{s} has) {worn}|{worn} is {on} {poss} {head}|{s} has {worn} {on} {poss} {head}|{s} likes {poss} {worn[2:]}|{poss} {worn[2:]} (is new|looks nice|suits {subject.pronoun})|{s} is proud of {poss} {worn[2:]}",
                 self.rng,
@@ -912,6 +922,10 @@ class Writer:
             )
         )
         return " ".join(words)
+
+
+def _objective(subject: str) -> str:
+    return {"it": "it", "he": "him", "she": "her", "they": "them"}.get(subject, subject)
 
 
 def _a(text: str) -> str:

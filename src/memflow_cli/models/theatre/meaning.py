@@ -2,7 +2,13 @@
 
 from dataclasses import dataclass
 
-from memflow_cli.models.theatre.trained_captions import MOST_WORDS, write_caption, write_empty_caption
+from memflow_cli.models.theatre.trained_captions import (
+    MOST_CLAUSES,
+    MOST_WORDS,
+    Clause,
+    write_caption,
+    write_empty_caption,
+)
 
 
 @dataclass(frozen=True)
@@ -86,7 +92,7 @@ class Meaning:
     def _caption(self, acts: list[Act | None], here: dict[int, bool], again: dict[int, bool] | None = None) -> str:
         """`here`: who is; `again`: who was already described in the caption before this one."""
         names_setting = self.names_setting and again is None
-        clauses = []
+        clauses: list[Clause] = []
         for index, (role, act) in enumerate(zip(self.roles, acts, strict=True)):
             if not here[index] or act is None:
                 continue
@@ -94,6 +100,8 @@ class Meaning:
             clauses.append(
                 (role.species, role.colour if looks else None, role.worn if looks else None, act.verb, act.side)
             )
+        while len(clauses) > MOST_CLAUSES:  # who only stands there is least missed
+            clauses.remove(next((clause for clause in clauses if clause[3] == "stand"), clauses[-1]))
         if not clauses:
             return write_empty_caption(self.setting)
         text = write_caption(clauses, self.setting if names_setting else None)

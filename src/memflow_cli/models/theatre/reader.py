@@ -34,6 +34,17 @@ SPECIES_HEADS = {
 WHOLE_HEADS = {"setting": 1 + len(SETTINGS), "is empty": 2}
 NUM_QUERIES = 1 + len(SPECIES)
 
+KIN = {
+    "fox": "fox foxy vixen",
+    "cat": "cat kitty kitten feline tabby tomcat pussycat puss moggy",
+    "rabbit": "rabbit bunny hare cottontail jackrabbit leveret",
+    "bear": "bear grizzly cub teddy bruin",
+    "bird": "bird birdie sparrow parrot robin duck owl songbird canary chick crow raven magpie wren starling finch pigeon",
+    "robot": "robot android droid machine bot automaton cyborg mechanical metal tin",
+}
+"""Words for each species, near which others are."""
+NEAR_KIN = 0.6  # cosine
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -117,6 +128,19 @@ class Reader:
         naming = x[len(x) - len(words) :] @ self._weights["naming.weight"].T + self._weights["naming.bias"]
         return make_reading([_split(row, SPECIES_HEADS) for row in told], whole, naming.argmax(axis=1), words)
 
+    def species_named(self, words: Sequence[Word]) -> set[str]:
+        """The species for which one of these words, or one near to it in meaning, stands."""
+        rows = [word.row - FIRST_WORD for word in words if word.row >= FIRST_WORD]
+        if not rows:
+            return set()
+        vectors = _unit(self._packed["vectors"][rows])
+        named = set()
+        for species, kin in KIN.items():
+            own = [self.vocabulary.rows[word] - FIRST_WORD for word in kin.split() if word in self.vocabulary.rows]
+            if own and (vectors @ _unit(self._packed["vectors"][own]).T).max() >= NEAR_KIN:
+                named.add(species)
+        return named
+
     def _context(self, known: Sequence[Seen], setting: str | None) -> np.ndarray:
         weights, rows = self._weights, context_rows(known)
         puppets = [
@@ -158,6 +182,12 @@ class Reader:
             hidden = _gelu(_normal(x, part["norm2"]) @ part["up.weight"].T + part["up.bias"])
             x = x + hidden @ part["down.weight"].T + part["down.bias"]
         return _normal(x, weights["norm"])
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    """int8 [W, D] -> fp32, each row of length one."""
+    floats = rows.astype(np.float32)
+    return floats / (np.linalg.norm(floats, axis=1, keepdims=True) + np.float32(1e-6))
 
 
 def _normal(x: np.ndarray, weight: np.ndarray) -> np.ndarray:

@@ -5,7 +5,7 @@ A prompt that is a caption as theatre was trained on stays as it is written, too
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from memflow_cli.models.theatre.meaning import Act, Meaning, Role
 from memflow_cli.models.theatre.reader import Reader, Reading, Seen
@@ -105,7 +105,7 @@ class Stage:
         pieces = self._sentences(prompt)
         for words in pieces:
             reading = self._reader.read(words, self._known(), self._setting)
-            self._take(reading, told)
+            self._take(self._of_those_named(reading, words), told)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
             if not reading.acts and len(words) <= _SHORT:
@@ -114,6 +114,14 @@ class Stage:
             self._names |= dict.fromkeys(nameless, told.newcomers[0])
         if not understood and unknown > _FOREIGN * sum(map(len, pieces)):
             told.notes.append(f"theatre reads English and understood nothing of {_quoted(prompt)}; all stays as it was")
+
+    def _of_those_named(self, reading: Reading, words: Sequence[Word]) -> Reading:
+        """Nobody new comes into a story who is not named: what the reader takes for somebody else's is left out."""
+        strangers = reading.acts.keys() - self._cast.keys()
+        if strangers:
+            strangers -= self._reader.species_named(words)
+        acts = {species: acts for species, acts in reading.acts.items() if species not in strangers}
+        return replace(reading, acts=acts)
 
     def _sentences(self, prompt: str) -> list[list[Word]]:
         """Each sentence's words, in pieces that the reader takes; names that the story gave are put in plain words."""
@@ -139,15 +147,15 @@ class Stage:
     def _take(self, reading: Reading, told: _Told) -> None:
         """A sentence, in the light of which the next one is read."""
         told.setting = reading.setting or told.setting
-        for species, acts in reading.acts.items():
+        meant = {species: acts for species, acts in reading.acts.items() if not self._is_another(species, reading)}
+        for species, acts in meant.items():
             if species not in self._cast:
                 self._cast[species] = Member(species)
                 told.newcomers.append(species)
             member = self._cast[species]
             told.acts.setdefault(species, []).extend(acts)
-            colour = reading.colours.get(species)
-            if colour is not None and not self._is_anothers(colour, member):
-                member.colour = colour
+            if species in reading.colours:
+                member.colour = reading.colours[species]
                 told.described.add(species)
             if species in reading.worn:
                 kind, colour = reading.worn[species]
@@ -160,16 +168,21 @@ class Stage:
             told.is_empty = True
             for member in self._cast.values():
                 member.is_on_stage = False
-        elif any(self._cast[species].is_on_stage for species in reading.acts):
+        elif any(self._cast[species].is_on_stage for species in meant):
             told.is_empty = False
-        quiet_first = sorted(reading.acts, key=lambda species: reading.acts[species][-1][0] in ("idle", "stand"))
-        self._recent = quiet_first + [species for species in self._recent if species not in reading.acts]
+        lively_first = sorted(meant, key=lambda species: meant[species][-1][0] in ("idle", "stand"))
+        self._recent = lively_first + [species for species in self._recent if species not in meant]
         self._names |= {name: species for name, species in reading.names.items() if name not in SPECIES}
 
-    def _is_anothers(self, colour: str, member: Member) -> bool:
-        """Whether a colour names who else is there ("the red one"), for a puppet whose own is known."""
-        others = [other.colour for other in self._cast.values() if other.is_on_stage and other is not member]
-        return member.colour not in (None, colour) and colour in others
+    def _is_another(self, species: str, reading: Reading) -> bool:
+        """Whether a known puppet is told of in a colour that is not its own but another's who is told of, too: that one is
+        meant ("the red one").
+        """
+        known, colour = self._cast.get(species), reading.colours.get(species)
+        if known is None or known.colour in (None, colour) or colour is None:
+            return False
+        others = [self._cast.get(other) for other in reading.acts if other != species]
+        return any(other is not None and other.colour == colour for other in others)
 
     def _clear_for_cut(self, told: _Told, before: Sequence[Member]) -> None:
         """After a cut those are there who are told of; all who were, if neither anybody nor another place is told."""
@@ -195,6 +208,8 @@ class Stage:
             if done:
                 acts[member.species] = done
             member.is_on_stage = bool(done) and done[-1].verb != "leave"
+        if opens and len(acts) > 1:  # two who open a scene walking would run into each other, or off the stage
+            acts = {who: [Act("stand") if act.verb == "walk" else act for act in done] for who, done in acts.items()}
         self._make_room(acts, told)
         self._step_aside(acts)
         self._place(acts)
@@ -203,7 +218,7 @@ class Stage:
     def _acts_of(self, member: Member, said: Sequence[tuple[str, str]], here: bool, opens: bool) -> list[Act]:
         """At most two acts, entrances and exits where they are due; none: it is not there."""
         done: list[Act] = []
-        for verb, way in said:
+        for verb, way in _sides_told(said):
             if verb == "idle":
                 continue
             if verb == "enter":
@@ -321,6 +336,16 @@ def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
 
 def _quoted(prompt: str) -> str:
     return repr(prompt if len(prompt) <= 60 else prompt[:57] + "...")
+
+
+def _sides_told(said: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """What is told twice, first without a side ("The fox is back! It enters from the right."), is told once, with it."""
+    told: list[tuple[str, str]] = []
+    for verb, way in said:
+        if told and told[-1] == (verb, ""):
+            told.pop()
+        told.append((verb, way))
+    return told
 
 
 def _leaves(said: Sequence[tuple[str, str]]) -> bool:

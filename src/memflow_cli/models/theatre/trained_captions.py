@@ -20,6 +20,7 @@ from memflow_cli.models.theatre.vocabulary import (
     words_of,
 )
 
+MOST_CLAUSES = 2
 MOST_WORDS = 26  # the end token is one more; of 28 tokens and more the picture suffers
 
 Clause = tuple[str, str | None, tuple[str, str] | None, str, str | None]
@@ -100,7 +101,7 @@ def read_caption(prompt: str) -> TrainedCaption | None:
         worn = (found["worn"], found["worn_colour"]) if found["worn"] else None
         clauses.append((found["species"], found["colour"], worn, *_ACT_OF[found["act"]]))
         text = text[found.end() :]
-        if not text and len({clause[0] for clause in clauses}) == len(clauses) <= 2:
+        if not text and len({clause[0] for clause in clauses}) == len(clauses) <= MOST_CLAUSES:
             return TrainedCaption(tuple(clauses), setting, is_empty=False)
         joined = _JOINED.match(text)
         if not joined:
