@@ -5,14 +5,14 @@ from itertools import count
 
 import pytest
 import torch
-from memflow_cli.film.shooting.prompt_embeds import encode_story
 
 from memflow_cli.cli.app import run as memflow
+from memflow_cli.film.prompt_embeds import encode_story
+from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.models.theatre.limits import cannot_draw
 from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
 from memflow_cli.sampler import chunk_noise
-from memflow_cli.story.storyboard import MemoryOptions
 from tiny_model import tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 
