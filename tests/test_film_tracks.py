@@ -2,6 +2,7 @@
 
 import os
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import av
@@ -15,7 +16,7 @@ from memflow_cli.film.stitching import stitch, write_srt
 from memflow_cli.film.video_reader import probe
 from memflow_cli.story.plan import plan_film
 from mp4 import number_of, write_part
-from tiny_model import story, tiny_entry
+from tiny_model import make, story, tiny_entry
 
 CHAPTERS = [Passage("Dawn", 0, 9), Passage("Ein Fuchs — 日本\n狐", 9, 24), Passage("= ; # \\ x\x1b[31m", 33, 12)]
 CAPTIONS = [Passage("A fox.", 9, 24), Passage("It is gone —\n\nfor <i>good</i>, {\\an8}", 33, 12)]
@@ -137,3 +138,32 @@ def test_chapters_and_captions_follow_the_plan():
 
 def test_a_title_of_one_long_word_is_cut():
     assert first_words("x" * 50) == "x" * 39 + "…" and first_words("one two") == "one two"
+
+
+def test_a_storyboard_brings_titles_captions_and_sound(tmp_path):
+    tone = write_tone(tmp_path / "tone.wav", 1)
+    plain = story("a fox", "a wood", seconds=2.25)
+    first, second = plain.segments
+    segments = (replace(first, title="Dawn", caption="A fox."), second)
+    made = make(tmp_path, replace(plain, segments=segments, captions=True, sound=str(tone)))
+    with av.open(str(made.path)) as film:
+        assert [chapter["metadata"]["title"] for chapter in film.chapters()] == ["Dawn", "a wood"]
+        assert len(film.streams.subtitles) == len(film.streams.audio) == 1
+    text = made.path.with_suffix(".srt").read_text()
+    assert "A fox." in text and "a wood" in text and made.plan.num_frames == probe(made.path).num_frames
+    only = replace(plain, segments=(replace(first, caption="Only here."), second))
+    make(tmp_path, only)  # of a film that brought one along, the subtitles are renewed
+    assert "a wood" not in made.path.with_suffix(".srt").read_text()
+
+
+def test_a_users_own_subtitles_stay(tmp_path):
+    (tmp_path / "film.srt").write_text("mine")
+    make(tmp_path, replace(story("a fox", seconds=1.5), captions=True))
+    assert (tmp_path / "film.srt").read_text() == "mine"
+
+
+def test_a_sound_that_cannot_be_read_is_told_before_anything_is_rendered(tmp_path):
+    (tmp_path / "music.wav").write_text("not a sound")
+    with pytest.raises(UsageError, match=r"music\.wav"):
+        make(tmp_path, replace(story("a fox", seconds=1.5), sound=str(tmp_path / "music.wav")))
+    assert [path.name for path in tmp_path.iterdir()] == ["music.wav"]

@@ -28,16 +28,15 @@ from memflow_cli.film.events import (
     FramesShown,
     StageStarted,
 )
+from memflow_cli.film.film_file import check_tracks, join_film, place_subtitles
 from memflow_cli.film.frames import FilmFrames, Shown
 from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.film.parts import FilmParts
-from memflow_cli.film.passages import chapters
 from memflow_cli.film.placing import place
-from memflow_cli.film.recipe import Recipe, record_path, run_path, trace_path
-from memflow_cli.film.record import film_metadata, make_record
+from memflow_cli.film.recipe import Recipe, read_record, record_path, run_path, trace_path
+from memflow_cli.film.record import make_record
 from memflow_cli.film.run_folder import FILM, RunFolder
 from memflow_cli.film.script import ShootingScript
-from memflow_cli.film.stitching import stitch
 from memflow_cli.machine.heap import give_back_freed_memory
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.pipeline import Chunk, Shot, Walk
@@ -73,6 +72,7 @@ class FilmUnderWay:
         self.out = out
         self._stop = stop
         self._keep_run = keep_run
+        check_tracks(script.storyboard)
         self._picture = _first_picture(script)
         decoder = backbone.decoder_at(*self.plan.size)
         self._run = RunFolder(run_path(out), recipe, script.trace_header, _latent_bytes(script), resume)
@@ -271,11 +271,11 @@ class FilmUnderWay:
             yield from sealed
 
     def _put_together(self) -> FilmResult:
-        plan, out, model = self.plan, self.out, self.script.storyboard.model
+        plan, out = self.plan, self.out
         whole = self._run.path / FILM
         with self.timed("stitch"):
             try:
-                stitch(self._run.parts, whole, plan.fps, plan.num_frames, film_metadata(plan, model), chapters(plan))
+                join_film(self._run.parts, whole, plan, self.script.storyboard)
             except MemflowError:
                 self._run.recheck_parts()
                 raise
@@ -292,7 +292,9 @@ class FilmUnderWay:
             "overlapped": ["decode", "encode"] if self._beside.ahead else [],
             **timings,
         }
+        before = read_record(out)
         place(self._run.folder, out, make_record(self.script, self.recipe, checksum, num_bytes, cost))
+        place_subtitles(out, plan, self.script.storyboard, before)
         new_frames = plan.num_frames - plan.geometry.num_frames(self.resumed)
         assert new_frames >= 0, "no more can be kept than the film has"
         return FilmResult(out, record_path(out), trace_path(out), plan, seconds, timings, new_frames)
