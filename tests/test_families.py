@@ -211,3 +211,13 @@ def test_tensors_of_a_random_model_have_the_toml_file_s_sizes(known):
         transformer = CausalWanTransformer(config)
     numbers = sum(tensor.numel() for tensor in transformer.state_dict().values())
     assert config.ffn_dim == 13824 and numbers == pytest.approx(14.29e9, rel=0.01)
+
+
+@pytest.mark.parametrize("name", ["longlive-2.0-5b", "memflow-1.3b"])
+def test_a_random_autoencoder_has_the_model_s_cells(name):
+    """LongLive 2.0's random twin got the autoencoder of Wan 2.1, which has a third of its channels."""
+    from memflow_cli.models.wan.random_weights import _random_vae
+
+    geometry = catalog.find_model(name).geometry
+    vae = _random_vae(geometry, torch.device("meta"), torch.bfloat16)
+    assert vae.config.z_dim == geometry.latent_channels and vae.spatial_compression_ratio == geometry.spatial_stride

@@ -1,21 +1,31 @@
 """A model of the right shape with random numbers in it: for measuring, without a download."""
 
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from memflow_cli.attention_context import PositionMode
 from memflow_cli.backbone import Backbone
+from memflow_cli.geometry import Geometry
 from memflow_cli.models.decoders import load_autoencoder
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.wan.checkpoint import FULL_PRECISION, read_config
 from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.wan.model import WanModel
+from memflow_cli.models.wan.tiny import WAN_22
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 from memflow_cli.models.wan.vae import WanDecoder
 
 WEIGHT_STD = 0.02
+WAN_22_SIZES: dict[str, Any] = {
+    "base_dim": 160,
+    "decoder_base_dim": 256,
+    "z_dim": 48,
+    "latents_mean": [0.0] * 48,
+    "latents_std": [1.0] * 48,
+    "scale_factor_spatial": 16,
+}
 REAL_TOKENS = 16  # of a random prompt; the rest is padding
 
 
@@ -35,7 +45,7 @@ def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: t
         make_decoder, make_decoder_at = autoencoder.make_decoder, autoencoder.make_decoder_at
     else:
         make_decoder_at = None
-        vae = _random_vae(device, dtype)
+        vae = _random_vae(entry.geometry, device, dtype)
 
         def make_decoder() -> WanDecoder:
             return WanDecoder(vae)
@@ -81,12 +91,13 @@ def _random(shape: torch.Size, device: torch.device, dtype: torch.dtype) -> Tens
     return torch.empty(shape, device=device, dtype=dtype).normal_(std=WEIGHT_STD)
 
 
-def _random_vae(device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """The Wan 2.1 autoencoder's shape: diffusers' defaults."""
+def _random_vae(geometry: Geometry, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """An autoencoder of the published shape: Wan 2.2's for cells of 16 pixels, else Wan 2.1's, which is diffusers' default."""
     from diffusers import AutoencoderKLWan  # here: seconds to import, and theatre does without
 
+    sizes = WAN_22_SIZES | WAN_22 if geometry.spatial_stride == 16 else {}
     with device:
-        vae = AutoencoderKLWan()
+        vae = AutoencoderKLWan(**sizes)
     for tensor in vae.parameters():
         tensor.data = tensor.data.to(dtype)
     return vae.eval().requires_grad_(False)
