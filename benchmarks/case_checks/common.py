@@ -10,6 +10,7 @@ from benchmarks.cases import Case, Done
 
 _FILM = "seed: 7\nsize: {size}\nsegments: [{{prompt: a red fox walks in a meadow, duration: 0.75s}}]\n"
 TINY = _FILM.format(size="224x128")
+SIZE = "--size", "224x128"  # theatre no longer makes films of the cases' 32x32
 SOURCE = Path(__file__).parent.parent.parent / "src"
 WEIGHTS = SOURCE / "memflow_cli/models/theatre/weights"
 
@@ -26,7 +27,7 @@ def told(done: Done, *codes: int, says: str = "") -> str:
 
 
 def plan(case: Case, name: str | Path, *options: str) -> dict:
-    done = case.memflow("plan", "--json", name, *options)
+    done = case.memflow("plan", "--json", name, *SIZE, *options)
     assert done.code == 0, str(done)
     return json.loads(done.out.splitlines()[0])
 

@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from benchmarks.case_checks.common import SOURCE, TINY, made, shell, tiny
+from benchmarks.case_checks.common import SIZE, SOURCE, TINY, made, shell, tiny
 
 
 def closed_stdout(case):
@@ -60,7 +60,16 @@ def terminal_gone(case):
     tiny(case)
     main, side = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-c", "from memflow_cli.cli.app import main; main()", "generate", "six.yaml", "-o", "a.mp4"],
+        [
+            sys.executable,
+            "-c",
+            "from memflow_cli.cli.app import main; main()",
+            "generate",
+            "six.yaml",
+            *SIZE,
+            "-o",
+            "a.mp4",
+        ],
         cwd=case.folder,
         stdin=side,
         stdout=subprocess.DEVNULL,
@@ -89,6 +98,7 @@ def early_ctrl_c(case):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": str(SOURCE)},
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         time.sleep(seconds)
         process.send_signal(signal.SIGINT)

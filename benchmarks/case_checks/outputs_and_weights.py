@@ -3,15 +3,18 @@
 import json
 import shutil
 
-from benchmarks.case_checks.common import TINY, WEIGHTS, made, shell, tiny, told
+from benchmarks.case_checks.common import SIZE, TINY, WEIGHTS, made, shell, tiny, told
 
 
 def long_names(case):
     tiny(case)
     for length in (241, 243, 248):
         done = case.memflow("generate", "tiny.yaml", "-o", "a" * length + ".mp4")
-        assert done.code == 2 and done.is_told and done.seconds < 20, f"{length}: {done}"
-        assert not list(case.folder.glob("aaa*")), "something was left"
+        if done.code == 0:  # a name that all of a film's files fit
+            made(done, case.folder / ("a" * length + ".mp4"))
+            continue
+        assert done.code == 2 and done.is_told, f"{length}: {done}"
+        assert not list(case.folder.glob("a" * length + "*")), "something was left"
     return done
 
 
@@ -122,6 +125,8 @@ def model_dot(case):
 
 def relative_paths(case):
     shutil.copytree(WEIGHTS, case.folder / "proj" / "mymodel")
-    told(case.memflow("plan", "proj/t.yaml"), 0)
-    done = case.memflow("generate", "--dry-run", "--set", "segments.1.image=pic.png", "proj/i.yaml", "-o", "x.mp4")
+    told(case.memflow("plan", "proj/t.yaml", *SIZE), 0)
+    done = case.memflow(
+        "generate", "--dry-run", "--set", "segments.1.image=pic.png", "proj/i.yaml", *SIZE, "-o", "x.mp4"
+    )
     return told(done, 0)

@@ -4,7 +4,7 @@ import json
 import re
 import sys
 
-from benchmarks.case_checks.common import made, plan, tiny, told
+from benchmarks.case_checks.common import SIZE, made, plan, tiny, told
 
 
 def numbers_as_texts(case):
@@ -27,8 +27,9 @@ def prompt_lines(case):
         wrong = [prompt for prompt in prompts if prompt[:1] in "[{\\#/\ufeff"]
         assert not wrong, f"{path.name}: a film of {wrong[0]!r}"
         if path.name == "keys.jsonl":
+            done = case.memflow("plan", "--json", path.name, *SIZE)
             story = json.loads(done.out.splitlines()[0])
-            is_read = (story["fps"], story["seed"], story["width"]) == (24, 3, 832)
+            is_read = (story["fps"], story["seed"], story["width"]) == (24, 3, 224)
             assert is_read or all(key in done.err for key in ("seed", "fps", "size")), "keys are left out silently"
         seen.append(f"{path.name} {done.code}")
     return "; ".join(seen)
@@ -36,7 +37,7 @@ def prompt_lines(case):
 
 def unknown_words(case):
     for path in sorted(case.folder.glob("*.yaml")):
-        done = case.memflow("plan", path.name)
+        done = case.memflow("plan", path.name, *SIZE)
         assert done.is_told and "warning" in done.err, f"{path.name}: nothing is said: {done}"
         assert "f, chs" not in done.err, f"{path.name}: {done}"
     return done
@@ -81,7 +82,7 @@ def joiners(case):
     story = plan(case, "p.yaml")
     text = (case.folder / "p.yaml").read_text()
     assert story["title"] in text and story["segments"][0]["prompt"] in text, str(story["title"])
-    done = case.memflow("plan", "p.yaml")
+    done = case.memflow("plan", "p.yaml", *SIZE)
     assert story["title"] in done.out, f"on the terminal: {done.out[:60]}"
     return story["title"]
 
