@@ -163,6 +163,7 @@ def generate(
         batch.finish()
         return
 
+    from memflow_cli.film import preflight
     from memflow_cli.film.placing import finish_placing
     from memflow_cli.film.recipe import read_record, run_path
     from memflow_cli.film.run_folder import remove_leftover
@@ -182,6 +183,7 @@ def generate(
                 stopped = stop()
                 if isinstance(stopped, Interrupted) or (stopped and number > 0):  # a time limit is asked after a chunk
                     raise stopped
+                preflight.check_names(film, inspect)
                 is_new = finish_placing(film)
                 given = preview_decoder, overwrite, no_overwrite, not no_resume, inspect
                 job = _prepare(story, film, *given, is_new=is_new)
