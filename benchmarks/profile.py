@@ -86,7 +86,7 @@ def parts_recorded(transformer: nn.Module | None) -> Iterator[None]:
 
 
 def named_parts(transformer: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The transformer's own parts, and all parts of its blocks, by one name for all blocks. What is never called is no row."""
+    """The transformer's own parts, and all parts of its blocks, by one name for all blocks. What is never called has no row."""
     for name, part in transformer.named_children():
         if isinstance(part, nn.ModuleList):
             for block in part:

@@ -1,4 +1,4 @@
-"""Weights that are no good, on the command line: a sentence each, exit 3, nothing loaded, nothing written."""
+"""Weights that do not fit or are damaged, on the command line: a sentence each, exit 3, nothing loaded, nothing written."""
 
 from pathlib import Path
 

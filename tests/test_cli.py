@@ -63,6 +63,25 @@ def test_no_command_shows_the_help_and_an_unknown_one_is_an_error(memflow):
     assert err.startswith("error: No such command 'generat'")
 
 
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("memflow models show th", ["theatre"]),
+        ("memflow generate a.yaml --model memf", ["memflow-1.3b"]),
+        ("memflow generate a.yaml --progress js", ["jsonl"]),
+        ("memflow generate a.yaml --dtype f", ["fp32", "fp16"]),
+        ("memflow generate a.yaml --memory o", ["official"]),
+        ("memflow bench --device c", ["cpu", "cuda"]),
+        ("memflow do", ["doctor"]),
+    ],
+)
+def test_a_shell_completes_models_and_choices(line, offered):
+    environment = {**os.environ, "_MEMFLOW_COMPLETE": "complete_bash", "COMP_WORDS": line}
+    environment["COMP_CWORD"] = str(len(line.split()) - 1)
+    done = subprocess.run(MEMFLOW, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == offered, done.stderr
+
+
 def test_the_plan_shows_the_rounding(memflow, story):
     code, out, err = memflow("plan", story)
     assert (code, err) == (0, "")

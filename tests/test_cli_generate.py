@@ -54,7 +54,7 @@ def test_stdout_is_the_films_path_and_nothing_else(generate, story, tmp_path):
     code, out, err = generate(story, "-o", tmp_path / "film.mp4")
     assert (code, out) == (0, f"{tmp_path / 'film.mp4'}\n")
     assert names(tmp_path) == ["film.json", "film.memory.jsonl", "film.mp4", "story.yaml"]
-    assert "segment 2/2  0:01.50-0:03.00" in err, "one plain line a segment when stderr is no terminal"
+    assert "segment 2/2  0:01.50-0:03.00" in err, "one plain line a segment when stderr is not a terminal"
 
 
 def test_json_is_one_document(generate, story, tmp_path):
@@ -333,7 +333,7 @@ def test_a_kept_run_folder_stays_and_one_that_a_kill_left_behind_goes(generate, 
     parts = (run_folder / "parts.jsonl").read_bytes()
     (run_folder / "parts.jsonl").write_bytes(parts.splitlines(keepends=True)[0])
     assert generate(story, "-o", tmp_path / "film.mp4")[0] == 0
-    assert run_folder.exists(), "a film that -y was making anew is no leftover"
+    assert run_folder.exists(), "a film that -y was making anew is not a leftover"
     (run_folder / "parts.jsonl").write_bytes(parts)
     assert generate(story, "-o", tmp_path / "film.mp4")[0] == 0
     assert not run_folder.exists()

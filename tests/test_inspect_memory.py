@@ -254,7 +254,7 @@ def test_what_is_neither_film_nor_trace(tmp_path, capsys):
     assert "a folder, not a film" in capsys.readouterr().err
     (tmp_path / "x.memory.jsonl").write_text("{}\n")
     assert run(["inspect-memory", str(tmp_path / "x.memory.jsonl")]) == 2
-    assert "is no memory trace" in capsys.readouterr().err
+    assert "is not a memory trace" in capsys.readouterr().err
 
 
 def test_a_run_in_the_making_can_be_looked_at(film, tmp_path, capsys):

@@ -64,7 +64,7 @@ def clean_loss(predicted: Tensor, clean: Tensor, mask: Tensor, sigma: Tensor, ch
 def where_puppets_may_be(batch: StoryBatch) -> Tensor:
     """Cells of the batch's targets [K, 3, h, w] in 0..1 that have a puppet, or had one anywhere in the target's context.
 
-    Where a puppet was and is no more counts as much as where it is; else drawing it in both places would cost least
+    Where a puppet was, and is not any more, counts as much as where it is; else drawing it in both places would cost least
     whenever its place is uncertain.
     """
     context = batch.context

@@ -34,8 +34,8 @@ def bench(
         int, typer.Option("--chunks", metavar="N", help="Length of each film; the first 12 warm up.")
     ] = 40,
     size: options.Size = None,
-    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    dtype: Annotated[str, typer.Option("--dtype", metavar="NAME", help="auto, fp32, bf16 or fp16.")] = "auto",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
     accelerate: Accelerate = "",
     overlap: Annotated[
         bool | None,

@@ -15,6 +15,7 @@ from memflow_cli.cli import options
 from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_up
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.caches import cache_folder
+from memflow_cli.cli.completion import one_of
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype, choose_placement, parse_vram
 from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.progress import Progress, make_progress
@@ -53,8 +54,8 @@ def generate(
         str | None,
         typer.Option("--out", "-o", metavar="FILM|FOLDER/", help="film.mp4, or a folder for several films. [here]"),
     ] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision.")] = "auto",
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
     lora: Annotated[
         list[str] | None,
         typer.Option(
@@ -112,7 +113,12 @@ def generate(
         ),
     ] = False,
     progress: Annotated[
-        str, typer.Option(metavar="|".join(PROGRESS_KINDS), help="What is told on stderr while films are made.")
+        str,
+        typer.Option(
+            metavar="|".join(PROGRESS_KINDS),
+            help="What is told on stderr while films are made.",
+            autocompletion=one_of(*PROGRESS_KINDS),
+        ),
     ] = "auto",
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document a film on stdout.")] = False,
 ) -> None:

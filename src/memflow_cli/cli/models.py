@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memflow_cli.cli import options
+from memflow_cli.cli.completion import model_names
 from memflow_cli.cli.talk import note, result, result_json, result_path, warn
 from memflow_cli.cli.words import beside, size_text
 from memflow_cli.errors import ModelError, UsageError
@@ -17,7 +18,12 @@ if TYPE_CHECKING:
     from memflow_cli.models.entry import ModelEntry
     from memflow_cli.models.hub import HubFile
 
-Name = Annotated[str, typer.Argument(metavar="NAME|PATH", help="A model's name, its folder or its checkpoint.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|PATH", help="A model's name, its folder or its checkpoint.", autocompletion=model_names
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:

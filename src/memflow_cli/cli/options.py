@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from memflow_cli.cli.completion import model_names, one_of
 from memflow_cli.cli.talk import result
 from memflow_cli.memory.options import POLICIES, PUBLISHED
 from memflow_cli.version import __version__
@@ -58,7 +59,32 @@ Storyboards = Annotated[
     ),
 ]
 Model = Annotated[
-    str | None, typer.Option("--model", "-m", metavar="NAME|PATH", help="The model; overrides the storyboard's.")
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|PATH",
+        help="The model; overrides the storyboard's.",
+        autocompletion=model_names,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        metavar="auto|cpu|cuda|mps",
+        help="Where to compute; cuda:N is one of several GPUs.",
+        autocompletion=one_of("auto", "cpu", "cuda", "mps"),
+    ),
+]
+Dtype = Annotated[
+    str,
+    typer.Option(
+        "--dtype",
+        metavar="auto|fp32|bf16|fp16",
+        help="Precision.",
+        autocompletion=one_of("auto", "fp32", "bf16", "fp16"),
+    ),
 ]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Width x height in pixels.")]
 PreviewDecoder = Annotated[

@@ -177,14 +177,14 @@ def _begins_with(path: Path, start: bytes) -> bool:
 
 
 def read_trace(path: Path) -> MemoryTrace:
-    """Opens a trace and reads its header. Raises UsageError for whatever is no trace, or one of another version."""
+    """Opens a trace and reads its header. Raises UsageError for whatever is not a trace, or one of another version."""
     with _open(path) as file:
         line = file.readline(MAX_HEADER_BYTES + 1)
     if not line.endswith(b"\n"):
         raise UsageError(f"{path} holds no complete header line: no memory trace, or its film stopped before it began")
     content = _parse(line, path, 1)
     if content.get("format") != FORMAT:
-        raise UsageError(f"{path} is no memory trace", "A trace lies beside its film and ends in .memory.jsonl.")
+        raise UsageError(f"{path} is not a memory trace", "A trace lies beside its film and ends in .memory.jsonl.")
     version = content.get("version")
     if type(version) is not int or version < 1:
         raise UsageError(f"{path}: the trace's version {version!r} is none that ever was")
@@ -244,7 +244,7 @@ def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number")
+    raise ValueError(f"{name} is not a number")
 
 
 def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> ChunkRecord:
@@ -252,23 +252,23 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
 
     def frame(value: object) -> int:
         if type(value) is not int or not 0 <= value < num_latent_frames:
-            raise UsageError(f"{where}: {_quote(value)} is no latent frame of a film of {num_latent_frames}")
+            raise UsageError(f"{where}: {_quote(value)} is not a latent frame of a film of {num_latent_frames}")
         return value
 
     def number(value: object) -> float:
         if not _is_number(value):
-            raise UsageError(f"{where}: {_quote(value)} is no number")
+            raise UsageError(f"{where}: {_quote(value)} is not a number")
         return float(value)  # type: ignore[arg-type]
 
     def items(key: str) -> list[Any]:
         value = content.get(key, [])
         if not isinstance(value, list) or len(value) > num_latent_frames:
-            raise UsageError(f"{where}: {key} is no list of latent frames")
+            raise UsageError(f"{where}: {key} is not a list of latent frames")
         return value
 
     def recalled(value: object) -> Recalled:
         if not isinstance(value, list) or len(value) != 3:
-            raise UsageError(f"{where}: {_quote(value)} is no recalled frame (frame, score, use)")
+            raise UsageError(f"{where}: {_quote(value)} is not a recalled frame (frame, score, use)")
         return Recalled(frame(value[0]), number(value[1]), number(value[2]))
 
     segment = content.get("segment")
@@ -278,10 +278,10 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
     if not isinstance(candidates, dict) or not all(
         key.isascii() and key.isdecimal() and len(key) < 12 for key in candidates
     ):
-        raise UsageError(f"{where}: candidates is no table of latent frames and scores")
+        raise UsageError(f"{where}: candidates is not a table of latent frames and scores")
     layer_banks = content.get("layer_banks", [])
     if not isinstance(layer_banks, list) or not all(isinstance(bank, list) for bank in layer_banks):
-        raise UsageError(f"{where}: layer_banks is no list of lists")
+        raise UsageError(f"{where}: layer_banks is not a list of lists")
     return ChunkRecord(
         chunk=chunk,
         segment=segment,
@@ -321,7 +321,7 @@ def _rebuild(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is tuple:
         arms = get_args(kind)
         if not isinstance(value, list) or (arms[-1] is not Ellipsis and len(arms) != len(value)):
-            raise UsageError(f"{where}: {_quote(value)} is no list of the right length")
+            raise UsageError(f"{where}: {_quote(value)} is not a list of the right length")
         return tuple(_rebuild(arms[0], item, where) for item in value)
     if kind is float and _is_number(value):
         return float(value)
@@ -352,7 +352,7 @@ def _is_number(value: object) -> bool:
 
 
 def _short(value: float) -> float:
-    """A score as the trace keeps it; what is no finite number becomes 0, as JSON has no word for it."""
+    """A score as the trace keeps it; what is not a finite number becomes 0, as JSON has no word for it."""
     return float(f"{value:.{SCORE_DIGITS}g}") if math.isfinite(value) else 0.0
 
 

@@ -60,7 +60,7 @@ class EmbeddingCache:
             return None
 
     def save(self, text: str, embeds: Tensor) -> None:
-        """Failing to write is no error: the next film encodes again."""
+        """Failing to write is not an error: the next film encodes again."""
         with contextlib.suppress(OSError, SafetensorError):
             self.folder.mkdir(parents=True, exist_ok=True)
             handle, name = tempfile.mkstemp(dir=self.folder, suffix=".part")

@@ -82,7 +82,7 @@ def sentences(prompt: str) -> list[str]:
 
 class Vocabulary:
     """`words`: row by row, from FIRST_WORD on. `familiar`: those that the reader's training was written in; only to these
-    is spelling mended. `telling`: those of them that are no names.
+    is spelling mended. `telling`: those of them that are not names.
     """
 
     def __init__(self, words: Sequence[str], familiar: Iterable[str], telling: Iterable[str] = ()) -> None:

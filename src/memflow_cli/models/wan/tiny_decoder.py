@@ -162,7 +162,7 @@ def _sizes(path: Path, tensors: Mapping[str, Tensor]) -> tuple[int, tuple[int, .
         )
     except (KeyError, ValueError, IndexError, AttributeError, ZeroDivisionError) as error:
         raise ModelError(
-            f"{path} is no tiny decoder in TAEHV's format: it lacks {str(error)[:80] or 'its layers'}",
+            f"{path} is not a tiny decoder in TAEHV's format: it lacks {str(error)[:80] or 'its layers'}",
             "for Wan 2.1's latents it is taew2_1.safetensors or taew2_1.pth of github.com/madebyollin/taehv",
         ) from error
 
