@@ -49,16 +49,16 @@ CHECKS: dict[str, Callable[[Case], object]] = {
 
 ELSEWHERE = {
     "disk-check-ignores-parts": "needs a disk of its own: tests/test_downloads.py",
-    "changed-then-killed": "kills between two calls: tests/test_resume.py and python -m benchmarks.kill",
-    "crash-points": "kills between any two calls: tests/test_resume.py and python -m benchmarks.kill",
-    "damage": "tests/test_resume.py",
+    "changed-then-killed": "kills between two calls: tests/test_crash_points.py",
+    "crash-points": "kills between any two calls: tests/test_crash_points.py and python -m benchmarks.kill",
+    "damage": "tests/test_run_folder.py, tests/test_resume.py",
     "determinism": "tests/test_resume.py",
     "faults": "tests/test_faults.py",
     "load": "python -m benchmarks.flat_memory",
-    "model-hostile": "tests/test_untrusted.py, tests/test_bad_weights.py",
-    "processes": "tests/test_resume.py",
+    "model-hostile": "tests/test_damaged_models.py, tests/test_bad_weights.py",
+    "processes": "tests/test_run_folder.py, tests/test_resume.py",
     "pull": "tests/test_downloads.py",
-    "sealed-bad-part": "tests/test_resume.py",
+    "sealed-bad-part": "tests/test_run_folder.py",
     "traces": "tests/test_untrusted.py, tests/test_trace.py",
     "xss": "tests/test_inspect_page.py",
 }
