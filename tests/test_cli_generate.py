@@ -429,12 +429,12 @@ def test_an_unwritable_folder_is_a_sentence(generate, story, tmp_path):
 
 
 def test_a_bug_is_one_sentence_and_how_to_see_more(generate, story, tmp_path, monkeypatch):
-    import memflow_cli.film.shooting
+    import memflow_cli.studio.studio
 
     def broken(*_, **__):
         raise ZeroDivisionError("by nought")
 
-    monkeypatch.setattr(memflow_cli.film.shooting, "make_film", broken)
+    monkeypatch.setattr(memflow_cli.studio.studio, "shoot", broken)
     code, out, err = generate(story, "-o", tmp_path / "film.mp4")
     assert (code, out) == (1, "")
     assert "unexpected ZeroDivisionError: by nought" in err

@@ -1,7 +1,6 @@
 """`--accelerate`: ways to make a model faster that must be asked for."""
 
 import os
-import warnings
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +8,7 @@ import typer
 from memflow_cli.cli.caches import writable_cache_folder
 from memflow_cli.cli.talk import warn
 from memflow_cli.errors import UsageError
-from memflow_cli.models.family import ACCELERATIONS, family_of
+from memflow_cli.models.family import ACCELERATIONS
 
 if TYPE_CHECKING:
     from memflow_cli.backbone import Backbone
@@ -37,15 +36,13 @@ def speed_up(entry: "ModelEntry", backbone: "Backbone", names: tuple[str, ...]) 
     """Switch on what was asked for; compiled code is kept in the user's cache for the next film."""
     if not names:
         return
-    family = family_of(entry)
-    if unknown := [name for name in names if name not in family.accelerations]:
-        raise UsageError(f"--accelerate: {entry.name} knows no such way", f"leave out {', '.join(unknown)}")
+    choose_compiler_cache()
+    from memflow_cli.studio.studio import speed_up as speed_up_model
+
+    speed_up_model(entry, backbone, names, warn)
+
+
+def choose_compiler_cache() -> None:
+    """Where compiled code is kept for the next command, unless the user has said so."""
     if "TORCHINDUCTOR_CACHE_DIR" not in os.environ:
         os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(writable_cache_folder("compiled"))
-
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        family.accelerate(backbone, names)
-    for warning in caught:
-        if warning.category is RuntimeWarning:
-            warn(str(warning.message))

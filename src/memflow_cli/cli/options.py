@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -148,23 +148,26 @@ class StoryOptions:
         return overrides + [Override(key, value, name) for name, (key, value) in named.items() if value is not None]
 
 
-def with_story_options(command: Callable[..., None]) -> Callable[..., None]:
-    """A command with the parameter `story_options: StoryOptions` -> the command with its fields as options instead."""
+def with_options(command: Callable[..., None]) -> Callable[..., None]:
+    """A command some of whose parameters are dataclasses of options -> the command with their fields as its options."""
     parameters: list[inspect.Parameter] = []
+    groups: dict[str, Any] = {}
     for parameter in inspect.signature(command, eval_str=True).parameters.values():
-        if parameter.name == "story_options":
+        if is_dataclass(parameter.annotation):
+            groups[parameter.name] = parameter.annotation
             parameters += [
                 parameter.replace(name=field.name, annotation=field.type, default=field.default)
-                for field in fields(StoryOptions)
+                for field in fields(parameter.annotation)
             ]
         else:
             parameters.append(parameter)
 
     @functools.wraps(command)
-    def with_options(**values: Any) -> None:
-        chosen = {field.name: values.pop(field.name) for field in fields(StoryOptions)}
-        command(**values, story_options=StoryOptions(**chosen))
+    def command_of_options(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        command(**values)
 
     keywords = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in parameters]
-    with_options.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined] # which typer reads
-    return with_options
+    command_of_options.__signature__ = inspect.Signature(keywords)  # type: ignore[attr-defined] # which typer reads
+    return command_of_options

@@ -31,7 +31,7 @@ def register(app: typer.Typer) -> None:
     app.command("plan")(plan)
 
 
-@options.with_story_options
+@options.with_options
 def plan(
     storyboards: options.Storyboards,
     story_options: options.StoryOptions,

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-import secrets
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from memflow_cli.story.record import ModelFiles
     from memflow_cli.story.storyboard import Storyboard
 
-_RANDOM_SEED_BITS = 32
-
 
 @dataclass(frozen=True)
 class Story:
@@ -34,16 +31,6 @@ class Story:
     entry: "ModelEntry"
     plan: "FilmPlan"
     warnings: tuple[str, ...] = ()  # what the storyboard's reader has to say
-
-    def with_seed(self, seed: int) -> "Story":
-        from memflow_cli.story.plan import plan_film
-
-        storyboard = self.storyboard.with_seed(seed)
-        return dataclasses.replace(self, storyboard=storyboard, plan=plan_film(storyboard, self.entry.geometry))
-
-
-def draw_seed() -> int:
-    return secrets.randbits(_RANDOM_SEED_BITS)
 
 
 def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Override"]) -> list[Story]:

@@ -11,7 +11,7 @@ from memflow_cli.film.recipe import recorded_seed, unfinished_because
 from memflow_cli.film.run_folder import is_kept, latents_bytes
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.family import family_of
-from memflow_cli.story.picture import load_picture
+from memflow_cli.story.attached import check_attached
 from memflow_cli.story.storyboard import Storyboard
 from memflow_cli.studio.job import Job, draw_seed, make_job
 
@@ -62,15 +62,15 @@ def prepare(
             return None
         if not wishes.overwrite:
             raise UsageError(f"{out} exists and {reason}", hint="-y replaces it, -n leaves it as it is")
-    check_outputs(out, job.script.plan, job.script.recipe, wishes.resume, wishes.with_report)
+    plan = job.script.plan
+    check_outputs(out, plan, job.script.recipe, wishes.resume, wishes.with_report)
+    check_attached(storyboard, plan.width, plan.height)
     return job
 
 
-def check_inputs(job: Job, entry: ModelEntry) -> None:
-    """Raises MemflowError for model files or a picture that are missing or broken, as far as can be told without torch."""
+def check_inputs(entry: ModelEntry) -> None:
+    """Raises ModelError for files of the model that are missing."""
     family_of(entry).check_files(entry)
-    if (picture := job.script.storyboard.segments[0].image) is not None:
-        load_picture(Path(picture), *job.script.plan.size)
 
 
 def check_preview_decoder(entry: ModelEntry, path: Path | None) -> None:

@@ -19,16 +19,17 @@ from memflow_cli.film.events import Event, FilmResult, StageStarted, Warned
 from memflow_cli.film.film_under_way import Stop
 from memflow_cli.film.names import record_path, trace_path
 from memflow_cli.film.placing import finish_placing
+from memflow_cli.film.preflight import check_names as check_names_of_film
 from memflow_cli.film.script import ShootingScript
 from memflow_cli.film.shooting import finished, shoot
 from memflow_cli.machine.device import check_names, choose_device, choose_dtype
 from memflow_cli.machine.out_of_memory import HINT, memory_errors
 from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.models import load
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.entry import Lora, ModelEntry
 from memflow_cli.models.family import family_of
 from memflow_cli.models.footprint import Placement, place
-from memflow_cli.models.load import load_model
 from memflow_cli.story.load import load_storyboard
 from memflow_cli.story.storyboard import Storyboard
 from memflow_cli.studio.job import Job
@@ -92,6 +93,7 @@ class Studio:
         to stop with. Raises MemflowError and its kin.
         """
         out = Path(out)
+        check_names_of_film(out)
         is_new = finish_placing(out)
         kept_bytes = None if keep is None else float("inf") if keep else 0
         wishes = Wishes(overwrite, False, resume, kept_bytes, self._preview_decoder)
@@ -140,7 +142,7 @@ class Studio:
         if self.is_ready_for(job.script):
             return
         self.close()
-        check_inputs(job, self.entry)  # a missing file is told before seconds of loading
+        check_inputs(self.entry)  # a missing file is told before seconds of loading
         yield StageStarted("model")
         told: list[str] = []
         self._load(job.script, prompts or job.prompts, told.append)
@@ -175,7 +177,7 @@ class Studio:
         self._placed_for = None if placement is None else _placed_for(script)
         with memory_errors(f"for {self.entry.name}", f"{HINT}; so does --dtype bf16"):
             options = self._embeddings, placement, prompts, self._preview_decoder, warn
-            backbone = load_model(self.entry, device, dtype, *options)
+            backbone = load.load_model(self.entry, device, dtype, *options)
             speed_up(self.entry, backbone, self._accelerate, warn)
         self._backbone = backbone
 

@@ -1,0 +1,88 @@
+"""Films of one command line, made one after the other in one studio."""
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from memflow_cli.cli.acceleration import choose_compiler_cache
+from memflow_cli.cli.caches import cache_folder
+from memflow_cli.cli.generate_options import GenerateOptions
+from memflow_cli.cli.progress import Progress
+from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
+from memflow_cli.cli.stories import Story
+from memflow_cli.cli.talk import warn
+from memflow_cli.cli.texts import warn_of_texts
+
+if TYPE_CHECKING:
+    from memflow_cli.film.events import FilmResult
+    from memflow_cli.machine.stop_requests import StopRequests
+    from memflow_cli.models.entry import ModelEntry
+    from memflow_cli.studio.job import Job
+    from memflow_cli.studio.studio import Studio
+
+# Bars and warnings of the libraries below, which would run through our own progress.
+_QUIET = {
+    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "DIFFUSERS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+
+
+class Maker:
+    """Makes films in one studio as long as they are of one model. `stories`: all that may come."""
+
+    def __init__(self, stories: Sequence[Story], given: GenerateOptions, tell: Progress, stop: "StopRequests") -> None:
+        self._stories = stories
+        self._given = given
+        self._tell = tell
+        self._stop = stop
+        self._studio: Studio | None = None
+
+    def make(self, story: Story, job: "Job") -> "FilmResult":
+        from memflow_cli.studio.needs import check_inputs
+
+        warn_of_texts(story)
+        warn_of_lost_tokens(story, lost_tokens(story))
+        check_inputs(story.entry)  # a missing file is told before seconds of imports
+        prompts = [part.prompt for one in self._stories if one.entry == story.entry for part in one.plan.segments]
+        with self._stop.at_once():
+            studio = self._studio_of(story.entry)
+            for event in studio.load(job, prompts):
+                self._told(event)
+        from memflow_cli.film.shooting import finished
+
+        return finished(studio.shoot(job, self._stop), self._told)
+
+    def _studio_of(self, entry: "ModelEntry") -> "Studio":
+        if self._studio is not None and self._studio.entry == entry:
+            return self._studio
+        if self._studio is not None:
+            self._studio.close()  # the old model goes before the new one comes
+        for library_talk, setting in _QUIET.items():
+            os.environ.setdefault(library_talk, setting)
+        from memflow_cli.studio.studio import Studio
+
+        if names := self._given.accelerations():
+            choose_compiler_cache()
+        self._studio = Studio(
+            entry,
+            device=self._given.device,
+            dtype=self._given.dtype,
+            vram=self._given.vram_bytes(),
+            preview_decoder=self._given.preview_decoder,
+            accelerate=names,
+            embeddings=cache_folder("embeddings"),
+        )
+        return self._studio
+
+    def _told(self, event: Any) -> None:
+        from memflow_cli.film.events import StageStarted, Warned
+
+        if isinstance(event, Warned):
+            warn(event.text)
+        elif isinstance(event, StageStarted) and event.stage == "model":
+            assert self._studio is not None, "a studio loads its model"
+            self._tell.stage(f"loading {self._studio.entry.name}")
+        else:
+            self._tell(event)
