@@ -24,7 +24,7 @@ def film_folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bare")
     for parent in (folder, folder.parent, folder.parent.parent):
         parent.chmod(0o777)
-    (folder / "tiny.yaml").write_text("seed: 7\nsize: 32x32\nsegments: [{prompt: a red fox, duration: 0.75}]\n")
+    (folder / "tiny.yaml").write_text("seed: 7\nsegments: [{prompt: a red fox, duration: 0.75}]\n")
     return folder
 
 
