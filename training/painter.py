@@ -36,7 +36,7 @@ CELL = 32  # painted pixels
 WINDOW = 5, 6  # cells painted, of 8 x 14
 POOL, LOOKS = 400, 5  # pictures that samples are drawn from; how often each is looked at
 AT_ERRORS = 0.7  # how often the window lies where latents err, or where puppets are; else anywhere
-MENDING_WEIGHT = 4.0  # of errors in latents, against those in pixels
+MENDING_WEIGHT = 0.2  # of errors in latents, against those in pixels
 LARGE_ERROR, LARGE_WEIGHT = 0.15, 4.0
 PAINTING_SEED = 8_000_000  # of the stories whose true latents are shown
 MUON_RATE, ADAM_RATE = 2e-3, 1e-3
@@ -302,8 +302,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="with the folder pairs; for the checkpoint too")
     parser.add_argument("--minutes", type=float, default=70.0, help="the same command goes on after an interruption")
-    parser.add_argument("--batch", type=int, default=12, help="windows painted in a step; 0: latents are mended only")
-    parser.add_argument("--mending", type=int, default=24, help="latent frames mended in a step besides")
+    parser.add_argument("--batch", type=int, default=16, help="windows painted in a step; 0: latents are mended only")
+    parser.add_argument("--mending", type=int, default=0, help="latent frames mended in a step besides")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--export", type=Path, help="train no further; write the averaged weights to this folder")
     options = parser.parse_args()
