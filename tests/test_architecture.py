@@ -58,7 +58,6 @@ TOO_LONG = {
     "film.ours",
     "film.run_folder",
     "film.trace",
-    "kv_cache",
     "models.theatre.stage",
     "report.page.make_page",
 }

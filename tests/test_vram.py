@@ -48,7 +48,7 @@ def test_the_cache_is_counted_as_it_is_allocated(bank, activate):
     for layer in range(30):
         cache.gather(layer, token, token, token)
     held = [cache._keys, cache._rotated, cache._values, cache._prompt_queries]
-    held += [tensor for views in cache._views.values() for tensor in views]
+    held += [tensor for views in cache.heads.views.values() for tensor in views]
     allocated = sum(tensor.numel() * tensor.element_size() for tensor in held if tensor is not None)
     assert card_use(ENTRY, 832, 480, bank, activate=activate).cache == allocated
 

@@ -7,7 +7,7 @@ ever moves. Keys are stored before rotation, and rotated when a frame's position
 Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, T prompt tokens, L layers.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from memflow_cli.attention_context import Activation, FrameState, PositionMode, Rotate, StoredFrame
 from memflow_cli.geometry import query_places
+from memflow_cli.head_views import HeadViews, slot_runs
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ class KVCache:
         batch: int = 1,
     ) -> None:
         self.shape = shape
-        self.activation = activation
+        self.heads = HeadViews(activation, shape.num_layers, shape.num_tokens)
         self.bank_frames: list[list[int]] = [[] for _ in range(shape.num_layers)]
         """For each layer, the latent frames in its bank, in slot order."""
         self._rotate = rotate
@@ -82,16 +83,6 @@ class KVCache:
         self._at_hand = range(0)
         self._keeps = True
         self._staged: list[tuple[slice, slice]] = []
-        self._candidate_slots: list[int] = []  # sink and bank: what each head chooses from
-        self._fixed_slots: list[int] = []  # window and chunk at hand: what every head reads
-        self._candidates, self._fixed, self._in_view = [slice(0, 0)], [slice(0, 0)], [slice(0, 0)]
-        self._sparse = False
-        self._chooses_anew = activation is not None and activation.as_published
-        self._chosen: dict[int, Tensor] = {}
-        # Layer -> what its heads chose to read, until they choose again; and the tensors for it, which stay in place.
-        self._views: dict[int, tuple[Tensor, Tensor]] = {}
-        self._view_storage: dict[int, tuple[Tensor, Tensor]] = {}
-        self._view_renewals = 0
 
     # What is in view
 
@@ -134,21 +125,17 @@ class KVCache:
         """Where the passes since `begin` read and write: two passes of one layout touch the same memory in the same way,
         so that one can be recorded and replayed for the other. None while heads have yet to choose what they read.
         """
-        if self._sparse and (self._chooses_anew or len(self._views) < self.shape.num_layers):
-            return None
-        parts = (self._keeps, *self._staged, (self._fixed, self._candidates, self._in_view))
-        return repr(parts), self._view_renewals if self._sparse else None
+        read = self.heads.layout
+        return None if read is None else (repr((self._keeps, *self._staged)), read)
 
     def begin(self, frames: range, keep: bool = True) -> None:
         """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date."""
         self._at_hand = frames
         self._keeps = keep
-        self._chosen.clear()
-        self._views.clear()
         slots = self._slots_to_stage(frames)
         self._staged = [
             (slice(run[0] - frames.start, run[-1] + 1 - frames.start), slice(slots[run[0]], slots[run[-1]] + 1))
-            for run in _runs(slots)
+            for run in slot_runs(slots)
         ]
         for slot in slots.values():
             self._frames[slot] = None
@@ -156,41 +143,27 @@ class KVCache:
         sink = {slot: frame for slot, frame in enumerate(self._frames[: self.shape.sink]) if frame is not None}
         self._rotate_to_positions(sink | kept)
         at_hand = set(slots.values())
-        competing = {*sink, *at_hand} if self._chooses_anew else {*sink}
+        competing = {*sink, *at_hand} if self.heads.chooses_anew else {*sink}
         candidates = sorted(slot for slot in competing if slot < self.shape.sink)
         candidates += range(self._first_bank_slot, self._first_bank_slot + len(self.banks_in_view[0]))
-        fixed = sorted({*kept, *at_hand} - set(candidates))
-        self._candidate_slots, self._fixed_slots = candidates, fixed
-        self._candidates, self._fixed, self._in_view = _slices(candidates), _slices(fixed), _slices(fixed + candidates)
-        self._sparse = self.activation is not None and len(candidates) > self.activation.count
+        self.heads.begin(candidates, fixed=sorted({*kept, *at_hand} - set(candidates)))
 
     def choose_again(self) -> None:
         """In the next pass heads choose anew what they read, as in the first after `begin`."""
-        self._views.clear()
+        self.heads.choose_again()
 
     def gather(self, layer: int, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         rotated = self._rotate(key, self.positions)
-        chosen_before = layer in self._views
+        chosen_before = layer in self.heads.views
         for frames, slots in () if chosen_before and not self._keeps else self._staged:
             if self._keeps:
                 self._keys[layer, :, slots] = key[:, frames]
             self._rotated[layer, :, slots] = rotated[:, frames]
             self._values[layer, :, slots] = value[:, frames]
         keys, values = self._rotated[layer], self._values[layer]
-        if not self._sparse:
-            return _take(keys, self._in_view).flatten(1, 2), _take(values, self._in_view).flatten(1, 2)
         if chosen_before:
-            return self._refresh(layer, rotated, value)
-        candidate_keys, candidate_values = _take(keys, self._candidates), _take(values, self._candidates)
-        chosen = self._choose(layer, query, candidate_keys)
-        parts = (
-            (_take(keys, self._fixed).flatten(1, 2), _select(candidate_keys, chosen)),
-            (_take(values, self._fixed).flatten(1, 2), _select(candidate_values, chosen)),
-        )
-        if self._chooses_anew:
-            return torch.cat(parts[0], dim=1), torch.cat(parts[1], dim=1)
-        self._views[layer] = self._store_view(layer, parts)
-        return self._views[layer]
+            return self.heads.refresh(layer, rotated, value, self._staged)
+        return self.heads.read(layer, query, keys, values)
 
     def observe(self, layer: int, prompt_query: Tensor) -> None:
         if self._prompt_queries is None:
@@ -222,12 +195,12 @@ class KVCache:
 
     def sink_and_bank_use(self) -> dict[int, float]:
         """For each candidate frame, the share of layers and heads that read it in the last pass; empty if all read all."""
-        if not self._chosen:
+        if not self.heads.chosen:
             return {}
-        choices = torch.stack(list(self._chosen.values()))  # [L, B, H, K], all of them brought to the host at once
-        sink = [slot for slot in self._candidate_slots if slot < self.shape.sink]  # a sink slot is its frame
+        choices = torch.stack(list(self.heads.chosen.values()))  # [L, B, H, K], all of them brought to the host at once
+        sink = [slot for slot in self.heads.candidates if slot < self.shape.sink]  # a sink slot is its frame
         counts: dict[int, int] = {}
-        for layer, chosen in zip(self._chosen, choices.flatten(1).tolist(), strict=True):
+        for layer, chosen in zip(self.heads.chosen, choices.flatten(1).tolist(), strict=True):
             candidates = [*sink, *self.bank_frames[layer]]
             counts = dict.fromkeys(candidates, 0) | counts
             for index in chosen:
@@ -327,7 +300,7 @@ class KVCache:
         """Rotate the slots (slot -> frame) whose position is not the one they were rotated for."""
         moved = {slot: self.position(frame) for slot, frame in frames.items()}
         moved = {slot: position for slot, position in moved.items() if self._rotated_at[slot] != position}
-        for run in _runs({slot: slot for slot in moved}):
+        for run in slot_runs({slot: slot for slot in moved}):
             slots = slice(run[0], run[-1] + 1)
             keys = self._keys[:, :, slots].flatten(0, 1)
             rotated = self._rotate(keys, [moved[slot] for slot in run])
@@ -335,65 +308,6 @@ class KVCache:
             for slot in run:
                 self._rotated_at[slot] = moved[slot]
 
-    def _choose(self, layer: int, query: Tensor, candidate_keys: Tensor) -> Tensor:
-        assert self.activation is not None, "activation is asked for only where there is one"
-        chosen = self.activation.choose(query.flatten(1, 2).mean(dim=1), candidate_keys.mean(dim=2))
-        self._chosen[layer] = chosen
-        return chosen
-
-    def _store_view(self, layer: int, parts: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
-        """Fixed and chosen keys, fixed and chosen values -> keys and values; in the same place as long as sizes last."""
-        length = sum(part.shape[1] for part in parts[0])
-        held = self._view_storage.get(layer)
-        if held is None or held[0].shape[1] != length:
-            held = torch.cat(parts[0], dim=1), torch.cat(parts[1], dim=1)
-            self._view_storage[layer] = held
-            self._view_renewals += 1
-        else:
-            for target, pair in zip(held, parts, strict=True):
-                torch.cat(pair, dim=1, out=target)
-        return held
-
-    def _refresh(self, layer: int, rotated: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """What the layer's heads chose before, with the frames at hand as they are now."""
-        keys, values = self._views[layer]
-        num_tokens = self.shape.num_tokens
-        for frames, slots in self._staged:
-            first = self._fixed_slots.index(slots.start) * num_tokens
-            tokens = slice(first, first + (slots.stop - slots.start) * num_tokens)
-            keys[:, tokens] = rotated[:, frames].flatten(1, 2)
-            values[:, tokens] = value[:, frames].flatten(1, 2)
-        return keys, values
-
-
-def _runs(slots: dict[int, int]) -> list[list[int]]:
-    """Split the keys of `slots` into runs in which key and slot both rise by one."""
-    runs: list[list[int]] = []
-    for item, slot in sorted(slots.items()):
-        if runs and item == runs[-1][-1] + 1 and slot == slots[runs[-1][-1]] + 1:
-            runs[-1].append(item)
-        else:
-            runs.append([item])
-    return runs
-
 
 def _expand(slots: slice) -> range:
     return range(slots.start, slots.stop)
-
-
-def _slices(slots: Iterable[int]) -> list[slice]:
-    """Slots as the fewest slices, in ascending order; one empty slice if there are none."""
-    return [slice(run[0], run[-1] + 1) for run in _runs({slot: slot for slot in slots})] or [slice(0, 0)]
-
-
-def _take(stored: Tensor, slots: list[slice]) -> Tensor:
-    """Slots of one layer [B, slots, N, H, D]; a view where they lie side by side."""
-    parts = [stored[:, part] for part in slots]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-
-
-def _select(candidates: Tensor, chosen: Tensor) -> Tensor:
-    """Each head's own frames: candidates [B, S, N, H, D], chosen [B, H, K] -> [B, K * N, H, D]."""
-    _, _, num_tokens, _, head_dim = candidates.shape
-    index = chosen.transpose(1, 2)[:, :, None, :, None].expand(-1, -1, num_tokens, -1, head_dim)
-    return candidates.gather(1, index).flatten(1, 2)
