@@ -57,7 +57,6 @@ TOO_LONG = {
     "cli.live.live",
     "film.ours",
     "film.run_folder",
-    "film.trace",
     "models.theatre.stage",
     "report.page.make_page",
 }

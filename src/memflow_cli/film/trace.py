@@ -11,15 +11,15 @@ import contextlib
 import json
 import math
 import os
-import types
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, Self, get_args, get_origin, get_type_hints
+from typing import IO, Any, Self
 
 from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.film.untrusted_json import is_number, parse_object, quote, rebuild
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
@@ -132,7 +132,7 @@ class MemoryTrace:
                     raise UsageError(
                         f"{self.path}, line {number}: longer than {MAX_RECORD_BYTES >> 20} MiB: no memory trace"
                     )
-                yield _record(_parse(line, self.path, number), plan, f"{self.path}, line {number}", chunk)
+                yield _record(parse_object(line, self.path, number), plan, f"{self.path}, line {number}", chunk)
 
 
 def numbered_records(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -182,7 +182,7 @@ def read_trace(path: Path) -> MemoryTrace:
         line = file.readline(MAX_HEADER_BYTES + 1)
     if not line.endswith(b"\n"):
         raise UsageError(f"{path} holds no complete header line: no memory trace, or its film stopped before it began")
-    content = _parse(line, path, 1)
+    content = parse_object(line, path, 1)
     if content.get("format") != FORMAT:
         raise UsageError(f"{path} is not a memory trace", "A trace lies beside its film and ends in .memory.jsonl.")
     version = content.get("version")
@@ -200,7 +200,7 @@ def read_trace(path: Path) -> MemoryTrace:
         if not isinstance(content.get("plan"), dict) or "segments" in content["plan"]:
             raise UsageError(f"{where}: not the fields of a FilmPlan")
         content["plan"] = {**content["plan"], "segments": []}
-    header = _rebuild(TraceHeader, content, where)
+    header = rebuild(TraceHeader, content, where)
     if version > 1:
         header = replace(header, plan=replace(header.plan, segments=tuple(_read_segments(path))))
     _check_plan(header.plan, where)
@@ -220,10 +220,10 @@ def _read_segments(path: Path) -> Iterator[SegmentPlan]:
                 num_segments += 1
                 if num_segments > MAX_SEGMENTS:
                     raise UsageError(f"{where}: more than {MAX_SEGMENTS:,} segments")
-                content = _parse(line, path, number)
+                content = parse_object(line, path, number)
                 if content.keys() != {SEGMENT}:
                     raise UsageError(f"{where}: not the fields of a SegmentPlan")
-                yield _rebuild(SegmentPlan, content[SEGMENT], where)
+                yield rebuild(SegmentPlan, content[SEGMENT], where)
 
 
 def _open(path: Path) -> Any:
@@ -233,31 +233,17 @@ def _open(path: Path) -> Any:
         raise UsageError(f"cannot read the memory trace {path}: {error.strerror}") from error
 
 
-def _parse(line: bytes, path: Path, number: int) -> dict[str, Any]:
-    try:
-        content = json.loads(line, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path}, line {number}: not valid JSON") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}, line {number}: not a JSON object")
-    return content
-
-
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not a number")
-
-
 def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> ChunkRecord:
     num_latent_frames = plan.num_chunks * plan.geometry.chunk
 
     def frame(value: object) -> int:
         if type(value) is not int or not 0 <= value < num_latent_frames:
-            raise UsageError(f"{where}: {_quote(value)} is not a latent frame of a film of {num_latent_frames}")
+            raise UsageError(f"{where}: {quote(value)} is not a latent frame of a film of {num_latent_frames}")
         return value
 
     def number(value: object) -> float:
-        if not _is_number(value):
-            raise UsageError(f"{where}: {_quote(value)} is not a number")
+        if not is_number(value):
+            raise UsageError(f"{where}: {quote(value)} is not a number")
         return float(value)  # type: ignore[arg-type]
 
     def items(key: str) -> list[Any]:
@@ -268,7 +254,7 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
 
     def recalled(value: object) -> Recalled:
         if not isinstance(value, list) or len(value) != 3:
-            raise UsageError(f"{where}: {_quote(value)} is not a recalled frame (frame, score, use)")
+            raise UsageError(f"{where}: {quote(value)} is not a recalled frame (frame, score, use)")
         return Recalled(frame(value[0]), number(value[1]), number(value[2]))
 
     segment = content.get("segment")
@@ -299,37 +285,6 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
     )
 
 
-def _rebuild(kind: Any, value: Any, where: str) -> Any:
-    """JSON back into frozen dataclasses, tuples and scalars, by their type hints. Unknown and missing keys are errors;
-    what may be an empty list may be missing: earlier versions did not know it.
-    """
-    if isinstance(kind, types.UnionType):
-        if value is None and types.NoneType in get_args(kind):
-            return None
-        return _rebuild(next(arm for arm in get_args(kind) if arm is not types.NoneType), value, where)
-    if hasattr(kind, "__dataclass_fields__"):
-        hints = get_type_hints(kind)
-        names = [item.name for item in fields(kind)]
-        if isinstance(value, dict):
-            value = {item.name: [] for item in fields(kind) if item.default == ()} | value
-        if not isinstance(value, dict) or sorted(value) != sorted(names):
-            raise UsageError(f"{where}: not the fields of a {kind.__name__}")
-        try:
-            return kind(**{name: _rebuild(hints[name], value[name], f"{where}, {name}") for name in names})
-        except (ValueError, AssertionError, ZeroDivisionError) as error:
-            raise UsageError(f"{where}: {error}") from error
-    if get_origin(kind) is tuple:
-        arms = get_args(kind)
-        if not isinstance(value, list) or (arms[-1] is not Ellipsis and len(arms) != len(value)):
-            raise UsageError(f"{where}: {_quote(value)} is not a list of the right length")
-        return tuple(_rebuild(arms[0], item, where) for item in value)
-    if kind is float and _is_number(value):
-        return float(value)
-    if type(value) is not kind or (kind is int and abs(value) >= 2**63):
-        raise UsageError(f"{where}: {_quote(value)} is no {getattr(kind, '__name__', kind)}")
-    return value
-
-
 def _check_plan(plan: FilmPlan, where: str) -> None:
     """Refuses a plan whose numbers contradict each other: everything after the header relies on them."""
     geometry = plan.geometry
@@ -347,14 +302,6 @@ def _check_plan(plan: FilmPlan, where: str) -> None:
         raise UsageError(f"{where}: the segments do not add up to the film")
 
 
-def _is_number(value: object) -> bool:
-    return (type(value) is float and math.isfinite(value)) or (type(value) is int and abs(value) < 2**63)
-
-
 def _short(value: float) -> float:
     """A score as the trace keeps it; what is not a finite number becomes 0, as JSON has no word for it."""
     return float(f"{value:.{SCORE_DIGITS}g}") if math.isfinite(value) else 0.0
-
-
-def _quote(value: object) -> str:
-    return repr(value)[:60] if not isinstance(value, (list, dict)) else f"a {type(value).__name__} of {len(value)}"
