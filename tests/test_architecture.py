@@ -57,7 +57,6 @@ TOO_LONG = {
     "cli.live.live",
     "film.ours",
     "film.run_folder",
-    "models.theatre.stage",
     "report.page.make_page",
 }
 """What is still longer. This list only shrinks."""

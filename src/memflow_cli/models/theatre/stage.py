@@ -5,17 +5,17 @@ A prompt that is a caption as theatre was trained on stays as it is written, too
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
-from memflow_cli.models.theatre.meaning import Act, Meaning, Role
+from memflow_cli.models.theatre.blocking import Blocking
+from memflow_cli.models.theatre.cast import Member, Told
+from memflow_cli.models.theatre.meaning import Meaning, Role
 from memflow_cli.models.theatre.reader import Reader, Reading, Seen
 from memflow_cli.models.theatre.trained_captions import MOST_WORDS, TrainedCaption, read_caption
 from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
 from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
-MOST_ON_STAGE = 2
-ON_THE_SPOT = ("stand", "jump", "wave", "spin")
 USUAL_COLOURS = {
     "fox": "orange",
     "cat": "white",
@@ -25,34 +25,8 @@ USUAL_COLOURS = {
     "robot": "yellow",
 }
 _NEAREST = {"orange": "red", "green": "blue", "purple": "blue", "pink": "red"}  # of the colours that accessories have
-_OTHER_SIDE = {"left": "right", "right": "left"}
 _SHORT = 8  # words of a sentence that may do no more than give a name
 _FOREIGN = 0.25  # share of words that no English vocabulary has, from which on a text is none
-
-
-@dataclass
-class Member:
-    """A puppet of the story. `place`: left, middle or right, while on stage; `came`: the side on which it last came in."""
-
-    species: str
-    colour: str | None = None
-    worn: tuple[str, str | None] | None = None
-    is_on_stage: bool = False
-    place: str = ""
-    came: str | None = None
-    was_seen: bool = False
-
-
-@dataclass
-class _Told:
-    """What a prompt's sentences say, gathered."""
-
-    acts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
-    described: set[str] = field(default_factory=set)
-    setting: str | None = None
-    is_empty: bool = False
-    notes: list[str] = field(default_factory=list)
-    newcomers: list[str] = field(default_factory=list)  # species that this prompt introduces
 
 
 class Stage:
@@ -72,7 +46,7 @@ class Stage:
         self._is_open = True
         before = [member for member in self._cast.values() if member.is_on_stage]
         caption = read_caption(prompt)
-        told = _Told()
+        told = Told()
         if caption is not None:
             self._take(_reading(caption), told)
         else:
@@ -82,7 +56,7 @@ class Stage:
             before = []
         moved = told.setting is not None and told.setting != self._setting
         self._setting = told.setting or self._setting or FIRST_SETTING
-        acts = self._act(told, before, opens)
+        acts = Blocking(self._cast, self._recent, told).acts(before, opens)
         roles = [
             Role(
                 member.species, *self._looks(member, told), tuple(acts[member.species]), self._says_looks(member, told)
@@ -99,7 +73,7 @@ class Stage:
 
     # reading
 
-    def _take_sentences(self, prompt: str, told: _Told) -> None:
+    def _take_sentences(self, prompt: str, told: Told) -> None:
         """Each sentence in the light of those before it. A name that comes before whoever bears it is kept until then."""
         nameless, unknown, understood = [], 0, False
         pieces = self._sentences(prompt)
@@ -144,7 +118,7 @@ class Stage:
         members = [self._cast[species] for species in self._recent]
         return [Seen(member.species, member.colour, member.worn, member.is_on_stage) for member in members]
 
-    def _take(self, reading: Reading, told: _Told) -> None:
+    def _take(self, reading: Reading, told: Told) -> None:
         """A sentence, in the light of which the next one is read."""
         told.setting = reading.setting or told.setting
         meant = {species: acts for species, acts in reading.acts.items() if not self._is_another(species, reading)}
@@ -184,7 +158,7 @@ class Stage:
         others = [self._cast.get(other) for other in reading.acts if other != species]
         return any(other is not None and other.colour == colour for other in others)
 
-    def _clear_for_cut(self, told: _Told, before: Sequence[Member]) -> None:
+    def _clear_for_cut(self, told: Told, before: Sequence[Member]) -> None:
         """After a cut those are there who are told of; all who were, if neither anybody nor another place is told."""
         if not told.acts and not told.is_empty and told.setting in (None, self._setting):
             told.acts = {member.species: [("idle", "")] for member in before}
@@ -192,127 +166,9 @@ class Stage:
             member.place = ""
             member.is_on_stage = member.is_on_stage and member.species in told.acts
 
-    # acting
-
-    def _act(self, told: _Told, before: Sequence[Member], opens: bool) -> dict[str, list[Act]]:
-        """What everybody does who is on stage at any time of this prompt, and where they are after it."""
-        was_here = {member.species for member in before}
-        acts: dict[str, list[Act]] = {}
-        for member in self._cast.values():
-            said = told.acts.get(member.species, [])
-            here = member.species in was_here
-            if not said and not here:
-                continue
-            said = [*said, ("absent", "")] if told.is_empty and here and not _leaves(said) else said
-            done = self._acts_of(member, said, here, opens)
-            if done:
-                acts[member.species] = done
-            member.is_on_stage = bool(done) and done[-1].verb != "leave"
-        if opens and len(acts) > 1:  # two who open a scene walking would run into each other, or off the stage
-            acts = {who: [Act("stand") if act.verb == "walk" else act for act in done] for who, done in acts.items()}
-        self._make_room(acts, told)
-        self._step_aside(acts)
-        self._place(acts)
-        return acts
-
-    def _acts_of(self, member: Member, said: Sequence[tuple[str, str]], here: bool, opens: bool) -> list[Act]:
-        """At most two acts, entrances and exits where they are due; none: it is not there."""
-        done: list[Act] = []
-        for verb, way in _sides_told(said):
-            if verb == "idle":
-                continue
-            if verb == "enter":
-                if not here:
-                    done.append(Act("return" if member.was_seen else "enter", self._side(member, way, entering=True)))
-                here = True
-            elif verb in ("leave", "absent"):
-                if here or (opens and verb == "leave"):
-                    done.append(Act("leave", self._side(member, way)))
-                here = False
-            elif not done or done[-1].verb != "leave":  # who has left does nothing more
-                if not here and not opens:
-                    done.append(Act("return" if member.was_seen else "enter", self._side(member, "", entering=True)))
-                here = True
-                done.append(Act(verb, self._direction(member, way) if verb == "walk" else None))
-        if not done and said and all(verb == "idle" for verb, _ in said) and not here and not opens:
-            done = [Act("return" if member.was_seen else "enter", self._side(member, "", entering=True))]
-        if not done and (here or (said and opens and said[-1][0] == "idle")):
-            done = [Act("stand")]
-        if len(done) > 1 and done[-1].verb == "stand" and done[-2].verb in ("enter", "return", "walk"):
-            done.pop()  # who has come stands there
-        if len(done) > 1 and done[0].verb == "stand":
-            done.pop(0)
-        done = [act for act, before in zip(done, [None, *done]) if act != before]
-        travels = [act for act in done if act.verb in ("enter", "return")]
-        if len(done) > 2:
-            done = [travels[0] if travels and travels[0] is not done[-1] else done[-2], done[-1]]
-        return done
-
-    def _side(self, member: Member, way: str, entering: bool = False) -> str:
-        """The side that is meant: the one said, that where it came in, or else the nearest that is free."""
-        came = member.came or (member.place if member.place in _OTHER_SIDE else "left")
-        if way in _OTHER_SIDE:
-            side = way
-        elif way == "same":
-            side = came
-        elif way == "opposite":
-            side = _OTHER_SIDE[came]
-        elif entering:
-            taken = [other.place for other in self._cast.values() if other.is_on_stage and other is not member]
-            side = "left" if "right" in taken else "right" if "left" in taken else came
-        else:
-            side = member.place if member.place in _OTHER_SIDE else came
-        if entering:
-            member.came = side
-        return side
-
-    def _direction(self, member: Member, way: str) -> str:
-        """Where a walk goes that nobody gave a side: to the middle, or from there to the side that is free."""
-        if way in _OTHER_SIDE:
-            return way
-        if member.place in _OTHER_SIDE:
-            return _OTHER_SIDE[member.place]
-        others = [other.place for other in self._cast.values() if other.is_on_stage and other is not member]
-        return "left" if "right" in others else "right"
-
-    def _make_room(self, acts: dict[str, list[Act]], told: _Told) -> None:
-        """No more puppets than theatre draws at once: who has been there longest without a word steps back."""
-        while sum(member.is_on_stage for member in self._cast.values()) > MOST_ON_STAGE:
-            last = next(species for species in reversed(self._recent) if self._cast[species].is_on_stage)
-            member = self._cast[last]
-            member.is_on_stage = False
-            acts[last] = [Act("leave", self._side(member, ""))]
-            told.notes.append(f"theatre shows two puppets at once; the {last} makes room")
-
-    def _step_aside(self, acts: dict[str, list[Act]]) -> None:
-        """Who stands where another is about to come in goes to the middle first, and the other waits so long."""
-        for species, done in list(acts.items()):
-            arrival = next((act for act in done if act.verb in ("enter", "return")), None)
-            if arrival is None:
-                continue
-            for other in self._cast.values():
-                stays = other.is_on_stage and other.species != species and other.place == arrival.side
-                if stays and all(act.verb in ON_THE_SPOT for act in acts[other.species]):
-                    after = [act for act in acts[other.species][-1:] if act.verb != "stand"]
-                    acts[other.species] = [Act("walk", _OTHER_SIDE[other.place]), *after]
-                    acts[species] = [Act("away"), arrival]
-
-    def _place(self, acts: dict[str, list[Act]]) -> None:
-        """Where everybody is afterwards, as in theatre's world: who opens a scene alone stands in the middle."""
-        here = [self._cast[species] for species in acts if self._cast[species].is_on_stage]
-        for index, member in enumerate(here):
-            for act in acts[member.species]:
-                if act.verb in ("enter", "return"):
-                    member.place = act.side or "left"
-                elif act.verb == "walk" and act.side:
-                    crosses = member.place == _OTHER_SIDE[act.side]
-                    member.place = "middle" if crosses else act.side
-            if not member.place:
-                member.place = "middle" if len(acts) == 1 else ("left", "right")[min(index, 1)]
-
     # looks
 
-    def _looks(self, member: Member, told: _Told) -> tuple[str, tuple[str, str] | None]:
+    def _looks(self, member: Member, told: Told) -> tuple[str, tuple[str, str] | None]:
         """Colour and accessory, those that theatre has; what nobody said is chosen."""
         colour = member.colour or USUAL_COLOURS[member.species]
         if member.worn is None:
@@ -325,7 +181,7 @@ class Stage:
             worn = _NEAREST[worn]
         return colour, (kind, worn)
 
-    def _says_looks(self, member: Member, told: _Told) -> bool:
+    def _says_looks(self, member: Member, told: Told) -> bool:
         return not member.was_seen or member.species in told.described
 
 
@@ -336,20 +192,6 @@ def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
 
 def _quoted(prompt: str) -> str:
     return repr(prompt if len(prompt) <= 60 else prompt[:57] + "...")
-
-
-def _sides_told(said: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """What is told twice, first without a side ("The fox is back! It enters from the right."), is told once, with it."""
-    told: list[tuple[str, str]] = []
-    for verb, way in said:
-        if told and told[-1] == (verb, ""):
-            told.pop()
-        told.append((verb, way))
-    return told
-
-
-def _leaves(said: Sequence[tuple[str, str]]) -> bool:
-    return bool(said) and said[-1][0] in ("leave", "absent")
 
 
 def _reading(caption: TrainedCaption) -> Reading:

@@ -1,0 +1,28 @@
+"""Who a story is about, and what one prompt says of them."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class Member:
+    """A puppet of the story. `place`: left, middle or right, while on stage; `came`: the side on which it last came in."""
+
+    species: str
+    colour: str | None = None
+    worn: tuple[str, str | None] | None = None
+    is_on_stage: bool = False
+    place: str = ""
+    came: str | None = None
+    was_seen: bool = False
+
+
+@dataclass
+class Told:
+    """What a prompt's sentences say, gathered."""
+
+    acts: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    described: set[str] = field(default_factory=set)
+    setting: str | None = None
+    is_empty: bool = False
+    notes: list[str] = field(default_factory=list)
+    newcomers: list[str] = field(default_factory=list)  # species that this prompt introduces
