@@ -416,7 +416,7 @@ def test_a_long_segment_is_compared_with_few_frames_and_recalls_the_same():
             show(cache, memory, chunk)
             memory.recall(cache, prompt)
             banks.append(list(cache.bank_frames[0]))
-            assert len(memory._compared) <= 2 * size
+            assert memory._retrieval.num_compared <= 2 * size
     assert banks[:40] == banks[40:] and len(banks[-1]) == 3
 
 
@@ -543,3 +543,14 @@ def test_unknown_policy_or_score_is_a_sentence():
         make_policy(MemoryOptions(policy="elephant"), geometry)
     with pytest.raises(UsageError, match="none of published"):
         make_policy(MemoryOptions(policy="nam", score="taste"), geometry)
+
+
+def test_the_list_of_policies_is_the_only_one():
+    """A new policy is one name in `options.Policy`, its file, and its maker."""
+    from typing import get_args
+
+    from memflow_cli.memory.options import POLICIES, REBUILT, Score
+    from memflow_cli.memory.policies import MAKERS
+
+    assert {*MAKERS, REBUILT} == {*POLICIES}, "a rebuilt context needs no policy"
+    assert set(get_args(Score)) == set(SCORES)

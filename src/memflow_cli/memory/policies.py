@@ -1,5 +1,6 @@
 """From memory options to a policy: the one place that knows all of them by name."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from memflow_cli.errors import UsageError
@@ -22,29 +23,38 @@ def make_policy(options: MemoryOptions, geometry: Geometry, archive_folder: Path
 
     `archive_folder`: where to keep what is remembered in a file; None keeps it in the host's memory.
     """
-    sink = geometry.sink
-    if options.policy == "window":
-        return NoMemory(sink=0)
-    if options.policy == "sink":
-        return NoMemory(sink=sink)
-    if options.policy == "official":
-        interval = options.record_interval or OFFICIAL_RECORD_INTERVAL
-        return OfficialMemory(sink, options.bank, interval, options.activate)
-    if options.policy == "ema-sink":
-        return EmaSink(sink)
-    if options.policy == "shot-sink":
-        return ShotSink(sink, geometry.chunk)
-    if options.policy == "nam":
-        score = SCORES.get(options.score or DEFAULT_SCORE)
-        if score is None:
-            raise UsageError(f"memory score {options.score!r} is none of {', '.join(SCORES)}")
-        return NarrativeMemory(
-            sink,
-            options.bank,
-            score(),
-            options.activate,
-            options.record_interval or 1,
-            options.archive_bytes,
-            archive_folder,
-        )
-    raise UsageError(f"memory policy {options.policy!r} is none of {', '.join(POLICIES)}")
+    make = MAKERS.get(str(options.policy))
+    if make is None:
+        raise UsageError(f"memory policy {options.policy!r} is none of {', '.join(POLICIES)}")
+    return make(options, geometry, archive_folder)
+
+
+def _make_official(options: MemoryOptions, geometry: Geometry, archive_folder: Path | None) -> MemoryPolicy:
+    interval = options.record_interval or OFFICIAL_RECORD_INTERVAL
+    return OfficialMemory(geometry.sink, options.bank, interval, options.activate)
+
+
+def _make_nam(options: MemoryOptions, geometry: Geometry, archive_folder: Path | None) -> MemoryPolicy:
+    score = SCORES.get(options.score or DEFAULT_SCORE)
+    if score is None:
+        raise UsageError(f"memory score {options.score!r} is none of {', '.join(SCORES)}")
+    return NarrativeMemory(
+        geometry.sink,
+        options.bank,
+        score(),
+        options.activate,
+        options.record_interval or 1,
+        options.archive_bytes,
+        archive_folder,
+    )
+
+
+MAKERS: dict[str, Callable[[MemoryOptions, Geometry, Path | None], MemoryPolicy]] = {
+    "window": lambda options, geometry, folder: NoMemory(sink=0),
+    "sink": lambda options, geometry, folder: NoMemory(sink=geometry.sink),
+    "official": _make_official,
+    "ema-sink": lambda options, geometry, folder: EmaSink(geometry.sink),
+    "shot-sink": lambda options, geometry, folder: ShotSink(geometry.sink, geometry.chunk),
+    "nam": _make_nam,
+}
+"""Every policy of `options.Policy` that keeps a cache."""
