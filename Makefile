@@ -10,7 +10,7 @@ film: $(VENV)/.installed
 	$(BIN)/memflow generate storyboards/quickstart.yaml -o film.mp4 -y
 
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .
