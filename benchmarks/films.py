@@ -12,6 +12,7 @@ from benchmarks.judge import Answers, Judge
 from benchmarks.true_clips import LOOKED_AT, Labels, half_size, label_chunks
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.backbone import Backbone
+from memflow_cli.film.frames import to_uint8
 from memflow_cli.film.prompt_embeds import encode_story
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.nam import NarrativeMemory
@@ -116,7 +117,7 @@ def film_frames(
     decoder.reset()
     walk = Walk(backbone, plan.size, plan.fps, memory)
     for chunk in generate_chunks(walk, planned_shots(plan, told.prompts, told.turns)):
-        yield chunk.record, (decoder.decode(chunk.latents[0]) * 255).round().byte().numpy()
+        yield chunk.record, to_uint8(decoder.decode(chunk.latents[0]))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import argparse
 import statistics
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from benchmarks.chosen_model import add_model_options, load_chosen
 from benchmarks.flat_memory import PROMPTS
 from memflow_cli.backbone import Backbone
 from memflow_cli.film.events import ChunkDone
-from memflow_cli.film.shooting import make_film
+from memflow_cli.film.script import write_script
+from memflow_cli.film.shooting import shoot
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import ModelEntry
 from memflow_cli.story.storyboard import Segment, Storyboard
@@ -28,54 +28,21 @@ SEGMENT_CHUNKS = 16  # the young films are measured in their second segment: chu
 FPS = 16
 
 
-class Stopped(BaseException):
-    """Ends a film from within."""
-
-
-class PacedFilm:
-    """A film that is made in a thread of its own, one chunk whenever it is asked for."""
+class SteppedFilm:
+    """A film that is made a chunk at a time, whenever one is asked for."""
 
     def __init__(self, story: Storyboard, entry: ModelEntry, backbone: Backbone, out: Path) -> None:
-        self._go, self._done = threading.Semaphore(0), threading.Semaphore(0)
-        self._is_stopped = False
-        self._last: ChunkDone | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._make, args=(story, entry, backbone, out), daemon=True)
-        self._thread.start()
+        # In turn: a chunk's time is its own.
+        self._shooting = shoot(write_script(story, entry), backbone, out, overlap=False)
 
     def chunk(self) -> tuple[float, ChunkDone]:
-        """Makes the next chunk: seconds from the end of the last one's to the end of its own, and what it was."""
+        """Makes the next chunk: the seconds that this takes, and what it was."""
         start = time.perf_counter()
-        self._go.release()
-        self._done.acquire()
-        spent = time.perf_counter() - start
-        if self._error is not None:
-            raise self._error
-        assert self._last is not None, "a chunk ends with its event"
-        return spent, self._last
+        event = next(event for event in self._shooting if isinstance(event, ChunkDone))
+        return time.perf_counter() - start, event
 
     def stop(self) -> None:
-        self._is_stopped = True
-        self._go.release()
-        self._thread.join()
-
-    def _make(self, story: Storyboard, entry: ModelEntry, backbone: Backbone, out: Path) -> None:
-        self._go.acquire()
-        try:
-            make_film(story, entry, backbone, out, self._pause, overlap=False)  # in turn: a chunk's time is its own
-        except Stopped:
-            pass
-        except Exception as error:  # noqa: BLE001 - raised again where the chunk is waited for
-            self._error = error
-        self._done.release()
-
-    def _pause(self, event: object) -> None:
-        if isinstance(event, ChunkDone):
-            self._last = event
-            self._done.release()
-            self._go.acquire()
-            if self._is_stopped:
-                raise Stopped
+        self._shooting.close()
 
 
 def story_of(entry: ModelEntry, num_segments: int, first: int, policy: str, size: tuple[int, int]) -> Storyboard:
@@ -103,9 +70,9 @@ def main() -> None:
     rows: list[tuple[tuple[float, ChunkDone], tuple[float, ChunkDone]]] = []
     with tempfile.TemporaryDirectory(prefix="memflow-long-") as folder:
 
-        def film(name: str, num_segments: int, first: int) -> PacedFilm:
+        def film(name: str, num_segments: int, first: int) -> SteppedFilm:
             story = story_of(entry, num_segments, first, options.policy, chosen.size)
-            return PacedFilm(story, entry, backbone, Path(folder, f"{name}.mp4"))
+            return SteppedFilm(story, entry, backbone, Path(folder, f"{name}.mp4"))
 
         old = film("old", measured.stop, 0)
         started = time.perf_counter()

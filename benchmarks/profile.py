@@ -18,7 +18,7 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from benchmarks.chosen_model import add_model_options, load_chosen
-from memflow_cli.bench.speed import STAGES, FilmUnderWay, bench_plan, steady_after
+from memflow_cli.bench.speed import STAGES, Lane, bench_plan, steady_after
 from memflow_cli.cli.bench import PROMPTS
 from memflow_cli.models.load import load_model
 from memflow_cli.models.wan.random_weights import random_model, random_prompts
@@ -44,7 +44,7 @@ def main() -> None:
     warm_up = steady_after(backbone.geometry)
     plan = bench_plan(backbone.geometry, size, warm_up + 2 * options.chunks)
     with tempfile.TemporaryDirectory(prefix="memflow-profile-") as folder:
-        film = FilmUnderWay(backbone, plan, options.policy, embeds, Path(folder, "film.mp4"))
+        film = Lane(backbone, plan, options.policy, embeds, Path(folder, "film.mp4"))
         for _ in range(warm_up):
             film.step(counted=False)
         for _ in range(options.chunks):

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from benchmarks.chosen_model import add_model_options, load_chosen
 from memflow_cli.attention_context import AttentionContext, PromptProjection
-from memflow_cli.bench.speed import FilmUnderWay, bench_plan, steady_after
+from memflow_cli.bench.speed import Lane, bench_plan, steady_after
 from memflow_cli.cli.bench import PROMPTS
 from memflow_cli.film.overlap import AHEAD
 from memflow_cli.models.catalog import ModelEntry
@@ -105,7 +105,7 @@ def time_blocks(
     plan = bench_plan(geometry, size, warm_up + blocks * length)
     embeds = torch.cat([models[0].encode_prompts([prompt]) for prompt in PROMPTS])
     lanes = [
-        FilmUnderWay(model, plan, policy, embeds, folder / f"{number}.mp4", synchronize=False)
+        Lane(model, plan, policy, embeds, folder / f"{number}.mp4", synchronize=False)
         for number, model in enumerate(models)
     ]
     seconds: list[list[float]] = [[] for _ in lanes]

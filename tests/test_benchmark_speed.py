@@ -1,32 +1,32 @@
 """The scripts that measure films while they are made."""
 
-import threading
-
 import pytest
 
-from benchmarks.long_film import SEGMENT_CHUNKS, PacedFilm, story_of
+from benchmarks.long_film import SEGMENT_CHUNKS, SteppedFilm, story_of
 from benchmarks.profile import named_parts
 from benchmarks.steps import ALL_SLOW, ratio, time_blocks
 from memflow_cli.errors import UsageError
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry
 
 
-def test_a_paced_film_is_made_a_chunk_at_a_time(tmp_path):
+def test_a_stepped_film_is_made_a_chunk_at_a_time(tmp_path):
     entry = tiny_entry()
     story = story_of(entry, 2, 1, "nam", (WIDTH, HEIGHT))
-    film = PacedFilm(story, entry, tiny_backbone(entry), tmp_path / "film.mp4")
+    film = SteppedFilm(story, entry, tiny_backbone(entry), tmp_path / "film.mp4")
     chunks = [film.chunk() for _ in range(SEGMENT_CHUNKS + 2)]
     assert [event.chunk for _, event in chunks] == list(range(SEGMENT_CHUNKS + 2))
     assert [event.segment.index for _, event in chunks[-3:]] == [0, 1, 1], "a segment is as long as it says"
     assert all(seconds >= event.seconds["denoise"] for seconds, event in chunks)
     film.stop()
-    assert not [thread for thread in threading.enumerate() if thread.name.endswith("(_make)")]
+    assert (tmp_path / "film.mp4.run").is_dir(), "what was made is kept"
 
 
-def test_what_stops_a_paced_film_reaches_whoever_asks_for_a_chunk(tmp_path):
+def test_what_stops_a_stepped_film_reaches_whoever_asks_for_a_chunk(tmp_path):
     entry = tiny_entry()
     (tmp_path / "film.json").write_text("{}")
-    film = PacedFilm(story_of(entry, 2, 1, "nam", (WIDTH, HEIGHT)), entry, tiny_backbone(entry), tmp_path / "film.mp4")
+    film = SteppedFilm(
+        story_of(entry, 2, 1, "nam", (WIDTH, HEIGHT)), entry, tiny_backbone(entry), tmp_path / "film.mp4"
+    )
     with pytest.raises(UsageError, match="not a film's record"):
         film.chunk()
 

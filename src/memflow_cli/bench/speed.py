@@ -18,13 +18,14 @@ from torch import Tensor
 from memflow_cli.backbone import Backbone
 from memflow_cli.bench.ceilings import Ceilings, measure_ceilings, peak_bytes
 from memflow_cli.errors import UsageError
+from memflow_cli.film.frames import to_uint8
 from memflow_cli.film.overlap import AHEAD, Overlap
 from memflow_cli.film.video import PartWriter
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.options import RECALLING, MemoryOptions
-from memflow_cli.memory.policies import make_policy
-from memflow_cli.pipeline import Chunk, Walk, generate_chunks, planned_shots
+from memflow_cli.pipeline import Chunk, generate_chunks, planned_shots
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
+from memflow_cli.walks import make_walk
 
 STAGES = ("retrieve", "denoise", "commit", "decode", "encode")
 SEGMENT_CHUNKS = 16  # a prompt switch, with its recache, every 12 s of a 16 fps film
@@ -147,7 +148,7 @@ def run_bench(
     began = time.perf_counter()
     first_frame = 0.0
     with tempfile.TemporaryDirectory(prefix="memflow-bench-") as folder:
-        lanes = [FilmUnderWay(backbone, plan, name, embeds, Path(folder, f"{name}.mp4")) for name in policies]
+        lanes = [Lane(backbone, plan, name, embeds, Path(folder, f"{name}.mp4")) for name in policies]
         for index in range(chunks):
             on_chunk(index)
             turn = index % len(lanes)  # nobody is always first
@@ -206,7 +207,7 @@ def _measure_overlap(
     seconds: dict[int, list[float]] = {0: [], AHEAD: []}
     with tempfile.TemporaryDirectory(prefix="memflow-bench-") as folder:
         lanes = {
-            ahead: FilmUnderWay(backbone, plan, name, embeds, Path(folder, f"{ahead}.mp4"), synchronize=False)
+            ahead: Lane(backbone, plan, name, embeds, Path(folder, f"{ahead}.mp4"), synchronize=False)
             for ahead in seconds
         }
         first = 0
@@ -225,8 +226,11 @@ def _measure_overlap(
     return OverlapFigures(rate, Ratio(f"{name}, overlapped", f"{name}, in turn", median, low, high))
 
 
-class FilmUnderWay:
-    """One policy's film, a chunk at a time, encoded to `part`. `embeds`: [P, T, C], its segments' prompts, again and again."""
+class Lane:
+    """One policy's film among others, a chunk at a time, encoded to `part`.
+
+    `embeds`: [P, T, C], its segments' prompts, again and again.
+    """
 
     def __init__(
         self,
@@ -239,9 +243,8 @@ class FilmUnderWay:
     ) -> None:
         self._backbone = backbone
         self._options = memory_options(name)
-        memory = make_policy(self._options, backbone.geometry)
         prompts = [embeds[segment.index % len(embeds)] for segment in plan.segments]
-        walk = Walk(backbone, plan.size, plan.fps, memory, synchronize=synchronize)
+        walk = make_walk(backbone, plan.size, plan.fps, self._options, synchronize=synchronize)
         self._chunks = generate_chunks(walk, planned_shots(plan, prompts))
         self._decoder = backbone.decoder_at(*plan.size)
         self._decoder.reset()
@@ -254,7 +257,7 @@ class FilmUnderWay:
         chunk = next(self._chunks)
         generated = time.perf_counter()
         frames = self._decoder.decode(chunk.latents[0])
-        pixels = (frames.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+        pixels = to_uint8(frames)
         decoded = time.perf_counter()
         self._writer.write(pixels)
         end = time.perf_counter()
@@ -267,7 +270,7 @@ class FilmUnderWay:
         self._count_work(chunk)
 
     def block(self, count: int, ahead: int) -> float:
-        """Makes so many chunks as film.py does; the seconds until all their frames are with the encoder."""
+        """Makes so many chunks as a film is made; the seconds until all their frames are with the encoder."""
         start = time.perf_counter()
         beside: Overlap[None, None] = Overlap(self._backbone.device, ahead)
         for _ in range(count):
@@ -282,8 +285,7 @@ class FilmUnderWay:
         return time.perf_counter() - start
 
     def _show(self, latents: Tensor) -> None:
-        frames = self._decoder.decode(latents)
-        self._writer.write((frames.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy())
+        self._writer.write(to_uint8(self._decoder.decode(latents)))
 
     def _count_work(self, chunk: Chunk) -> None:
         """The arithmetic of a chunk, for backbones that know theirs."""

@@ -72,9 +72,15 @@ class FilmFrames:
                 "Look after the autoencoder's file, or use another --dtype; the segments before it are kept.",
             )
         with _timed("encode", seconds):
-            pixels = (frames.clamp(0, 1) * 255).round_().to(torch.uint8).cpu().numpy()
+            pixels = to_uint8(frames)
             segments = self._parts.write(pixels)
         return Shown(tuple(segments), seconds, pixels)
+
+
+def to_uint8(frames: Tensor) -> np.ndarray:
+    """Frames in 0..1 as they are shown and encoded."""
+    pixels: np.ndarray = (frames.clamp(0, 1) * 255).round_().to(torch.uint8).cpu().numpy()
+    return pixels
 
 
 @contextlib.contextmanager
