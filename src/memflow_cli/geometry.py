@@ -42,6 +42,11 @@ class Geometry:
         values = asdict(self)
         return values if self.sizes else {name: value for name, value in values.items() if name != "sizes"}
 
+    @staticmethod
+    def from_json(values: dict[str, Any]) -> "Geometry":
+        """The inverse of `to_json`. Raises TypeError for other values."""
+        return Geometry(**{name: _as_tuple(value) for name, value in values.items()})
+
     # space
 
     @property
@@ -135,3 +140,7 @@ def query_places(num_tokens: int) -> int:
 def exact_div(dividend: int, divisor: int) -> int:
     assert dividend % divisor == 0, f"{dividend} is not a multiple of {divisor}"
     return dividend // divisor
+
+
+def _as_tuple(value: Any) -> Any:
+    return tuple(_as_tuple(each) for each in value) if isinstance(value, list) else value

@@ -36,6 +36,21 @@ def sound_packets(film: Any, path: Path, seconds: Fraction) -> Iterator[tuple[Fr
     return _encoded(stream, path, round(seconds * SAMPLE_RATE))
 
 
+def copied_sound(film: Any, source: Any, start: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Any]]:
+    """Adds the sound of another MP4, from `start` to `end` in seconds, to `film`; not encoded again. As `sound_packets`."""
+    track = source.streams.audio[0]
+    return _copied(film.add_stream_from_template(track), source.demux(track), start, end)
+
+
+def _copied(stream: Any, packets: Iterator[Any], start: Fraction, end: Fraction) -> Iterator[tuple[Fraction, Any]]:
+    for packet in packets:
+        if packet.size and start <= (time := packet.dts * packet.time_base) < end:
+            shift = round(start / packet.time_base)
+            packet.stream = stream
+            packet.pts, packet.dts = packet.pts - shift, packet.dts - shift
+            yield time - start, packet
+
+
 def _encoded(stream: Any, path: Path, num_samples: int) -> Iterator[tuple[Fraction, Any]]:
     position = 0
     for samples in _fitted(_decoded(path), num_samples):

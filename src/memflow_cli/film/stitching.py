@@ -4,6 +4,7 @@ import contextlib
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import av
 from memflow_cli.errors import KEPT, MemflowError
 from memflow_cli.film.durable import rename_through, write_through
 from memflow_cli.film.passages import Passage
-from memflow_cli.film.sound import sound_packets
+from memflow_cli.film.sound import copied_sound, sound_packets
 from memflow_cli.film.video import exact_fps, file_url, open_mp4, said, ticks
 from memflow_cli.story.texts import without_controls
 
@@ -44,28 +45,62 @@ def stitch(
     if the parts do not hold exactly `num_frames`, UsageError if the sound cannot be read.
     """
     rate = exact_fps(fps)
+    with _new_film(out, rate, metadata, chapters) as film, _open(parts[0]) as first:
+        picture_stream = film.add_stream_from_template(first.streams.video[0])
+        tracks = [_picture_packets(parts, picture_stream, rate, num_frames, out)]
+        if subtitles is not None:
+            tracks.append(_subtitle_packets(film, subtitles, rate, num_frames))
+        if sound is not None:
+            tracks.append(sound_packets(film, sound, num_frames / rate))
+        _mux(film, tracks)
+
+
+def cut_out(
+    source: Path,
+    out: Path,
+    fps: float,
+    frames: range,
+    metadata: Mapping[str, str],
+    chapters: Sequence[Passage] = (),
+    subtitles: Sequence[Passage] | None = None,
+) -> None:
+    """Copies these frames of the film `source` packet by packet into `out`, which appears complete or not at all.
+
+    The first of them is a key frame. Sound comes along, cut at the borders of its packets. `chapters` and `subtitles` count
+    from the first frame. Raises MemflowError if the film has no such frames.
+    """
+    rate = exact_fps(fps)
+    with _new_film(out, rate, metadata, chapters) as film, _open(source) as pictures, _open(source) as sounds:
+        picture_stream = film.add_stream_from_template(pictures.streams.video[0])
+        tracks = [_copied_pictures(pictures, picture_stream, rate, frames, source)]
+        if subtitles is not None:
+            tracks.append(_subtitle_packets(film, subtitles, rate, len(frames)))
+        if sounds.streams.audio:
+            tracks.append(copied_sound(film, sounds, frames.start / rate, frames.stop / rate))
+        _mux(film, tracks)
+
+
+@contextlib.contextmanager
+def _new_film(out: Path, rate: Fraction, metadata: Mapping[str, str], chapters: Sequence[Passage]) -> Iterator[Any]:
+    """An MP4 to write, its index first in the file. It gets its name once all went well."""
     unfinished = out.with_name(out.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
     try:
-        with contextlib.ExitStack() as stack:
-            film = stack.enter_context(open_mp4(unfinished, ticks(rate)[0], movflags="+faststart"))
+        with open_mp4(unfinished, ticks(rate)[0], movflags="+faststart") as film:
             film.metadata.update({key: without_controls(text) for key, text in metadata.items()})
             if chapters:
                 film.set_chapters([_chapter(number, chapter, rate) for number, chapter in enumerate(chapters)])
-            first = stack.enter_context(_open(parts[0]))
-            picture_stream = film.add_stream_from_template(first.streams.video[0])
-            tracks = [_picture_packets(parts, picture_stream, rate, num_frames, out)]
-            if subtitles is not None:
-                tracks.append(_subtitle_packets(film, subtitles, rate, num_frames))
-            if sound is not None:
-                tracks.append(sound_packets(film, sound, num_frames / rate))
-            for _, packet in heapq.merge(*tracks, key=lambda timed: timed[0]):
-                film.mux(packet)
+            yield film
         rename_through(unfinished, out)
     except (OSError, av.FFmpegError) as error:
         raise MemflowError(f"cannot write {out}: {said(error)}", KEPT) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def _mux(film: Any, tracks: Sequence[Iterator[tuple[Fraction, Any]]]) -> None:
+    for _, packet in heapq.merge(*tracks, key=lambda timed: timed[0]):
+        film.mux(packet)
 
 
 def write_srt(path: Path, subtitles: Sequence[Passage], fps: float) -> None:
@@ -99,7 +134,6 @@ def _open(part: Path) -> Any:
 def _picture_packets(
     parts: Sequence[Path], stream: Any, rate: Fraction, num_frames: int, out: Path
 ) -> Iterator[tuple[Fraction, Any]]:
-    ticks_a_second, ticks_a_frame = ticks(rate)
     settings = bytes(stream.codec_context.extradata)
     number = 0
     for part in parts:
@@ -110,14 +144,34 @@ def _picture_packets(
             for packet in container.demux(video):
                 if not packet.size:  # the end
                     continue
-                packet.stream = stream
-                packet.time_base = Fraction(1, ticks_a_second)
-                packet.pts = packet.dts = number * ticks_a_frame
-                packet.duration = ticks_a_frame
-                yield number / rate, packet
+                yield number / rate, _placed(packet, stream, number, rate)
                 number += 1
     if number != num_frames:
         raise MemflowError(f"the parts of {out} hold {number} frames, but the film has {num_frames}")
+
+
+def _copied_pictures(
+    container: Any, stream: Any, rate: Fraction, frames: range, source: Path
+) -> Iterator[tuple[Fraction, Any]]:
+    copied = 0
+    packets = (packet for packet in container.demux(container.streams.video[0]) if packet.size)
+    for packet in islice(packets, frames.start, frames.stop):
+        if not copied and not packet.is_keyframe:
+            raise MemflowError(f"{source} cannot be cut before its frame {frames.start}: no part begins there")
+        yield copied / rate, _placed(packet, stream, copied, rate)
+        copied += 1
+    if copied != len(frames):
+        raise MemflowError(f"{source} ends after {frames.start + copied} frames; {frames.stop} were expected")
+
+
+def _placed(packet: Any, stream: Any, number: int, rate: Fraction) -> Any:
+    """A packet as frame `number` of the film."""
+    ticks_a_second, ticks_a_frame = ticks(rate)
+    packet.stream = stream
+    packet.time_base = Fraction(1, ticks_a_second)
+    packet.pts = packet.dts = number * ticks_a_frame
+    packet.duration = ticks_a_frame
+    return packet
 
 
 def _subtitle_packets(
