@@ -55,7 +55,6 @@ MAX_FILE, MAX_FUNCTION = 350, 60
 TOO_LONG = {
     "cli.bench.bench",
     "cli.live.live",
-    "film.ours",
     "film.run_folder",
     "report.page.make_page",
 }

@@ -15,7 +15,8 @@ import pytest
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.events import ChunkDone, FilmStarted
 from memflow_cli.film.latents_file import LatentsFormat
-from memflow_cli.film.ours import LockedFolder, NotOursError
+from memflow_cli.film.locked_folder import LockedFolder
+from memflow_cli.film.ours import NotOursError
 from memflow_cli.film.run_folder import is_known, is_run
 from memflow_cli.film.shooting import make_film
 from tiny_model import make, story, tiny_backbone, tiny_entry
@@ -361,12 +362,12 @@ def test_whoever_holds_the_folder_holds_it_alone(tmp_path):
 
 def test_a_lock_on_a_removed_folder_is_seen(tmp_path, monkeypatch):
     """B opens the lock of A's folder and waits; A is done and removes it; C begins. B must not hold what is no longer there."""
-    from memflow_cli.film import ours
+    from memflow_cli.film import locked_folder
 
     path = tmp_path / "film.mp4.run"
     first = LockedFolder.take(path, is_run)
     others: list[LockedFolder] = []
-    lock = ours._try_to_lock
+    lock = locked_folder._try_to_lock
 
     def slow(file):
         if not others:
@@ -375,7 +376,7 @@ def test_a_lock_on_a_removed_folder_is_seen(tmp_path, monkeypatch):
             others.append(LockedFolder.take(path, is_run))
         return lock(file)
 
-    monkeypatch.setattr(ours, "_try_to_lock", slow)
+    monkeypatch.setattr(locked_folder, "_try_to_lock", slow)
     with pytest.raises(UsageError, match=f"process {os.getpid()} on"):
         LockedFolder.take(path, is_run)
     assert others[1].is_at_its_path() and (path / "lock").exists()

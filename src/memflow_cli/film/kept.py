@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Literal
 
 from memflow_cli.errors import UsageError
-from memflow_cli.film.ours import OurFolder, check_free
+from memflow_cli.film.locked_folder import check_free
+from memflow_cli.film.ours import OurFolder
 from memflow_cli.film.run_folder import RUN, is_kept, is_known, is_run, take_run
 
 State = Literal["kept", "unfinished", "in use"]

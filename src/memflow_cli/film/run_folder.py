@@ -26,7 +26,8 @@ from typing import IO
 
 from memflow_cli.errors import KEPT, MemflowError, UsageError
 from memflow_cli.film.latents_file import LatentsFormat, records_of_0_1_0
-from memflow_cli.film.ours import LockedFolder, OurFolder, check_free, is_marked
+from memflow_cli.film.locked_folder import LockedFolder, check_free, is_marked
+from memflow_cli.film.ours import OurFolder
 from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe, read_record
 from memflow_cli.film.trace import TraceHeader, TraceWriter, numbered_records
 from memflow_cli.film.video import ENCODING
