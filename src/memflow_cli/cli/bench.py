@@ -1,5 +1,6 @@
 """`memflow bench`: how fast a model is here, and what its memory costs."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -22,42 +23,75 @@ def register(app: typer.Typer) -> None:
     app.command("bench")(bench)
 
 
-def bench(
-    model: options.Model = "theatre",
+@dataclass(frozen=True)
+class BenchOptions:
+    """As they stand on the command line; the methods say what they mean. Each raises UsageError for what cannot be."""
+
+    model: options.Model = "theatre"
     random_weights: Annotated[
         bool, typer.Option("--random-weights", help="Random numbers in the model's shape: nothing to download.")
-    ] = False,
+    ] = False
     policies: Annotated[
         str, typer.Option("--policies", metavar="LIST", help="Policies to compare; add +sma to one for sparse reading.")
-    ] = "window,sink,nam,nam+sma,official",
-    chunks: Annotated[
-        int, typer.Option("--chunks", metavar="N", help="Length of each film; the first 12 warm up.")
-    ] = 40,
-    size: options.Size = None,
-    device: options.Device = "auto",
-    dtype: options.Dtype = "auto",
-    accelerate: Accelerate = "",
+    ] = "window,sink,nam,nam+sma,official"
+    chunks: Annotated[int, typer.Option("--chunks", metavar="N", help="Length of each film; the first 12 warm up.")] = (
+        40
+    )
+    size: options.Size = None
+    device: options.Device = "auto"
+    dtype: options.Dtype = "auto"
+    accelerate: Accelerate = ""
     overlap: Annotated[
         bool | None,
         typer.Option(
             "--overlap/--no-overlap",
             help="Also measure decode and encode beside the denoising, as generate does on a GPU.  [on a GPU]",
         ),
-    ] = None,
-    as_json: options.Json = False,
-) -> None:
+    ] = None
+    as_json: options.Json = False
+
+    def names(self) -> list[str]:
+        """The policies to compare."""
+        names = [name.strip() for name in self.policies.split(",") if name.strip()]
+        if not names or len(set(names)) < len(names):
+            raise UsageError(
+                f"--policies {self.policies[:80]}: name each policy once", "for example window,sink,nam+sma"
+            )
+        return names
+
+    def accelerations(self) -> tuple[str, ...]:
+        return parse_accelerations(self.accelerate)
+
+    def width_and_height(self) -> tuple[int, int] | None:
+        """None: the model's own."""
+        if not self.size:
+            return None
+        width, times, height = self.size.lower().partition("x")
+        if not (times and width.isdecimal() and height.isdecimal()):
+            raise UsageError(f"--size {self.size[:40]}: not of the form WIDTHxHEIGHT", "for example --size 224x128")
+        return int(width), int(height)
+
+
+@options.with_options
+def bench(given: BenchOptions) -> None:
     """Measure frames a second, end to end, and the cost of memory.
 
     All policies make a film at the same time, a chunk each in turn; ratios are taken chunk by chunk, those of overlap
     over blocks of 8 chunks.
     """
-    check_names(device, dtype)
-    names = [name.strip() for name in policies.split(",") if name.strip()]
-    if not names or len(set(names)) < len(names):
-        raise UsageError(f"--policies {policies[:80]}: name each policy once", "for example window,sink,nam+sma")
-    accelerations = parse_accelerations(accelerate)
-    wanted = _size(size) if size else None
+    check_names(given.device, given.dtype)
+    for option in (given.names, given.accelerations, given.width_and_height):
+        option()  # a wrong one is told before anything heavy is imported
+    what, report = _measure(given)
+    note(f"{what}, {count(given.chunks, 'chunk')} a policy")
+    if given.as_json:
+        result_json(report.to_json() | {"what": what})
+    else:
+        result(tables(report))
 
+
+def _measure(given: BenchOptions) -> "tuple[str, BenchReport]":
+    """What was measured, in words, and how fast it was."""
     from memflow_cli.bench.speed import num_chunks, run_bench
     from memflow_cli.film.overlap import overlap_pays
     from memflow_cli.machine.out_of_memory import memory_errors
@@ -65,28 +99,25 @@ def bench(
     from memflow_cli.models.load import load_model, random_model
     from memflow_cli.models.wan.random_weights import random_prompts
 
-    entry = find_model(model or "theatre")
-    place = choose_device(device)
-    load = random_model if random_weights else load_model
-    overlap = overlap_pays(place) if overlap is None else overlap
-    width, height = wanted or (entry.width, entry.height)
-    prompts = random_prompts(entry, len(PROMPTS)) if random_weights else PROMPTS
+    names, accelerations = given.names(), given.accelerations()
+    entry = find_model(given.model or "theatre")
+    place = choose_device(given.device)
+    load = random_model if given.random_weights else load_model
+    overlap = overlap_pays(place) if given.overlap is None else given.overlap
+    width, height = given.width_and_height() or (entry.width, entry.height)
+    prompts = random_prompts(entry, len(PROMPTS)) if given.random_weights else PROMPTS
     overlapped = (entry.policy if entry.policy in names else names[0]) if overlap else None
-    total = num_chunks(entry.geometry, chunks, overlapped is not None)
+    total = num_chunks(entry.geometry, given.chunks, overlapped is not None)
     with (
         memory_errors(f"at {width}x{height}", "fewer --policies at a time, or a smaller --size, need less"),
-        chunk_bar(total, f"loading {entry.name}", shown=not as_json) as on_chunk,
+        chunk_bar(total, f"loading {entry.name}", shown=not given.as_json) as on_chunk,
     ):
-        backbone = load(entry, place, choose_dtype(dtype, place))
+        backbone = load(entry, place, choose_dtype(given.dtype, place))
         speed_up(entry, backbone, accelerations)
-        report = run_bench(backbone, (width, height), names, chunks, prompts, on_chunk, overlapped)
+        report = run_bench(backbone, (width, height), names, given.chunks, prompts, on_chunk, overlapped)
     what = f"{entry.name} {width}x{height} on {place}, {str(backbone.dtype).removeprefix('torch.')}"
     what += "".join(f", {name}" for name in accelerations)
-    note(f"{what}, {count(chunks, 'chunk')} a policy")
-    if as_json:
-        result_json(report.to_json() | {"what": what})
-    else:
-        result(tables(report))
+    return what, report
 
 
 def tables(report: "BenchReport") -> str:
@@ -118,10 +149,3 @@ def tables(report: "BenchReport") -> str:
 def _rate(rate: int | None, ceiling: int, unit: float) -> str:
     """Work a second while the model computes, and its share of what the machine can do."""
     return "-" if rate is None else f"{rate / unit:.3g} ({rate / ceiling:.0%})"
-
-
-def _size(text: str) -> tuple[int, int]:
-    width, times, height = text.lower().partition("x")
-    if not (times and width.isdecimal() and height.isdecimal()):
-        raise UsageError(f"--size {text[:40]}: not of the form WIDTHxHEIGHT", "for example --size 224x128")
-    return int(width), int(height)

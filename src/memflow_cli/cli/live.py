@@ -3,6 +3,7 @@
 import sys
 import webbrowser
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,26 +26,35 @@ def register(app: typer.Typer) -> None:
     app.command("live")(live)
 
 
+@dataclass(frozen=True)
+class LiveOptions:
+    """As they stand on the command line."""
+
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILM", help="The film.")] = Path("film.mp4")
+    model: options.Model = None
+    size: options.Size = None
+    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The film's seed.")] = None
+    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto"
+    dtype: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision.")] = "auto"
+    from_stdin: Annotated[
+        bool, typer.Option("--stdin", help="Take a line for each prompt: `text`, `cut: text`, `wait 4s`, `undo`.")
+    ] = False
+    host: Annotated[str, typer.Option(metavar="ADDRESS", help="Listen elsewhere than on this machine alone.")] = (
+        LOOPBACK
+    )
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0
+    no_browser: Annotated[
+        bool, typer.Option("--no-browser", help="Print the page's address instead of opening it.")
+    ] = False
+
+
+@options.with_options
 def live(
     storyboard: Annotated[
         Path | None, typer.Argument(metavar="[STORYBOARD]", help="What is played first.", show_default=False)
     ] = None,
-    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILM", help="The film.")] = Path("film.mp4"),
-    model: options.Model = None,
-    size: options.Size = None,
-    seed: Annotated[int | None, typer.Option("--seed", metavar="N", help="The film's seed.")] = None,
-    device: Annotated[str, typer.Option(metavar="auto|cpu|cuda|mps", help="Where to compute.")] = "auto",
-    dtype: Annotated[str, typer.Option(metavar="auto|fp32|bf16|fp16", help="Precision.")] = "auto",
-    from_stdin: Annotated[
-        bool, typer.Option("--stdin", help="Take a line for each prompt: `text`, `cut: text`, `wait 4s`, `undo`.")
-    ] = False,
-    host: Annotated[
-        str, typer.Option(metavar="ADDRESS", help="Listen elsewhere than on this machine alone.")
-    ] = LOOPBACK,
-    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="0: any that is free.")] = 0,
-    no_browser: Annotated[
-        bool, typer.Option("--no-browser", help="Print the page's address instead of opening it.")
-    ] = False,
+    *,
+    given: LiveOptions,
 ) -> None:
     """Play a film while it is made: type a prompt, Enter, and from the next moment on it holds.
 
@@ -55,45 +65,55 @@ def live(
     With --stdin there is no page: a line is a prompt that holds from there on, `wait 4s` lets so much film go by, and each
     line is answered on stdout by JSON with the film time from which it holds.
     """
-    from memflow_cli.machine.stop_requests import StopRequests
-    from memflow_cli.story.quantities import parse_size
-    from memflow_cli.studio.studio import Studio
-
     told = None if storyboard is None else _read(storyboard)
-    script = out.with_suffix(".yaml")
+    script = given.out.with_suffix(".yaml")
     if script.exists() and not _is_ours(script):
         raise UsageError(
             f"{script} exists, and would be overwritten by the storyboard of what is played", "choose another -o"
         )
-    try:
-        wanted = None if size is None else parse_size(size)
-    except ValueError as error:
-        raise UsageError(f"--size: {error}") from None
-    if wanted is None and told is not None and told.width and told.height:
-        wanted = told.width, told.height
-    name = model or (told.model if told else "theatre")
-    film_seed = seed if seed is not None or told is None else told.seed
-    title = told.title if told else None
-    with Studio(name, device=device, dtype=dtype) as studio, StopRequests(None, note) as stop:
-        take = studio.take(out, seed=film_seed, title=title, size=wanted, fps=told.fps if told else None)
-        opening = told.segments if told is not None and not take.storyboard.segments else ()
-        try:
-            if from_stdin:
-                made = _from_stdin(take, opening)
-            else:
-                made = _on_page(take, opening, host, port, not no_browser, stop)
-            _write_script(take.storyboard, script)
-        finally:
-            take.close()
+    made = _play(told, script, given)
     if made is None:
         raise UsageError("nothing was played")
     note(f"memflow generate {script} makes the same film")
     result_path(made.path)
 
 
-def _on_page(
-    take: "Take", opening: "Sequence[Segment]", host: str, port: int, opens_browser: bool, stop: "object"
-) -> "FilmResult | None":
+def _play(told: "Storyboard | None", script: Path, given: LiveOptions) -> "FilmResult | None":
+    """Plays a film until its viewers, or the lines, are done, and writes its storyboard. None: nothing was played."""
+    from memflow_cli.machine.stop_requests import StopRequests
+    from memflow_cli.studio.studio import Studio
+
+    size = _size(given.size, told)
+    name = given.model or (told.model if told else "theatre")
+    seed = given.seed if given.seed is not None or told is None else told.seed
+    title = told.title if told else None
+    with Studio(name, device=given.device, dtype=given.dtype) as studio, StopRequests(None, note) as stop:
+        take = studio.take(given.out, seed=seed, title=title, size=size, fps=told.fps if told else None)
+        opening = told.segments if told is not None and not take.storyboard.segments else ()
+        try:
+            if given.from_stdin:
+                made = _from_stdin(take, opening)
+            else:
+                made = _on_page(take, opening, given, stop)
+            _write_script(take.storyboard, script)
+        finally:
+            take.close()
+    return made
+
+
+def _size(text: str | None, told: "Storyboard | None") -> tuple[int, int] | None:
+    """The size asked for, or else the storyboard's; None: the model's."""
+    from memflow_cli.story.quantities import parse_size
+
+    if text is not None:
+        try:
+            return parse_size(text)
+        except ValueError as error:
+            raise UsageError(f"--size: {error}") from None
+    return (told.width, told.height) if told is not None and told.width and told.height else None
+
+
+def _on_page(take: "Take", opening: "Sequence[Segment]", given: LiveOptions, stop: "object") -> "FilmResult | None":
     try:
         from memflow_cli.live.channel import Channel
         from memflow_cli.live.server import LiveServer
@@ -103,9 +123,9 @@ def _on_page(
     channel = Channel()
     session = Session(take, channel, opening, stop)  # type: ignore[arg-type]
     session.greet()
-    with LiveServer(channel, session.command, host, port) as server:
+    with LiveServer(channel, session.command, given.host, given.port) as server:
         note(f"play it at {server.address}")
-        if opens_browser:
+        if not given.no_browser:
             webbrowser.open(server.address)
         return session.run()
 

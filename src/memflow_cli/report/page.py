@@ -32,60 +32,28 @@ def make_page(
     problem: str | None = None,
 ) -> str:
     """`own_frames`: film frames that stand for each segment, by its number; `thumbnails`: JPEG of a film frame."""
-    images: list[str] = []
-    place: dict[int, int] = {}
-    room = MAX_PICTURE_BYTES
-
-    def image(film_frame: int) -> int | None:
-        nonlocal room
-        content = thumbnails.get(film_frame, b"")
-        if content and film_frame not in place and len(content) <= room:
-            room -= len(content)
-            place[film_frame] = len(images)
-            images.append("data:image/jpeg;base64," + base64.b64encode(content).decode())
-        return place.get(film_frame)
-
-    plan = memory.plan
+    images = _Images(thumbnails)
     segments = [
-        _segment(memory, segment, own_frames.get(segment.plan.index, ()), image, top) for segment in memory.segments
+        _segment(memory, segment, own_frames.get(segment.plan.index, ()), images.place, top)
+        for segment in memory.segments
     ]
     data = {
-        "title": plan.title,
-        "facts": _facts(memory),
+        **_film(memory),
         "problem": problem,
-        "made": f"memflow-cli {memory.header.memflow} · "
-        + (f"memory trace version {memory.header.version}" if memory.chunks else "without its memory trace"),
-        "width": plan.width,
-        "height": plan.height,
-        "fps": plan.fps,
-        "seconds": plan.seconds,
-        "firstFrames": plan.geometry.first_frames,
-        "temporalStride": plan.geometry.temporal_stride,
-        "chunk": plan.geometry.chunk,
-        "numChunks": plan.num_chunks,
         "film": film_url,
-        "first": memory.best_segment(),
         "segments": segments,
-        "chunks": {
-            "bank": [
-                [[item.frame, round(100 * min(1.0, max(0.0, item.use))), _score(item.score)] for item in chunk.bank]
-                for chunk in memory.chunks
-            ],
-            "sink": [chunk.sink for chunk in memory.chunks],
-            "window": [chunk.window for chunk in memory.chunks],
-            "archive": [chunk.archive_size for chunk in memory.chunks],
-        },
+        "chunks": _chunks(memory),
         "imageOfFrame": {
             item["frame"]: item["image"]
             for segment in segments
             for item in segment["recalled"]
             if item["image"] is not None
         },
-        "images": images,
+        "images": images.urls,
     }
     style, script = _resource("page.css"), _resource("page.js")
     parts = {
-        "TITLE": html.escape(f"{plan.title} · memory"),
+        "TITLE": html.escape(f"{memory.plan.title} · memory"),
         "STYLE": style,
         "SCRIPT": script,
         "STYLE_HASH": _policy_hash(style),
@@ -102,6 +70,58 @@ def relative_url(film: Path, folder: Path) -> str:
         return quote(os.fsencode(os.path.relpath(film.resolve(), folder.resolve()).replace(os.sep, "/")))
     except ValueError:  # another drive
         return film.resolve().as_uri()
+
+
+class _Images:
+    """The pictures inside the page, each once, as far as there is room. `urls`: in the order of their first use."""
+
+    def __init__(self, thumbnails: Mapping[int, bytes]) -> None:
+        self._thumbnails = thumbnails
+        self._places: dict[int, int] = {}
+        self._room = MAX_PICTURE_BYTES
+        self.urls: list[str] = []
+
+    def place(self, film_frame: int) -> int | None:
+        """A film frame's place among the pictures; None if it has no picture, or there is no room for it."""
+        content = self._thumbnails.get(film_frame, b"")
+        if content and film_frame not in self._places and len(content) <= self._room:
+            self._room -= len(content)
+            self._places[film_frame] = len(self.urls)
+            self.urls.append("data:image/jpeg;base64," + base64.b64encode(content).decode())
+        return self._places.get(film_frame)
+
+
+def _film(memory: FilmMemory) -> dict[str, Any]:
+    """What the page says of the whole film."""
+    plan, header = memory.plan, memory.header
+    return {
+        "title": plan.title,
+        "facts": _facts(memory),
+        "made": f"memflow-cli {header.memflow} · "
+        + (f"memory trace version {header.version}" if memory.chunks else "without its memory trace"),
+        "width": plan.width,
+        "height": plan.height,
+        "fps": plan.fps,
+        "seconds": plan.seconds,
+        "firstFrames": plan.geometry.first_frames,
+        "temporalStride": plan.geometry.temporal_stride,
+        "chunk": plan.geometry.chunk,
+        "numChunks": plan.num_chunks,
+        "first": memory.best_segment(),
+    }
+
+
+def _chunks(memory: FilmMemory) -> dict[str, Any]:
+    """What each chunk remembered, a list of each kind."""
+    return {
+        "bank": [
+            [[item.frame, round(100 * min(1.0, max(0.0, item.use))), _score(item.score)] for item in chunk.bank]
+            for chunk in memory.chunks
+        ],
+        "sink": [chunk.sink for chunk in memory.chunks],
+        "window": [chunk.window for chunk in memory.chunks],
+        "archive": [chunk.archive_size for chunk in memory.chunks],
+    }
 
 
 def _segment(memory: FilmMemory, segment: SegmentMemory, own: Sequence[int], image: Any, top: int) -> dict[str, Any]:
