@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument("--make", action="store_true", help="both are checkouts: make their films first")
     parser.add_argument("--dtype", default="bf16", help="for --make")
     parser.add_argument("storyboards", type=Path, nargs="*")
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     storyboards = options.storyboards or sorted((ROOT / "storyboards").glob("*.yaml"))
     with tempfile.TemporaryDirectory(prefix="memflow-same-") as temporary:
         folders = options.before, options.after
