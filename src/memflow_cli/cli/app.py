@@ -19,6 +19,7 @@ COMMANDS = {
     "generate": "memflow_cli.cli.generate",
     "plan": "memflow_cli.cli.plan",
     "extend": "memflow_cli.cli.extend",
+    "retake": "memflow_cli.cli.retake",
     "cut": "memflow_cli.cli.cut",
     "live": "memflow_cli.cli.live",
     "init": "memflow_cli.cli.init",

@@ -5,6 +5,7 @@ film.json           its record: everything needed to make it again
 film.memory.jsonl   its trace: what memory did
 film.mp4.run/       while it is made (run_folder.py)
 film.inspect/       what inspect-memory writes
+film.takes/         what retake makes (takes.py)
 """
 
 from pathlib import Path
@@ -26,3 +27,7 @@ def trace_path(film: Path) -> Path:
 
 def report_path(film: Path) -> Path:
     return film.with_name(f"{film.stem}.inspect")
+
+
+def takes_path(film: Path) -> Path:
+    return film.with_name(f"{film.stem}.takes")

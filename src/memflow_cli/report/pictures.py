@@ -48,7 +48,7 @@ def draw_sheet(
     width = (SHEET_WIDTH - 2 * MARGIN - (columns - 1) * GAP) // columns
     height = max(8, round(width / aspect))
     text, heading = _font(17), _font(26)
-    words, prompt_font = _font_for(segment.plan.prompt[:2000], 17)
+    words, prompt_font = font_for(segment.plan.prompt[:2000], 17)
     prompt = _wrap(words, prompt_font, SHEET_WIDTH - 2 * MARGIN)
     row_height = height + 52
     rows = -(-len(recalled) // columns) if recalled else 0
@@ -69,8 +69,8 @@ def draw_sheet(
     _draw_row(sheet, draw, own, y, width, height, columns)
     y += row_height + 4
     draw.line((MARGIN, y, SHEET_WIDTH - MARGIN, y), RULE)
-    told, told_font = _font_for(told, 17)
-    line = _fit(told, told_font, SHEET_WIDTH - 2 * MARGIN)
+    told, told_font = font_for(told, 17)
+    line = fit(told, told_font, SHEET_WIDTH - 2 * MARGIN)
     draw.text((MARGIN, y + 12), line, ACCENT if recalled else MUTED, told_font)
     y += 42
     for start in range(0, len(recalled), columns):
@@ -112,8 +112,8 @@ def draw_map(memory: FilmMemory, heads: Mapping[int, Image.Image] = MappingProxy
     picture.paste(Image.fromarray(area), (left, top))
     draw = ImageDraw.Draw(picture)
     small, text = _font(15), _font(17)
-    title, title_font = _font_for(plan.title[:400], 26)
-    draw.text((left, 24), _fit(title, title_font, MAP_WIDTH // 2), INK, title_font)
+    title, title_font = font_for(plan.title[:400], 26)
+    draw.text((left, 24), fit(title, title_font, MAP_WIDTH // 2), INK, title_font)
     _draw_key(draw, MAP_WIDTH - right, 34)
     free = free_number = 0
     for segment in plan.segments:
@@ -132,8 +132,8 @@ def draw_map(memory: FilmMemory, heads: Mapping[int, Image.Image] = MappingProxy
             picture.paste(head, (x + 2, top - 26 - head.height))
             free = x + head.width + 2
         if room > 130:
-            label, label_font = _font_for(segment.prompt[:400], 15)
-            draw.text((x + 32, top - 22), _fit(label, label_font, room - 44), INK, label_font)
+            label, label_font = font_for(segment.prompt[:400], 15)
+            draw.text((x + 32, top - 22), fit(label, label_font, room - 44), INK, label_font)
     draw.rectangle((left - 1, top - 1, left + width, top + height), outline=MUTED)
     for seconds in _ticks(plan.seconds):
         share = seconds / plan.seconds
@@ -222,7 +222,7 @@ def _fonts(size: int) -> list[ImageFont.FreeTypeFont]:
     return fonts
 
 
-def _font_for(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
+def font_for(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
     """The text and a font that can write it; letters that no font here knows become question marks."""
     text = printable(text)
     font = min(_fonts(size), key=lambda font: sum(not _knows(font, letter) for letter in set(text)))
@@ -251,10 +251,10 @@ def _wrap(text: str, font: ImageFont.FreeTypeFont, width: float) -> list[str]:
     if len(lines) > MAX_PROMPT_LINES:
         lines = lines[:MAX_PROMPT_LINES]
         lines[-1] += " ..."
-    return [_fit(line, font, width) for line in lines]
+    return [fit(line, font, width) for line in lines]
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+def fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     if font.getlength(text) <= width:
         return text
     low, high = 0, len(text)

@@ -1,0 +1,184 @@
+"""The takes of a film's segments, and the film that was there before one was picked: film.takes/. No torch.
+
+03/take-1.mp4   takes of segment 3, numbered on and on
+03/takes.jpg    all of them side by side
+03/takes.json   what each was made from
+before/         the film, with all that lies beside it, as it was before the last pick
+"""
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.film.durable import write_through
+from memflow_cli.film.excerpt import RecordedFilm
+from memflow_cli.film.film_file import srt_path
+from memflow_cli.film.names import record_path, run_path, takes_path, trace_path
+from memflow_cli.film.ours import read_regular
+from memflow_cli.story.plan import derive_seed
+from memflow_cli.story.storyboard import Segment, Storyboard
+from memflow_cli.version import __version__
+
+_MAX_LIST_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class Take:
+    """One take. `prompt`: complete; `written`: as the user wrote it, None where it is the segment's own. `follows`: stands
+    for all that comes before the segment, and for its length."""
+
+    number: int
+    seed: int
+    prompt: str
+    written: str | None
+    follows: str
+
+    def of(self, segment: Segment) -> Segment:
+        """The segment as this take has it."""
+        return replace(segment, seed=self.seed, prompt=self.prompt)
+
+
+def take_folder(film: Path, segment: int) -> Path:
+    """`segment`: from 0."""
+    return takes_path(film) / f"{segment + 1:02d}"
+
+
+def take_file(film: Path, segment: int, number: int) -> Path:
+    return take_folder(film, segment) / f"take-{number}.mp4"
+
+
+def before_folder(film: Path) -> Path:
+    return takes_path(film) / "before"
+
+
+def follows(film: RecordedFilm, segment: int) -> str:
+    """What stands for everything that a take of this segment depends on besides its own prompt and seed."""
+    recipe = film.record["recipe"]
+    own = {key: recipe["segments"][segment].get(key) for key in ("num_chunks", "transition", "image")}
+    content = [recipe["common"], recipe["segments"][:segment], own]
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def new_takes(
+    film: RecordedFilm, segment: int, count: int, seed: int | None, written: str | None, prompt: str | None
+) -> list[Take]:
+    """Takes that are not made yet. Their seeds count up from `seed`; without one they are derived from the segment's own,
+    each from its number, and the first take of another prompt keeps it."""
+    planned = film.plan.segments[segment]
+    first = max((take.number for take in read_takes(film.path, segment)), default=0) + 1
+    takes = []
+    for number in range(first, first + count):
+        own = derive_seed(planned.seed, number) if seed is None else seed + number - first
+        if seed is None and prompt is not None and number == first:
+            own = planned.seed
+        takes.append(Take(number, own, prompt or planned.prompt, written, follows(film, segment)))
+    return takes
+
+
+def read_takes(film: Path, segment: int) -> list[Take]:
+    """The takes of a segment that there are. Raises UsageError for a list that cannot be read."""
+    path = take_folder(film, segment) / "takes.json"
+    try:
+        return [Take(**each) for each in json.loads(read_regular(path, _MAX_LIST_BYTES))["takes"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
+        raise UsageError(
+            f"{path} cannot be read as a list of takes", "remove that folder and make them again"
+        ) from error
+
+
+def write_takes(film: Path, segment: int, takes: list[Take]) -> None:
+    content = {"memflow": __version__, "segment": segment + 1, "takes": [asdict(take) for take in takes]}
+    write_through(take_folder(film, segment) / "takes.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def find_take(film: RecordedFilm, segment: int, number: int) -> Take:
+    """Raises UsageError for a take that is not there, or was made for a film that began otherwise."""
+    takes = {take.number: take for take in read_takes(film.path, segment)}
+    if number not in takes:
+        known = ", ".join(map(str, takes)) or "none"
+        raise UsageError(
+            f"--pick {number}: of segment {segment + 1} there are the takes {known}",
+            f"memflow retake {film.path} {segment + 1} --takes 4",
+        )
+    if takes[number].follows != follows(film, segment):
+        raise UsageError(
+            f"--pick {number}: what comes before segment {segment + 1} is another than when that take was made",
+            "make new takes",
+        )
+    return takes[number]
+
+
+def story_of(film: RecordedFilm, storyboard: Storyboard) -> dict[str, Any]:
+    """A storyboard that is read as the film's record is: with the model's files as they were."""
+    return {"memflow": __version__, "model": film.record.get("model"), "storyboard": storyboard.to_json()}
+
+
+def with_take(storyboard: Storyboard, segment: int, take: Take, is_last: bool = False) -> Storyboard:
+    """The story with a take in it. `is_last`: it ends there."""
+    segments = list(storyboard.segments[: segment + 1] if is_last else storyboard.segments)
+    segments[segment] = take.of(segments[segment])
+    return replace(storyboard, segments=tuple(segments))
+
+
+def exchange(film: Path, new: Path, with_storyboard: bool) -> None:
+    """The film goes to `before`, with all that lies beside it, and the one of that name in the folder `new` takes its place.
+
+    `new` may be `before` itself. `with_storyboard`: the film's .yaml goes along. All are renamings within one folder's tree.
+    """
+    mend(film)
+    before, aside = before_folder(film), _aside(film)
+    with _disk_errors(film):
+        aside.mkdir(parents=True)
+        for path in _companions(film, with_storyboard):
+            if path.exists():
+                path.rename(aside / path.name)
+        for path in _companions(new / film.name, True):
+            if path.exists():
+                path.rename(film.with_name(path.name))
+        shutil.rmtree(before, ignore_errors=True)
+        aside.rename(before)
+
+
+def mend(film: Path) -> None:
+    """After a kill amid an exchange: the old film goes back to its place, unless the new one is there already."""
+    aside = _aside(film)
+    if not aside.is_dir():
+        return
+    with _disk_errors(film):
+        if film.exists() and (aside / film.name).exists():
+            shutil.rmtree(before_folder(film), ignore_errors=True)
+            aside.rename(before_folder(film))
+            return
+        for path in sorted(aside.iterdir(), key=lambda path: path.name == film.name):
+            if path.is_dir():
+                shutil.rmtree(film.with_name(path.name), ignore_errors=True)
+            path.replace(film.with_name(path.name))
+        aside.rmdir()
+
+
+def _aside(film: Path) -> Path:
+    """Where the old film is while the new one takes its place."""
+    return takes_path(film) / "aside"
+
+
+def _companions(film: Path, with_storyboard: bool) -> Iterator[Path]:
+    """The film last: where it is not, nothing else counts as finished."""
+    if with_storyboard:
+        yield film.with_suffix(".yaml")
+    yield from (trace_path(film), srt_path(film), run_path(film), record_path(film), film)
+
+
+@contextlib.contextmanager
+def _disk_errors(film: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise MemflowError(f"cannot write beside {film}: {error.strerror}") from error
