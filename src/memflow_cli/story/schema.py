@@ -117,7 +117,8 @@ class SegmentEntry(_Entry):
     names: Names = Field(
         (),
         description="Characters and places that are meant to be in the picture, besides those that the prompt refers to "
-        "as `{name}`: `[fox]` for a prompt that says `the fox`. Memory keeps a place for each of them.",
+        "as `{name}`: `[fox]` for a prompt that says `the fox`. Like the next three keys it is kept and "
+        "checked, but memory does not act on it yet.",
     )
     remember: Names = Field(
         (), description="A name or a list: what is seen at this segment's end is how they look from here on."
@@ -139,7 +140,7 @@ class SubjectEntry(_Entry):
     picture: Annotated[tuple[str, ...], _sentence(_paths)] = Field(
         (),
         description="A PNG, JPEG or WebP, or a list of them, in the storyboard's folder or below: "
-        "how they look before the film has shown them.",
+        "how they look before the film has shown them. Kept and checked, but memory does not act on it yet.",
     )
 
     @model_validator(mode="before")
