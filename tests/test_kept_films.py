@@ -127,7 +127,7 @@ def tidy(capsys, *arguments: str) -> list[dict]:
 
 def test_tidy_lists_and_frees(films, capsys):
     from memflow_cli.film.locked_folder import LockedFolder
-    from memflow_cli.film.run_folder import is_run
+    from memflow_cli.film.run_on_disk import is_run
 
     write_story(*STORY)
     Path("deep").mkdir()

@@ -171,7 +171,7 @@ def test_a_loop_over_prompt_files_does_not_take_traces_for_stories(films, capsys
 
 def test_a_dry_run_refuses_a_run_of_another_recipe_or_process(films, capsys):
     from memflow_cli.film.locked_folder import LockedFolder
-    from memflow_cli.film.run_folder import is_run
+    from memflow_cli.film.run_on_disk import is_run
 
     assert generate("story.yaml", "-o", "film.mp4", "--keep-run") == 0
     Path("film.mp4.run/keep").unlink()  # as one that was begun and not finished: a kept one gives way

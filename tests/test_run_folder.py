@@ -17,7 +17,7 @@ from memflow_cli.film.events import ChunkDone, FilmStarted
 from memflow_cli.film.latents_file import LatentsFormat
 from memflow_cli.film.locked_folder import LockedFolder
 from memflow_cli.film.ours import NotOursError
-from memflow_cli.film.run_folder import is_known, is_run
+from memflow_cli.film.run_on_disk import is_known, is_run
 from memflow_cli.film.shooting import make_film
 from tiny_model import make, story, tiny_backbone, tiny_entry
 

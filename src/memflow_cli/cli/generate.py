@@ -97,7 +97,7 @@ def _make_all(films: Sequence[tuple[Story, Path]], given: GenerateOptions, batch
     from memflow_cli.film.placing import finish_placing
     from memflow_cli.film.preflight import check_names
     from memflow_cli.film.recipe import read_record, run_path
-    from memflow_cli.film.run_folder import remove_leftover
+    from memflow_cli.film.run_on_disk import remove_leftover
     from memflow_cli.machine.stop_requests import StopRequests
     from memflow_cli.studio.needs import prepare
 

@@ -35,7 +35,8 @@ from memflow_cli.film.parts import FilmParts
 from memflow_cli.film.placing import place
 from memflow_cli.film.recipe import Recipe, read_record, record_path, run_path, trace_path
 from memflow_cli.film.record import make_record
-from memflow_cli.film.run_folder import FILM, RunFolder
+from memflow_cli.film.run_folder import RunFolder
+from memflow_cli.film.run_on_disk import FILM
 from memflow_cli.film.script import ShootingScript
 from memflow_cli.machine.heap import give_back_freed_memory
 from memflow_cli.memory.record import ChunkRecord

@@ -10,7 +10,7 @@ from typing import Literal
 from memflow_cli.errors import UsageError
 from memflow_cli.film.locked_folder import check_free
 from memflow_cli.film.ours import OurFolder
-from memflow_cli.film.run_folder import RUN, is_kept, is_known, is_run, take_run
+from memflow_cli.film.run_on_disk import RUN, is_kept, is_known, is_run, take_run
 
 State = Literal["kept", "unfinished", "in use"]
 

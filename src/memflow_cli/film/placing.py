@@ -15,7 +15,7 @@ from memflow_cli.errors import KEPT, MemflowError
 from memflow_cli.film.names import record_path, run_path, trace_path
 from memflow_cli.film.ours import OurFolder
 from memflow_cli.film.recipe import MAX_RECIPE_BYTES
-from memflow_cli.film.run_folder import FILM, RECORD, TRACE, TRACE_COPY, take_run
+from memflow_cli.film.run_on_disk import FILM, RECORD, TRACE, TRACE_COPY, take_run
 from memflow_cli.film.trace import copy_in_order
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.names import record_path, report_path, run_path, trace_path
 from memflow_cli.film.recipe import Recipe, read_record
-from memflow_cli.film.run_folder import LATENTS, check_run, latents_bytes
+from memflow_cli.film.run_on_disk import LATENTS, check_run, latents_bytes
 from memflow_cli.film.trace import is_trace
 from memflow_cli.story.plan import FilmPlan
 

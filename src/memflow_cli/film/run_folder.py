@@ -16,154 +16,38 @@ an edited storyboard no longer wants is cut off first, and run.json comes last.
 import contextlib
 import json
 import os
-import re
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO
 
 from memflow_cli.errors import KEPT, MemflowError, UsageError
 from memflow_cli.film.latents_file import LatentsFormat, records_of_0_1_0
-from memflow_cli.film.locked_folder import LockedFolder, check_free, is_marked
-from memflow_cli.film.ours import OurFolder
-from memflow_cli.film.recipe import MAX_RECIPE_BYTES, Recipe, read_record
+from memflow_cli.film.locked_folder import LockedFolder
+from memflow_cli.film.recipe import Recipe
+from memflow_cli.film.run_on_disk import (
+    FORMAT_VERSION,
+    KEEP,
+    LATENTS,
+    MAX_PARTS_LINE,
+    PART,
+    PARTS,
+    PASSING,
+    RUN,
+    START_OVER,
+    TRACE,
+    Begun,
+    is_kept,
+    is_known,
+    is_run,
+    part_name,
+    read_begun,
+    refuse_differences,
+)
 from memflow_cli.film.trace import TraceHeader, TraceWriter, numbered_records
 from memflow_cli.film.video import ENCODING
 from memflow_cli.film.video_reader import probe
-from memflow_cli.story.plan import FilmPlan
-
-FORMAT_VERSION = 2
-START_OVER = "--no-resume starts the film over and gives up what was rendered."
-
-RUN, LATENTS, TRACE, PARTS, KEEP, RECORD, FILM = (
-    "run.json", "latents.bin", "trace.jsonl", "parts.jsonl", "keep", "film.json", "film.mp4",
-)  # fmt: skip
-TRACE_COPY = "film.memory.jsonl"
-_PART = re.compile(r"segment-\d{5,}\.mp4")
-_PASSING = (RECORD, FILM, TRACE_COPY, "trace.copy", "parts.ffconcat", "metadata.txt")  # while a film is put together
-_NAMES = {RUN, LATENTS, TRACE, PARTS, KEEP, *_PASSING}
-_NAMELESS = re.compile(r"tmp\w{8}")  # a file that is about to lose its name, caught by a kill
-_MAX_PARTS_LINE = 1000
-
-
-def is_known(name: str) -> bool:
-    """Whether a file of this name in a run folder is one of ours."""
-    name = name.removesuffix(".unfinished")
-    return name in _NAMES or bool(_PART.fullmatch(name) or _NAMELESS.fullmatch(name))
-
-
-def is_run(folder: OurFolder, names: set[str]) -> bool:
-    """Whether a folder is a run folder, as far as its files tell."""
-    return is_marked(folder, names) or (RUN in names and all(map(is_known, names)))
-
-
-def take_run(path: Path) -> LockedFolder | None:
-    """The run folder that is there, locked; None if there is none. Raises UsageError if it is in use or not ours."""
-    try:
-        return LockedFolder.take(path, is_run, make=False)
-    except FileNotFoundError:
-        return None
-
-
-def check_run(path: Path, recipe: Recipe | None) -> None:
-    """Raises UsageError if a run folder could not be used: not ours, in use, or of another recipe. Changes nothing.
-
-    `recipe`: it may leave out what only the device tells; None if what the folder holds is to be given up.
-    """
-    try:
-        with OurFolder(path, is_run) as folder:
-            check_free(folder)
-            begun = _begun(folder) if recipe is not None else None
-    except FileNotFoundError:
-        return
-    except ValueError:
-        return  # a damaged run.json: whether there are chunks of this film is seen when it is opened
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if begun is not None and recipe is not None and not is_kept(path):
-        known = {key: value for key, value in begun.recipe.common.items() if key in recipe.common}
-        _refuse_differences(path, Recipe(known, ()), recipe)
-
-
-def latents_bytes(plan: FilmPlan) -> int:
-    """What the latents of a film take on disk: most of what a run folder holds."""
-    geometry = plan.geometry
-    return plan.num_chunks * geometry.chunk * geometry.latent_bytes_per_frame(plan.width, plan.height, itemsize=4)
-
-
-def is_kept(path: Path) -> bool:
-    """Whether a run folder is what was kept of the film that lies beside it, finished: another film may take its place."""
-    film = path.with_suffix("")
-    record = read_record(film)
-    try:
-        with OurFolder(path, is_run) as folder:
-            begun = _begun(folder) if folder.has(KEEP) else None
-    except (OSError, ValueError, UsageError):
-        return False
-    return begun is not None and record is not None and film.exists() and record.get("recipe") == begun.recipe.to_json()
-
-
-def remove_leftover(path: Path, made_from: object) -> None:
-    """Removes what a kill between a film's end and its cleaning up left behind.
-
-    `made_from`: the recipe in the film's record. A folder that is kept stays, one in use, one of another film, and one
-    whose film is not at its end.
-    """
-    with contextlib.suppress(UsageError, OSError):
-        if (folder := take_run(path)) is not None:
-            if not folder.has(KEEP) and _is_over(folder, made_from):
-                folder.remove_all(is_known, first=RUN)
-            folder.close()
-
-
-def _is_over(folder: OurFolder, made_from: object) -> bool:
-    """Whether a run folder has all parts of the film made from this recipe, or nothing to go on from."""
-    try:
-        content = json.loads(folder.read(RUN, MAX_RECIPE_BYTES)).get("recipe")
-        recipe = Recipe.from_json(content)
-        lines = folder.read(PARTS, _MAX_PARTS_LINE * (len(recipe.segments) + 1))
-        return content == made_from and lines.count(b"\n") == len(recipe.segments)
-    except FileNotFoundError as error:
-        return Path(error.filename).name == RUN
-    except (ValueError, RecursionError, AttributeError):
-        return False
-
-
-@dataclass(frozen=True)
-class _Begun:
-    """What run.json says: the folder's format, and the recipe that the render was begun with."""
-
-    version: int
-    recipe: Recipe
-
-
-def _begun(folder: OurFolder) -> _Begun | None:
-    """What run.json says, or None if there is none. Raises ValueError if it cannot be read."""
-    try:
-        content = json.loads(folder.read(RUN, MAX_RECIPE_BYTES))
-    except FileNotFoundError:
-        return None
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-    version = content.get("version") if isinstance(content, dict) else None
-    if type(version) is not int or not 1 <= version <= FORMAT_VERSION:
-        raise ValueError("another version")
-    return _Begun(version, Recipe.from_json(content.get("recipe")))
-
-
-def begun_recipe(path: Path) -> Recipe | None:
-    """The recipe that a run folder was begun with; None if there is none that can be read."""
-    with contextlib.suppress(OSError, UsageError, ValueError), OurFolder(path, is_run) as folder:
-        begun = _begun(folder)
-        return None if begun is None else begun.recipe
-    return None
-
-
-def _refuse_differences(path: Path, begun: Recipe, recipe: Recipe) -> None:
-    if differences := begun.differences(recipe):
-        raise UsageError(f"{path} holds a render that was begun otherwise: {'; '.join(differences)}", START_OVER)
 
 
 class RunFolder:
@@ -237,7 +121,7 @@ class RunFolder:
         self._set_owners(recipe)
 
     def part_path(self, segment: int) -> Path:
-        return self.path / _part_name(segment)
+        return self.path / part_name(segment)
 
     def seal(self, segment: int) -> None:
         """Marks a segment's part as finished. Raises MemflowError for one that the encoder made badly, and removes it."""
@@ -290,16 +174,16 @@ class RunFolder:
             self._empty()
             begun = None
         if begun is not None:  # if there is none: what there is says itself whose it is
-            _refuse_differences(self.path, begun.recipe, recipe)
+            refuse_differences(self.path, begun.recipe, recipe)
             same = begun.recipe.unchanged_segments(recipe)
             if same < len(recipe.segments):
                 self.changed_segment = same
             if begun.version == 1:
                 self._renew_latents(sum(segment.num_chunks for segment in self.plan.segments[:same]))
-        for name in {*_PASSING}.intersection(self.folder.names()):  # what follows makes them again
+        for name in {*PASSING}.intersection(self.folder.names()):  # what follows makes them again
             self.folder.remove(name)
         self._cut(header)
-        if begun is None or begun != _Begun(FORMAT_VERSION, recipe):
+        if begun is None or begun != Begun(FORMAT_VERSION, recipe):
             self._write_recipe(recipe)
         self._latents: IO[bytes] = self.folder.open(LATENTS, "ab")
         self.trace = TraceWriter(self.trace_path, header, append=True, file=self.folder.open(TRACE, "ab"))
@@ -314,13 +198,13 @@ class RunFolder:
         owners = (owner for owner, length in zip(recipe.chunk_owners(), lengths) for _ in range(length))
         self._format = LatentsFormat(tuple(owners), self._latent_bytes)
 
-    def _begun(self) -> _Begun | None:
+    def _begun(self) -> Begun | None:
         """What run.json says, or None if there is none, or a damaged one beside chunks of this film.
 
         Raises UsageError if it cannot be read and nothing else tells whose the folder is.
         """
         try:
-            return _begun(self.folder)
+            return read_begun(self.folder)
         except ValueError as error:
             if self._valid_chunks():
                 return None
@@ -335,7 +219,7 @@ class RunFolder:
             os.fsync(file.fileno())
         self._trim_trace(header)
         for name in self.folder.names():
-            is_part = bool(_PART.fullmatch(name)) and self.path / name not in self.parts
+            is_part = bool(PART.fullmatch(name)) and self.path / name not in self.parts
             if is_part or (is_known(name) and name.endswith(".unfinished")):
                 self.folder.remove(name)
 
@@ -371,7 +255,7 @@ class RunFolder:
         lines: list[bytes] = []
         with contextlib.suppress(FileNotFoundError), self.folder.open(PARTS, "rb") as file:
             for segment in self.plan.segments:
-                line = file.readline(_MAX_PARTS_LINE)
+                line = file.readline(MAX_PARTS_LINE)
                 if segment.end_chunk > self.num_chunks or not self._is_sealed(line, segment.index):
                     break
                 parts.append(self.part_path(segment.index))
@@ -386,7 +270,7 @@ class RunFolder:
 
     def _parts_line(self, segment: int) -> bytes:
         """What parts.jsonl says of a segment's part as it is: whose it is, and what is in it."""
-        checksum = self.folder.sha256(_part_name(segment))
+        checksum = self.folder.sha256(part_name(segment))
         owner = self._owners[segment].hex()
         content = {"segment": segment, "recipe": owner, "encoding": ENCODING, "sha256": checksum}
         return json.dumps(content).encode() + b"\n"
@@ -424,10 +308,6 @@ class RunFolder:
                     self.num_chunks = chunk + 1
         self.folder.write_through(PARTS, b"")  # they were encoded in another way; the latents make them again
         self.folder.rename_through(LATENTS + ".unfinished", LATENTS)
-
-
-def _part_name(segment: int) -> str:
-    return f"segment-{segment + 1:05d}.mp4"
 
 
 def _is_json_line(line: bytes) -> bool:

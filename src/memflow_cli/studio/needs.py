@@ -8,7 +8,7 @@ from memflow_cli.errors import ModelError, UsageError
 from memflow_cli.film.names import run_path, trace_path
 from memflow_cli.film.preflight import check_names, check_outputs
 from memflow_cli.film.recipe import recorded_seed, unfinished_because
-from memflow_cli.film.run_folder import is_kept, latents_bytes
+from memflow_cli.film.run_on_disk import is_kept, latents_bytes
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.family import family_of
 from memflow_cli.story.attached import check_attached

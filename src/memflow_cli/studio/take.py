@@ -25,7 +25,7 @@ from memflow_cli.film.names import run_path
 from memflow_cli.film.preflight import check_names
 from memflow_cli.film.prompt_embeds import encode_story
 from memflow_cli.film.recipe import Recipe, recorded_seed
-from memflow_cli.film.run_folder import begun_recipe
+from memflow_cli.film.run_on_disk import begun_recipe
 from memflow_cli.film.script import ShootingScript, write_script
 from memflow_cli.film.shooting import LESS_MEMORY, machine_of
 from memflow_cli.geometry import Geometry
