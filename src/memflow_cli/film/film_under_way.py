@@ -228,7 +228,7 @@ class FilmUnderWay:
         """The earlier run's chunks [1, F, C, h, w] from `first` on, read from disk one at a time."""
         shape = self.plan.geometry.chunk_shape(*self.plan.size)
         for content in self._run.latents(first, self.resumed):
-            yield torch.from_numpy(np.frombuffer(content, np.float32).reshape(shape).copy())
+            yield torch.tensor(np.frombuffer(content, np.float32).reshape(shape))  # in memory as torch aligns it
 
     def _picture_latents(self) -> Iterator[Tensor]:
         """The picture that the film starts from, held for the first chunk: [1, F, C, h, w], committed, not denoised."""
