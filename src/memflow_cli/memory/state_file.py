@@ -79,7 +79,8 @@ class StateInFile:
     def _read(self, first: int, count: int) -> Tensor:
         """`count` numbers from the `first` on."""
         size = self.dtype.itemsize
-        return torch.frombuffer(self.file.read(self.place + first * size, count * size), dtype=self.dtype)
+        content = self.file.read(self.place + first * size, count * size)
+        return torch.frombuffer(content, dtype=self.dtype).clone()  # in memory as torch aligns it: sums depend on that
 
     def forget(self) -> None:
         self.file.release(self.place)
