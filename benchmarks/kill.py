@@ -27,7 +27,7 @@ from typing import Any
 
 import numpy as np
 
-from memflow_cli.film.recipe import record_path, trace_path
+from memflow_cli.film.names import record_path, trace_path
 from memflow_cli.film.video_reader import probe, read_frames
 
 STORY = """\

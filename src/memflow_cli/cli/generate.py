@@ -94,9 +94,10 @@ def _check_all(films: Sequence[tuple[Story, Path]], given: GenerateOptions, batc
 
 
 def _make_all(films: Sequence[tuple[Story, Path]], given: GenerateOptions, batch: Batch) -> None:
+    from memflow_cli.film.names import run_path
     from memflow_cli.film.placing import finish_placing
     from memflow_cli.film.preflight import check_names
-    from memflow_cli.film.recipe import read_record, run_path
+    from memflow_cli.film.recipe import read_record
     from memflow_cli.film.run_on_disk import remove_leftover
     from memflow_cli.machine.stop_requests import StopRequests
     from memflow_cli.studio.needs import prepare

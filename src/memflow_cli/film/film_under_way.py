@@ -30,10 +30,11 @@ from memflow_cli.film.events import (
 )
 from memflow_cli.film.film_file import check_tracks, join_film, place_subtitles
 from memflow_cli.film.frames import FilmFrames, Shown
+from memflow_cli.film.names import record_path, run_path, trace_path
 from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.film.parts import FilmParts
 from memflow_cli.film.placing import place
-from memflow_cli.film.recipe import Recipe, read_record, record_path, run_path, trace_path
+from memflow_cli.film.recipe import Recipe, read_record
 from memflow_cli.film.record import make_record
 from memflow_cli.film.run_folder import RunFolder
 from memflow_cli.film.run_on_disk import FILM

@@ -1,4 +1,4 @@
-"""What a film was made from, how that is compared, and where a film's companions lie. No torch."""
+"""What a film was made from, and how that is compared. No torch."""
 
 import hashlib
 import json
@@ -9,9 +9,7 @@ from typing import Any, Protocol
 
 from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
-from memflow_cli.film.names import record_path as record_path
-from memflow_cli.film.names import run_path as run_path
-from memflow_cli.film.names import trace_path as trace_path
+from memflow_cli.film.names import record_path, run_path
 from memflow_cli.film.ours import read_regular, sha256_of
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.options import PUBLISHED, REBUILT, RECALLING

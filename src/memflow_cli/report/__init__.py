@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.film.names import run_path, trace_path
 from memflow_cli.film.ours import not_a_link
-from memflow_cli.film.recipe import run_path, trace_path
 from memflow_cli.film.trace import read_trace
 from memflow_cli.film.video_reader import VideoInfo, probe, read_frames
 from memflow_cli.report.page import make_page, relative_url

@@ -224,7 +224,7 @@ def _fonts(size: int) -> list[ImageFont.FreeTypeFont]:
 
 def font_for(text: str, size: int) -> tuple[str, ImageFont.FreeTypeFont]:
     """The text and a font that can write it; letters that no font here knows become question marks."""
-    text = printable(text)
+    text = drawable(text)
     font = min(_fonts(size), key=lambda font: sum(not _knows(font, letter) for letter in set(text)))
     return "".join(letter if _knows(font, letter) else "?" for letter in text), font
 
@@ -264,6 +264,6 @@ def fit(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
     return text[:low].rstrip() + "..."
 
 
-def printable(text: str) -> str:
+def drawable(text: str) -> str:
     """One line of text without control characters."""
     return "".join(character if character.isprintable() else " " for character in text)
