@@ -263,7 +263,7 @@ def test_a_report_that_cannot_be_written_is_no_second_document(generate, story, 
     (tmp_path / "film.memory.jsonl").unlink()
     code, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json", "--inspect")
     assert (code, json.loads(out)["status"]) == (0, "kept")
-    assert "film.memory.jsonl" in err, "a trace that is missing is told"
+    assert "film.memory.jsonl is missing: what film.mp4 remembered cannot be shown" in err
 
 
 def test_speed_is_that_of_new_chunks(monkeypatch):

@@ -10,13 +10,14 @@ import sys
 import time
 from pathlib import Path
 
-import av
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from memflow_cli.cli.app import run
 from memflow_cli.film.video import Encoder
+from memflow_cli.models.theatre.autoencoder import PatchStreamingDecoder
+from tiny_model import fail_at_frame
 
 STORY = """\
 title: Fox
@@ -102,6 +103,7 @@ def test_an_interrupted_command_goes_on_where_it_stopped(command, whole, tmp_pat
     assert not (tmp_path / "film.mp4").exists()
     assert run(command(tmp_path)) == 0
     assert (tmp_path / "film.mp4").read_bytes() == whole
+    assert (tmp_path / "film.mp4.run").is_dir(), "kept, to be edited and gone on from"
 
 
 def test_two_commands_on_one_output(command, tmp_path, capsys):
@@ -185,33 +187,41 @@ def test_running_out_of_memory_keeps_what_was_finished(command, whole, tmp_path,
     assert (tmp_path / "film.mp4").read_bytes() == whole
 
 
-def test_broken_weights_are_found_before_the_first_chunk(command, tiny_model_folder, tmp_path, capsys):
-    path = tiny_model_folder / "transformer" / "diffusion_pytorch_model.safetensors"
+@contextlib.contextmanager
+def weight(folder, part, name, value):
+    """A model whose file holds this value at the start of one tensor."""
+    path = folder / part / "diffusion_pytorch_model.safetensors"
     original = path.read_bytes()
     tensors = load_file(path)
-    tensors["head.head.bias"] = torch.full_like(tensors["head.head.bias"], float("nan"))
+    tensors[name].view(-1)[0] = value
     try:
         save_file(tensors, path)
-        assert run(command(tmp_path)) == 3
+        yield
     finally:
         path.write_bytes(original)
+
+
+@pytest.mark.parametrize("part, name", [("transformer", "head.head.bias"), ("vae", "mean")])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_broken_weights_are_found_before_the_first_chunk(
+    command, tiny_model_folder, tmp_path, capsys, part, name, value
+):
+    with weight(tiny_model_folder, part, name, value):
+        assert run(command(tmp_path)) == 3
     assert "holds NaN or infinite numbers" in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == ["story.yaml"]
 
 
-def test_nan_in_the_autoencoder_is_not_a_black_film(command, tiny_model_folder, tmp_path, capsys):
-    """One NaN in an autoencoder's file gave an all-black film and code 0: latents were looked at, frames were not."""
-    path = tiny_model_folder / "vae" / "diffusion_pytorch_model.safetensors"
-    original = path.read_bytes()
-    tensors = load_file(path)
-    tensors[max(tensors)].view(-1)[0] = float("nan")
-    try:
-        save_file(tensors, path)
-        assert run(command(tmp_path)) == 3
-    finally:
-        path.write_bytes(original)
-    assert "holds NaN or infinite numbers" in capsys.readouterr().err
+def test_an_autoencoder_that_makes_nan_is_not_a_black_film(command, whole, tmp_path, capsys, monkeypatch):
+    """One NaN in an autoencoder gave an all-black film and code 0: latents were looked at, frames were not."""
+    decode = PatchStreamingDecoder.decode
+    monkeypatch.setattr(PatchStreamingDecoder, "decode", lambda self, latents: decode(self, latents) * float("nan"))
+    assert run(command(tmp_path)) == 1
+    assert "the frames from 0.00 s on cannot be shown" in capsys.readouterr().err
     assert not (tmp_path / "film.mp4").exists()
+    monkeypatch.undo()
+    assert run(command(tmp_path)) == 0
+    assert (tmp_path / "film.mp4").read_bytes() == whole
 
 
 def test_nan_in_the_middle_keeps_what_came_before(command, whole, tmp_path, capsys, monkeypatch):
@@ -236,16 +246,7 @@ def test_nan_in_the_middle_keeps_what_came_before(command, whole, tmp_path, caps
 
 
 def test_an_encoder_that_fails(command, whole, tmp_path, capsys, monkeypatch):
-    encoded: list[int] = []
-    encode = Encoder.encode
-
-    def failing(self, pixels):
-        encoded.append(0)
-        if len(encoded) == 60:
-            raise av.error.ExternalError(-542398533, "Generic error in an external library")
-        return encode(self, pixels)
-
-    monkeypatch.setattr(Encoder, "encode", failing)
+    fail_at_frame(monkeypatch, 60)
     assert run(command(tmp_path)) == 1
     errors = capsys.readouterr().err
     assert "error: the encoder failed" in errors and "the same command goes on from there" in errors

@@ -8,7 +8,6 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-import av
 import pytest
 import torch
 
@@ -18,7 +17,7 @@ from memflow_cli.film.recipe import is_finished, make_recipe, resolve
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.video import QUEUED_WRITES, Encoder, PartWriter
 from memflow_cli.machine.stop_requests import StopRequests
-from tiny_model import HEIGHT, WIDTH, make, story, tiny_backbone, tiny_entry
+from tiny_model import HEIGHT, WIDTH, fail_at_frame, make, story, tiny_backbone, tiny_entry
 
 STORY = story("a fox", "an empty wood", "the fox again", "a bear", seconds=2.25)  # 12 chunks
 
@@ -272,16 +271,7 @@ def test_the_time_limit_stops_between_chunks(theatre, tmp_path):
 
 
 def test_the_encoder_failing_loses_nothing_finished(theatre, tmp_path, monkeypatch):
-    encoded: list[int] = []
-    encode = Encoder.encode
-
-    def failing(self, pixels):
-        encoded.append(0)
-        if len(encoded) == 60:
-            raise av.error.ExternalError(-542398533, "Generic error in an external library")
-        return encode(self, pixels)
-
-    monkeypatch.setattr(Encoder, "encode", failing)
+    fail_at_frame(monkeypatch, 60)
     with pytest.raises(MemflowError, match="encoder failed") as failed:
         make(tmp_path, STORY)
     assert "same command goes on" in str(failed.value.hint)

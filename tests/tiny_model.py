@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import av
 import torch
 from diffusers import AutoencoderKLWan
 from torch import Tensor
 
 from memflow_cli.attention_context import PositionMode
 from memflow_cli.backbone import Sampling
+from memflow_cli.film.video import Encoder
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import ModelEntry
@@ -160,3 +162,17 @@ def watch_frames(backbone: WanModel) -> list[Tensor]:
 
     backbone.decoder = watched
     return shown
+
+
+def fail_at_frame(monkeypatch, count: int) -> None:
+    """The encoder takes so many frames less one, then fails, once, as FFmpeg does."""
+    encoded: list[int] = []
+    encode = Encoder.encode
+
+    def failing(self, pixels):
+        encoded.append(0)
+        if len(encoded) == count:
+            raise av.error.ExternalError(-542398533, "Generic error in an external library")
+        return encode(self, pixels)
+
+    monkeypatch.setattr(Encoder, "encode", failing)
