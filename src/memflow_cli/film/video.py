@@ -2,7 +2,8 @@
 
 H.264 in BT.709 and limited range, said in the stream and in the container. No B-frames: decoding order is showing order,
 every frame lasts the same number of ticks, so parts can be joined packet by packet and a frame has an exact number. One
-encoder thread, and conversions that do not depend on the CPU: the bytes of a film do not depend on the number of cores.
+encoder thread, conversions that do not depend on the CPU, and no macroblock tree, whose vector code gives other numbers on
+other CPUs and, for small pictures, from one call to the next: the same frames are the same bytes, on any number of cores.
 Everything runs in this process, on the libraries that PyAV brings along; no ffmpeg command is needed.
 """
 
@@ -28,10 +29,10 @@ STALLED_SECONDS = 60  # without one frame encoded: longer than any frame takes, 
 PATIENCE_SECONDS = 5  # with an encoder that is to end
 MIN_TICKS_A_SECOND = 10_000
 
-ENCODING = 2  # what a part was encoded with; another number wherever parts of both kinds cannot be joined
+ENCODING = 3  # what a part was encoded with; another number wherever parts of both kinds cannot be joined
 BT709 = 1  # the number of its primaries, transfer and matrix in ITU-T H.273
 LIMITED_RANGE = 1  # black is 16, white 235: what AVColorRange calls MPEG
-_H264 = {"preset": "fast", "crf": "17", "bf": "0", "threads": "1", "flags": "+bitexact"}
+_H264 = {"preset": "fast", "crf": "18", "bf": "0", "threads": "1", "mbtree": "0", "flags": "+bitexact"}
 _AT_ONCE = {
     "x264-params": "rc-lookahead=0:force-cfr=1"
 }  # a frame comes out as it goes in; films look two seconds ahead
