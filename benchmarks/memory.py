@@ -10,6 +10,8 @@ recall: does a frame in the bank show the puppet when it returns? In these films
     score (`benchmarks.recall`).
 fidelity (`benchmarks.openings`): do a film's first chunks show what the prompt says? Setting, actions and who is there also
     over whole films of every policy.
+both at once (`benchmarks.both`): two puppets in one scene: does each keep its looks when both have left and are called back,
+    and does the one act, alone, who is told to?
 cuts (`benchmarks.cuts`): who is there after a cut, with its looks, and once?
 drift (`benchmarks.drift`): fidelity and picture statistics at 60 s against 5 s.
 
@@ -23,7 +25,8 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +35,8 @@ import torch
 from safetensors import safe_open
 
 import memflow_cli
-from benchmarks import cuts, drift, intervals, returns, summary, tables
+from benchmarks import both, cuts, drift, intervals, returns, summary, tables
+from benchmarks.both import Together, watch_both
 from benchmarks.cuts import watch_cut
 from benchmarks.drift import Minute, watch_minute
 from benchmarks.films import BASELINES, POLICIES, Studio, change_nam, film_frames
@@ -42,6 +46,7 @@ from benchmarks.recall import recall_of_story, summarise_recall
 from benchmarks.returns import KINDS, Return, watch_return
 from benchmarks.summary import (
     paired_differences,
+    summarise_both,
     summarise_cuts,
     summarise_drift,
     summarise_openings,
@@ -60,9 +65,10 @@ __all__ = ["POLICIES", "film_frames", "main"]
 PACKAGE = Path(memflow_cli.__file__).parent
 CODE = (
     PACKAGE,
+    PACKAGE / "film",
     PACKAGE / "memory",
-    PACKAGE / "wan",
-    PACKAGE / "theatre",
+    PACKAGE / "models" / "theatre",
+    PACKAGE / "models" / "wan",
     Path(__file__).parent,
     Path(world.__file__).parent,
 )
@@ -77,10 +83,11 @@ class Settings:
     dtype: str
     score: str | None = None
     bank: int | None = None
+    size: tuple[int, int] | None = None
 
     def fingerprint(self) -> str:
         """Of the model's files, the judge's, all code that makes and judges films, and how it is run."""
-        digest = hashlib.sha256(f"{self.dtype} {self.score} {self.bank}".encode())
+        digest = hashlib.sha256(f"{self.dtype} {self.score} {self.bank} {self.size}".encode())
         files = [path for path in THEATRE_FOLDER.rglob("*") if path.is_file()] + [self.judge]
         for folder in CODE:
             files += folder.glob("*.py")
@@ -112,6 +119,7 @@ def plan_jobs(
     seeds: int,
     policies: list[str],
     drifting: list[str],
+    both: int = 0,
 ) -> Iterator[Job]:
     """In the order in which they are done: all policies of a story together, so that stopping early leaves pairs."""
     yield from (Job("opening", number, name) for number in range(openings) for name in COMBINATIONS)
@@ -119,6 +127,9 @@ def plan_jobs(
     yield from (Job("recall", number) for number in range(recall))
     yield from (Job("drift", number, policy) for number in range(minutes) for policy in drifting)
     for seed in range(seeds):
+        yield from (
+            Job("both", number, policy, seed) for number in range(both) for policy in policies if policy in POLICIES
+        )
         for number in range(stories):
             asked = [p for p in policies if p not in BASELINES or KINDS[number % len(KINDS)] == "right one of two"]
             yield from (Job("return", number, policy, seed) for policy in asked)
@@ -145,12 +156,17 @@ def _measure_return(studio: Studio, job: Job) -> dict:
     return asdict(watch_return(studio, returns.story_of(job.number), job.name, job.seed))
 
 
+def _measure_both(studio: Studio, job: Job) -> dict:
+    return asdict(watch_both(studio, both.story_of(job.number), job.name, job.seed))
+
+
 PARTS: dict[str, Callable[[Studio, Job], dict]] = {
     "opening": _measure_opening,
     "cut": _measure_cut,
     "recall": _measure_recall,
     "drift": _measure_drift,
     "return": _measure_return,
+    "both": _measure_both,
 }
 
 
@@ -172,7 +188,7 @@ def open_studio(settings: Settings) -> Studio:
     change_nam(settings.score, settings.bank)
     entry = find_model("theatre")
     backbone = load_model(entry, dtype=getattr(torch, settings.dtype))
-    return Studio(backbone, load_judge(settings.judge), (entry.width, entry.height))
+    return Studio(backbone, load_judge(settings.judge), settings.size or (entry.width, entry.height))
 
 
 _studio: list[Studio] = []  # of a worker process
@@ -198,13 +214,24 @@ def read_rows(path: Path) -> dict[str, dict]:
     return rows
 
 
+@contextmanager
+def _workers(processes: int, settings: Settings) -> Iterator[Callable[[list[Job]], Iterable[tuple[Job, dict]]]]:
+    """Runs jobs: one process is this one, so that nothing is asked of the system that a small container may not have."""
+    if processes == 1:
+        _begin(settings)
+        yield lambda jobs: map(_measure, jobs)
+    else:
+        with get_context("spawn").Pool(processes, _begin, (settings,)) as pool:
+            yield lambda jobs: pool.imap_unordered(_measure, jobs, chunksize=1)
+
+
 def measure(jobs: list[Job], settings: Settings, path: Path, processes: int, minutes: float | None) -> None:
     """Append a line for each job, until all are done or the time is over."""
     started = time.monotonic()
     if not jobs:
         return
-    with get_context("spawn").Pool(processes, _begin, (settings,)) as pool, path.open("a") as file:
-        for count, (job, row) in enumerate(pool.imap_unordered(_measure, jobs, chunksize=1), 1):
+    with _workers(processes, settings) as run, path.open("a") as file:
+        for count, (job, row) in enumerate(run(jobs), 1):
             file.write(json.dumps({"key": job.key} | row) + "\n")
             file.flush()
             spent = (time.monotonic() - started) / 60
@@ -226,6 +253,7 @@ def summarise(rows: dict[str, dict], judge: Path) -> dict:
     return {
         "returns": summarise_returns(watched),
         "differences": paired_differences(watched),
+        "both": summarise_both([Together(**row) for row in parts["both"]]),
         "openings": summarise_openings(parts["opening"]) if parts["opening"] else {},
         "cuts": summarise_cuts(parts["cut"]),
         "drift": summarise_drift([Minute(**row) for row in parts["drift"]]),
@@ -241,6 +269,11 @@ def _order(key: str) -> tuple:
     return part, names.index(name), int(seed), int(number)
 
 
+def _size(text: str) -> tuple[int, int]:
+    width, height = (int(number) for number in text.split("x"))
+    return width, height
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
@@ -248,6 +281,7 @@ def main() -> None:
     parser.add_argument("--stories", type=int, default=100, help="held-out stories, half of each kind")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--openings", type=int, default=100, help="prompts for fidelity, for each kind of combination")
+    parser.add_argument("--both", type=int, default=40, help="stories of two at once")
     parser.add_argument("--cuts", type=int, default=60, help="films with a cut")
     parser.add_argument("--recall", type=int, default=60, help="drawn stories for recall by score")
     parser.add_argument("--drift", type=int, default=16, help="films of a minute")
@@ -258,10 +292,13 @@ def main() -> None:
     parser.add_argument("--bank", type=int, help="latent frames in nam's bank; default: the product's")
     fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default=fast, help="default: this CPU's fast one")
+    parser.add_argument(
+        "--size", type=_size, help="of the pictures that are judged, as 224x128; default: theatre's own"
+    )
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after this time; the same command goes on")
     options = parser.parse_args()
-    settings = Settings(options.judge, options.dtype, options.score, options.bank)
+    settings = Settings(options.judge, options.dtype, options.score, options.bank, options.size)
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"films-{settings.fingerprint()}.jsonl"
     jobs = plan_jobs(
@@ -273,11 +310,13 @@ def main() -> None:
         options.seeds,
         options.policies,
         options.drift_policies,
+        options.both,
     )
     done = read_rows(path)
     measure([job for job in jobs if job.key not in done], settings, path, options.processes, options.minutes)
     content = {
         "model": settings.fingerprint(),
+        "size": "x".join(map(str, options.size)) if options.size else "theatre's own",
         "machine": {"cores": os.cpu_count(), "processes": options.processes, "threads": 1, "dtype": options.dtype},
     } | summarise(read_rows(path), options.judge)
     (options.out / "memory.json").write_text(json.dumps(content, indent=1) + "\n")

@@ -42,13 +42,18 @@ class Return:
     @property
     def failure(self) -> str | None:
         """The first thing that went wrong; None: it is the same one."""
-        if self.before is None:
-            return "never came"
-        if self.after is None:
-            return "did not return"
-        if self.before.colour != self.after.colour:
-            return "colour"
-        return "accessory" if self.before.accessory != self.after.accessory else None
+        return failure_of(self.before, self.after)
+
+
+def failure_of(before: Seen | None, after: Seen | None) -> str | None:
+    """Of a puppet before it left and after its return: the first thing that differs; None: it is the same one."""
+    if before is None:
+        return "never came"
+    if after is None:
+        return "did not return"
+    if before.colour != after.colour:
+        return "colour"
+    return "accessory" if before.accessory != after.accessory else None
 
 
 def story_of(number: int) -> Story:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from benchmarks.both import Together
 from benchmarks.drift import STATISTICS, TIMES, Minute
 from benchmarks.films import POLICIES
 from benchmarks.intervals import clustered_change, clustered_share, mean, share
@@ -88,6 +89,30 @@ def paired_differences(returns: Sequence[Return]) -> dict[str, dict]:
 
 def _paired(one: dict[int, list[float]], other: dict[int, list[float]], operation) -> list[float]:
     return [float(operation(np.mean(one[story]), np.mean(other[story]))) for story in one if story in other]
+
+
+def summarise_both(films: Sequence[Together]) -> dict[str, dict]:
+    """By policy. looks kept: of each puppet; both kept: of each film; right one acts: of each beat, with what it is made of."""
+    table: dict[str, dict] = {}
+    for policy in dict.fromkeys(film.policy for film in films):
+        own = [film for film in films if film.policy == policy]
+        stories = len({film.story for film in own})
+        kept = [[failure is None for failure in film.lost] for film in own]
+        row: dict = {
+            "looks kept": share([answer for film in kept for answer in film], stories),
+            "both kept": share([all(film) for film in kept], stories),
+        }
+        for name, of in (
+            ("right one acts", "right_one"),
+            ("acted", "acted"),
+            ("other waited", "waited"),
+            ("once", "once"),
+        ):
+            row[name] = share([answer for film in own for answer in getattr(film, of)], stories)
+        row["bank shows both"] = share([all(any(row) for row in film.bank) for film in own], stories)
+        row["failures"] = {name: sum(failure == name for film in own for failure in film.lost) for name in FAILURES}
+        table[policy] = row
+    return table
 
 
 def summarise_openings(rows: Sequence[dict]) -> dict[str, dict]:

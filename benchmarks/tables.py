@@ -39,7 +39,7 @@ def table(head: list[str], rows: list[list[str]]) -> list[str]:
 
 def markdown(content: dict) -> str:
     """All tables, percent with 95% intervals; parts that were not measured are left out."""
-    parts = [_identity, _differences, _sides, _failures, _openings, _cuts, _films, _drift, _recall, _judge]
+    parts = [_identity, _differences, _sides, _failures, _both, _openings, _cuts, _films, _drift, _recall, _judge]
     return "\n\n".join("\n".join(lines) for part in parts if (lines := part(content))) + "\n"
 
 
@@ -84,6 +84,18 @@ def _failures(content: dict) -> list[str]:
     return (
         ["**What went wrong (number of returns, the first thing of each)**", "", *table(head, lines)] if lines else []
     )
+
+
+def _both(content: dict) -> list[str]:
+    rows = content.get("both") or {}
+    names = [name for name in next(iter(rows.values()), {}) if name != "failures"]
+    lines = [
+        [policy, *(percent(row[name]) for name in names), *(str(row["failures"][name]) for name in FAILURES)]
+        for policy, row in rows.items()
+    ]
+    films = next(iter(rows.values()))["both kept"]["n"] if rows else 0
+    head = f"**Two at once** ({films} films a policy; the last columns: puppets lost by)"
+    return [head, "", *table(["policy", *names, *FAILURES], lines)] if lines else []
 
 
 def _openings(content: dict) -> list[str]:

@@ -34,8 +34,9 @@ from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.models.load import load_model
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES, words_of
+from training.beats import Act, Beat
 from training.drawing import render
-from training.world import FIRST_HELD_OUT_SEED, Act, Beat, Puppet, Story, sample_story, stage
+from training.world import FIRST_HELD_OUT_SEED, Puppet, Story, sample_story, stage
 
 FOX = Seen("fox", "red", ("hat", "blue"))
 TWO = (Puppet("fox", "red", "hat", "blue"), Puppet("bear", "green"))

@@ -7,12 +7,14 @@ import torch
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.models.wan.attention import rotary_table, rotate
 from memflow_cli.models.wan.config import WanConfig
-from training.batches import StoryBatch, recached_beats
+from training.batches import StoryBatch
+from training.beats import Act, Beat
 from training.contexts import StoryContexts
+from training.drafts import recached_beats
 from training.learn import where_puppets_may_be
 from training.teacher_forcing import BANK, CHUNK, CONTEXT, SINK, WINDOW, Context, Trainee
 from training.text import build_encoder, encode_ids
-from training.world import KINDS, Act, Beat, Puppet, Story, sample_story
+from training.world import KINDS, Puppet, Story, sample_story
 
 GRID = (2, 3)
 CHUNKS = 7
@@ -184,6 +186,8 @@ def test_cells_where_a_puppet_was_count_as_those_where_it_is():
         target=torch.tensor([1]),
         streaming=torch.tensor([True]),
         emphasis=torch.ones(1),
+        waving=torch.zeros(1, 3, 1, 4),
+        given=torch.tensor([], dtype=torch.long),
         ids=torch.zeros(1, 1, dtype=torch.long),
         caption=torch.zeros(3, dtype=torch.long),
         context=Context(slots.clamp_min(0), slots >= 0),

@@ -13,16 +13,19 @@ from transformers import PreTrainedTokenizerFast
 from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.models.wan.checkpoint import load_transformer
-from training.batches import EMPHASIS, Stories, StoryBatch, emphasis_of
+from training.batches import Stories, StoryBatch
+from training.beats import Act, Beat
 from training.contexts import StoryContexts, spoil
 from training.data import GRID, STORY_CHUNKS, Latents, visibility
+from training.drafts import EMPHASIS, emphasis_of
 from training.export import pack
 from training.learn import OWN_DEPTH, Learner, Options, theatre_config
 from training.optimizer import orthogonalise
+from training.plots import ACTIONS_ON_THE_SPOT
 from training.precision import fast_products
 from training.run import adopt, make_autoencoder, make_tokenizer
 from training.text import TokenIds
-from training.world import ACTIONS_ON_THE_SPOT, Act, Beat, sample_story
+from training.world import sample_story
 
 CHANNELS = 192
 TINY = {"dim": 48, "ffn_dim": 64, "num_heads": 2, "num_layers": 1}
@@ -119,7 +122,8 @@ def stories(tokenizer) -> Stories:
     for frame in range(STORY_CHUNKS * 3):
         masks[:, frame, 3:6, frame // 3 % 11 : frame // 3 % 11 + 3] = True
     latents = Latents(np.broadcast_to(one, (rows, *one.shape)), masks)
-    return Stories([(latents, "acting")], TokenIds(tokenizer), STORY_CHUNKS)
+    autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
+    return Stories([(latents, "acting")], TokenIds(tokenizer), STORY_CHUNKS, autoencoder)
 
 
 def alike(a: torch.Tensor, b: torch.Tensor) -> bool:

@@ -1,9 +1,10 @@
 """What each chunk of a story remembers in training: sink, bank and window, as slots that hold latent frames.
 
-Two kinds of context. *Streaming*: what a film would have at this chunk. *Recall*: mostly chunks in which a puppet comes into
+Three kinds of context. *Streaming*: what a film would have at this chunk. *Recall*: mostly chunks in which a puppet comes into
 view that neither sink nor window need show, with a bank that shows it, mostly from frames in which it is elsewhere on the
 stage; with streaming contexts alone, looks are learnt as something that stays in its place. The window mostly stays what a
 film would have: without it nothing says where a puppet stands, or how long its beat has been going on.
+*Given*: as recall, but given pictures show who comes into view, and the film has not yet.
 Slots are fixed: sink, bank (by film time), then the two chunks before, newest last; -1 where there is none.
 """
 
@@ -12,7 +13,9 @@ from collections.abc import Collection
 import numpy as np
 
 from training.data import puppet_places
+from training.stills import shown_in_stills
 from training.teacher_forcing import BANK, CHUNK, CONTEXT, SINK
+from training.waving import waving_cells
 from training.world import FRAMES_PER_CHUNK, WIDTH, Story, stage
 
 SINK_KEPT = 0.88
@@ -21,6 +24,8 @@ WINDOW_SURVIVES_CUT = 0.15
 WINDOW_DROPPED = 0.3  # in recall, where the window shows the puppets already
 ELSEWHERE = 24  # pixels from where a puppet was to where it is, to count as another place
 SAME_PLACE_WEIGHT = 0.15
+SINK_SHOWS_GIVEN, WINDOW_SHOWS_GIVEN = 0.3, 0.4  # how often sink and window stay though they show who a picture shows
+GIVEN_TOGETHER, GIVEN_OTHER, GIVEN_BESIDE_FILM = 0.4, 0.25, 0.5
 REACH = 29  # pixels from a puppet's middle to its foremost part
 # How much targets prefer chunks: a puppet comes into view, there or one before; the first after a cut; the first of a beat.
 ENTRY_WEIGHT, CUT_WEIGHT, NEW_BEAT_WEIGHT = 4.0, 10.0, 2.0
@@ -31,7 +36,7 @@ class StoryContexts:
     """The contexts of one story's chunks.
 
     `shows` [puppets, chunks]: whose middle is in view at a chunk's first frame, its prototype. `glimpsed`: of whom any part
-    may be in view at any of its frames.
+    may be in view at any of its frames. `waving`: cells of waving arms, bool [chunks, 3, h, w].
     """
 
     def __init__(self, story: Story) -> None:
@@ -39,6 +44,7 @@ class StoryContexts:
         self._x = puppet_places(story)
         self.shows = ~np.isnan(self._x[..., 0])
         self.glimpsed = glimpsed(story)
+        self.waving = waving_cells(story)
         self._entering = np.zeros(story.num_chunks, bool)
         for chunk in range(1, story.num_chunks):
             new = self.glimpsed[:, chunk] & ~self.glimpsed[:, max(chunk - 2, 0) : chunk].any(1)
@@ -107,6 +113,34 @@ class StoryContexts:
         slots[SINK : SINK + BANK] = _bank(recalled)
         return slots
 
+    def given(self, chunk: int, streaming: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """int [CONTEXT]: the bank shows who is in view by given pictures; frames of the film beside them show somebody else.
+
+        Given pictures are chunks after the story's own, as `shown_in_stills` orders them.
+        """
+        slots = streaming.copy()
+        in_view = np.flatnonzero(self.glimpsed[:, chunk])
+        window = streaming[SINK + BANK :]
+        window_chunks = np.unique(window[window >= 0] // CHUNK)
+        if self.glimpsed[in_view, 0].any() and rng.random() > SINK_SHOWS_GIVEN:
+            slots[:SINK] = -1
+        if self.glimpsed[in_view][:, window_chunks].any() and rng.random() > WINDOW_SHOWS_GIVEN:
+            slots[SINK + BANK :] = -1
+        stills = shown_in_stills(len(self.glimpsed))
+        alone = [stills.index((int(puppet),)) for puppet in in_view]
+        together = len(self.glimpsed) > 1 and rng.random() < GIVEN_TOGETHER
+        chosen = [len(stills) - 1] if together else alone
+        if not together and len(alone) == 1 < len(self.glimpsed) and rng.random() < GIVEN_OTHER:
+            chosen = [0, 1]
+        bank = [self.story.num_chunks + still for still in rng.permutation(chosen).tolist()]
+        candidates = np.setdiff1d(np.arange(1, chunk), window_chunks)
+        candidates = candidates[~self.glimpsed[in_view][:, candidates].any(0)]
+        if len(candidates) and rng.random() < GIVEN_BESIDE_FILM:
+            bank += sorted(_draw(rng, candidates, np.ones(len(candidates)), BANK - len(bank)))
+        slots[SINK : SINK + BANK] = -1
+        slots[SINK : SINK + len(bank)] = CHUNK * np.array(bank)
+        return slots
+
     def draw_streaming_chunks(self, rng: np.random.Generator, count: int, avoided: Collection[int] = ()) -> list[int]:
         """Which chunks to train in their streaming context, without repetition; `avoided` ones if there are too few."""
         return _draw(rng, np.arange(self.story.num_chunks), self._weights_but(avoided), count)
@@ -115,6 +149,14 @@ class StoryContexts:
         """Which chunks to train in a recall context, with repetition: each would draw other frames."""
         weights = self.glimpsed.any(0) * self._weights_but(avoided)
         weights[:2] = 0
+        if not weights.any():
+            return self.draw_streaming_chunks(rng, count, avoided)
+        return rng.choice(len(weights), count, p=weights / weights.sum()).tolist()
+
+    def draw_given_chunks(self, rng: np.random.Generator, count: int, avoided: Collection[int] = ()) -> list[int]:
+        """Which chunks to train with given pictures, with repetition: mostly those in which somebody comes into view."""
+        weights = self.glimpsed.any(0) * self._weights_but(avoided)
+        weights[0] *= ENTRY_WEIGHT
         if not weights.any():
             return self.draw_streaming_chunks(rng, count, avoided)
         return rng.choice(len(weights), count, p=weights / weights.sum()).tolist()

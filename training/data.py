@@ -13,6 +13,7 @@ import torch
 
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.models.theatre.vocabulary import SETTINGS
+from training.beats import Act, Beat
 from training.drawing import cell_masks, render
 from training.world import (
     BACKDROPS_PER_SETTING,
@@ -20,8 +21,6 @@ from training.world import (
     HEIGHT,
     LATENTS_PER_CHUNK,
     WIDTH,
-    Act,
-    Beat,
     Story,
     sample_puppets,
     sample_story,
@@ -37,6 +36,7 @@ STORY_SOURCES = {  # name -> kind; None: any
     "returns": "comings and goings",
     "acting": "acting",
     "company": "company",
+    "both": "both at once",
 }
 
 
@@ -122,8 +122,12 @@ def render_rows(folder: Path, autoencoder_folder: Path, name: str, rows: int, pr
         np.lib.format.open_memmap(folder / f"{name}_{part}.npy", "w+", dtype, (rows, *frames, *size)).flush()
     step = -(-rows // (processes * 8))
     jobs = [(folder, autoencoder_folder, range(first, min(first + step, rows))) for first in range(0, rows, step)]
-    with get_context("fork").Pool(processes, initializer=_one_thread) as pool:
-        pool.starmap(job, jobs, chunksize=1)
+    if processes == 1:
+        for arguments in jobs:
+            job(*arguments)
+    else:
+        with get_context("fork").Pool(processes, initializer=_one_thread) as pool:
+            pool.starmap(job, jobs, chunksize=1)
     done.touch()
 
 

@@ -182,7 +182,7 @@ def _coverage(distance, pixels: float):
     return np.clip(0.5 - distance * np.float32(pixels), 0, 1)[..., None].astype(np.float32)
 
 
-def _paste(frame: np.ndarray, mask: np.ndarray, puppet: Puppet, motion: Motion, t: int, scale: int) -> None:
+def paste(frame: np.ndarray, mask: np.ndarray, puppet: Puppet, motion: Motion, t: int, scale: int = 1) -> None:
     pose = (float(round(values[t], 3)) for values in (motion.facing, motion.step, motion.wave))
     colour, coverage = sprite(puppet, *pose, scale)
     left = round(float(motion.x[t]) * scale) - SPRITE_HALF_WIDTH * scale
@@ -353,7 +353,7 @@ def draw_frame(story: Story, motions: list[Motion], t: int, scale: int = 1) -> t
     mask = np.zeros(frame.shape[:2], np.float32)
     for puppet, motion in zip(story.puppets, motions, strict=True):
         if not np.isnan(motion.x[t]):
-            _paste(frame, mask, puppet, motion, t, scale)
+            paste(frame, mask, puppet, motion, t, scale)
     return frame.round().astype(np.uint8), mask
 
 

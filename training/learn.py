@@ -27,6 +27,7 @@ OWN_LEVELS = (1.0, 0.6)  # noise levels in which the model makes its own context
 OWN_DEPTH = 3  # how often chunks are made again from contexts that hold made ones
 MUON_RATE, ADAM_RATE = 3e-3, 1e-3
 WARM_UP_STEPS = 50
+WAVING_WEIGHT = 2.0  # of a cell with a waving arm, in weights of a puppet, besides
 
 
 def theatre_config(**changes) -> WanConfig:
@@ -54,7 +55,7 @@ class Options:
 def clean_loss(predicted: Tensor, clean: Tensor, mask: Tensor, sigma: Tensor, channel_weight: Tensor) -> Tensor:
     """The flow loss of a clean prediction, [M]: squared error / sigma^2, cells of `mask` weighted up.
 
-    predicted, clean: [M, F, C, h, w]; mask [M, F, h, w]; sigma [M]; channel_weight [C] of mean 1.
+    predicted, clean: [M, F, C, h, w]; mask [M, F, h, w], 0 and more; sigma [M]; channel_weight [C] of mean 1.
     """
     error = ((predicted - clean).square() * channel_weight[:, None, None]).mean(2)
     weight = (1 + (PUPPET_WEIGHT - 1) * mask) / (1 + (PUPPET_WEIGHT - 1) * MEAN_PUPPET_SHARE)
@@ -125,7 +126,8 @@ class Learner:
     def picture_loss(self, batch: PictureBatch, sigma: Tensor) -> Tensor:
         with fast_products(self.device):
             predicted = self.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
-        loss = clean_loss(predicted.float(), batch.clean, batch.mask, sigma, self.channel_weight)
+        mask = batch.mask + WAVING_WEIGHT * batch.waving
+        loss = clean_loss(predicted.float(), batch.clean, mask, sigma, self.channel_weight)
         return (loss * batch.emphasis).mean()
 
     @torch.no_grad()
@@ -157,6 +159,7 @@ class Learner:
         again = film if own and film and film.depth < OWN_DEPTH else None
         batch = to_device(stories.batch(self.rng, self.options.stories, again.rows if again else None), self.device)
         shown = again.shown.clone() if again else batch.clean.clone()
+        shown[batch.given] = batch.clean[batch.given]
         if own:
             rows, made = self.own_chunks(batch, shown)
             shown[rows] = made
@@ -164,10 +167,11 @@ class Learner:
         for row, frames in batch.spoilt.items():
             shown[row] = frames
         sigma = self.rng.uniform(0, CONTEXT_NOISE, len(shown)) * (self.rng.random(len(shown)) < CONTEXT_NOISED)
+        sigma[batch.given.cpu()] = 0
         return batch, add_noise(shown, torch.from_numpy(sigma).float().to(self.device))
 
     def story_loss(self, batch: StoryBatch, shown: Tensor, sigma: Tensor) -> Tensor:
-        clean, mask = batch.clean[batch.target], where_puppets_may_be(batch)
+        clean, mask = batch.clean[batch.target], where_puppets_may_be(batch) + WAVING_WEIGHT * batch.waving
         noisy = add_noise(clean, sigma)
         with fast_products(self.device):
             predicted = self.model.stories(shown, noisy, sigma, batch.ids, batch.caption, batch.context)

@@ -18,10 +18,11 @@ from transformers import PreTrainedTokenizerFast
 from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.models.wan.attention import rotary_table, rotate
-from training.batches import LEVELS, SAID_AGAIN, SAID_AGAIN_SHARES, add_noise, recached_beats
+from training.batches import LEVELS, add_noise
 from training.captions import captions
 from training.contexts import StoryContexts
 from training.data import STORY_CHUNKS
+from training.drafts import SAID_AGAIN, SAID_AGAIN_SHARES, recached_beats
 from training.drawing import render
 from training.learn import Learner, Options, theatre_config
 from training.precision import fast_products

@@ -62,7 +62,7 @@ def train_stage(work: Path, name: str, options: Options, device: str, before: Pa
         learner.load(before, weights_only=True)
     token_ids = TokenIds(tokenizer)
     pictures = Pictures(Latents.open(work / "data", "pictures"), token_ids)
-    stories = open_stories(work, token_ids) if options.stories else None
+    stories = open_stories(work, token_ids, autoencoder) if options.stories else None
     train(learner, pictures, stories, checkpoint, log_path(work, name))
 
 
@@ -71,9 +71,9 @@ def log_path(work: Path, stage: str) -> Path:
     return work / "logs" / f"{stage}.csv"
 
 
-def open_stories(work: Path, token_ids: TokenIds) -> Stories:
+def open_stories(work: Path, token_ids: TokenIds, autoencoder: PatchAutoencoder) -> Stories:
     sources = [(Latents.open(work / "data", name), kind) for name, kind in STORY_SOURCES.items()]
-    return Stories(sources, token_ids, STORY_CHUNKS)
+    return Stories(sources, token_ids, STORY_CHUNKS, autoencoder)
 
 
 def make_refiner(work: Path, seconds: float) -> None:
@@ -97,6 +97,7 @@ def main() -> None:
     parser.add_argument("--returns", type=int, default=1_000, help="stories of comings and goings to render")
     parser.add_argument("--acting", type=int, default=800, help="stories full of action to render")
     parser.add_argument("--company", type=int, default=1_000, help="stories of two together to render")
+    parser.add_argument("--both", type=int, default=1_000, help="stories of two who come, act and go at once to render")
     parser.add_argument(
         "--own-context", type=float, default=0.35, help="share of story steps on the model's own chunks"
     )

@@ -1,0 +1,128 @@
+"""What theatre is trained on besides: two puppets at once, given pictures, arms that wave."""
+
+import numpy as np
+import pytest
+import torch
+
+from memflow_cli.models.catalog import THEATRE_FOLDER
+from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.theatre.trained_captions import read_caption
+from memflow_cli.models.theatre.vocabulary import COLOURS, words_of
+from training.captions import captions
+from training.contexts import StoryContexts
+from training.data import visibility
+from training.drafts import GIVEN_TARGETS, RECALL_TARGETS, STREAMING_TARGETS, Draft
+from training.plots import ACTIONS_ON_THE_SPOT
+from training.stills import STILLS, sample_stills, shown_in_stills
+from training.teacher_forcing import BANK, CHUNK, SINK
+from training.waving import arm_cells, waving_cells
+from training.world import sample_story
+
+
+@pytest.fixture(scope="module")
+def autoencoder() -> PatchAutoencoder:
+    return PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
+
+
+def test_both_at_once_shows_two_who_act_leave_and_come_back_together():
+    """In company one came or went while the other stood there: "both leave" and "both come back" were never seen."""
+    waits, acts, leave, return_ = 0, 0, 0, 0
+    for seed in range(40):
+        story = sample_story(seed, "both at once")
+        assert story.num_chunks == 22 and len(story.puppets) == 2
+        shown = visibility(story)
+        assert (shown[0] == shown[1]).all(), "they are there together, or nobody is"
+        for place, beat in enumerate(story.beats):
+            verbs = [act.verb for act in beat.acts.values()]
+            assert len(verbs) in (0, 2)
+            waits += verbs.count("stand") == 1 and verbs != ["stand", "stand"]
+            acts += len(verbs) == 2 and set(verbs) <= set(ACTIONS_ON_THE_SPOT)
+            leave += verbs == ["leave", "leave"]
+            return_ += verbs == ["enter", "enter"] and place > 1
+    assert min(waits, acts, leave, return_) > 30
+
+
+def test_who_is_named_first_is_the_second_one_as_often():
+    """Captions named puppets in the order of their introduction only: "the rabbit jumps while the cat waits" was unheard of."""
+    rng, first = np.random.default_rng(0), []
+    for seed in range(60):
+        story = sample_story(seed, "both at once")
+        names = [puppet.species for puppet in story.puppets]
+        for beat, line in zip(story.beats, captions(story, rng), strict=True):
+            assert read_caption(line) is not None
+            named = [word for word in words_of(line) if word in names]
+            if len(named) == 2 and beat is not story.beats[0]:
+                first.append(named[0] == names[0])
+            elif len(named) == 2:
+                assert named == names, "who opens a scene stands as named: left, right"
+    assert 0.35 < np.mean(first) < 0.65
+
+
+def test_captions_may_leave_the_looks_to_a_picture():
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        for line in captions(sample_story(seed), rng, tells_looks=False):
+            told = read_caption(line)
+            assert told is not None and all(colour is None and worn is None for _, colour, worn, *_ in told.clauses)
+
+
+def test_given_pictures_show_their_puppets_and_stand_still(autoencoder):
+    for seed in (0, 3):
+        story = sample_story(seed, "both at once" if seed else "one puppet")
+        stills = sample_stills(story, autoencoder, np.random.default_rng(seed))
+        assert len(stills.latents) == len(stills.masks) == len(stills.captions) == STILLS
+        assert torch.equal(stills.latents[:, 0], stills.latents[:, 2])
+        frames = autoencoder.decode(stills.latents[:, 0])
+        assert torch.equal(frames[0], frames[3]) or (frames[0] - frames[3]).abs().mean() < 0.02
+        assert (stills.masks.flatten(1).sum(1) > 0).all()
+        for shown, line in zip(shown_in_stills(len(story.puppets)), stills.captions, strict=True):
+            named = {story.puppets[index].species for index in shown}
+            assert not line or named == {word for word in words_of(line) if word in {p.species for p in story.puppets}}
+            said = {word for word in words_of(line) if word in COLOURS}
+            assert not said or {story.puppets[index].colour for index in shown} <= said
+
+
+def test_a_given_context_shows_who_is_in_view_by_pictures():
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        contexts = StoryContexts(story := sample_story(seed, "right one of two"))
+        streaming = contexts.streaming(rng)
+        for chunk in contexts.draw_given_chunks(rng, 6):
+            slots = contexts.given(chunk, streaming[chunk], rng)
+            bank = [slot // CHUNK for slot in slots[SINK : SINK + BANK] if slot >= 0]
+            stills = [slot - story.num_chunks for slot in bank if slot >= story.num_chunks]
+            in_view = set(np.flatnonzero(contexts.glimpsed[:, chunk]).tolist())
+            shown = {puppet for still in stills for puppet in shown_in_stills(2)[still]}
+            assert in_view and in_view <= shown
+            for earlier in bank[len(stills) :]:
+                assert earlier < chunk and not contexts.glimpsed[sorted(in_view), earlier].any()
+
+
+def test_a_draft_counts_its_rows_after_those_before_it(autoencoder):
+    rng = np.random.default_rng(0)
+    contexts = StoryContexts(story := sample_story(1, "acting"))
+    clean, mask = torch.zeros(story.num_chunks, CHUNK, 192, 8, 14), torch.zeros(story.num_chunks, CHUNK, 8, 14)
+    draft = Draft(contexts, clean, mask, sample_stills(story, autoencoder, rng), (100, 40), rng)
+    rows = 100 + story.num_chunks + STILLS
+    assert len(draft.clean) == len(draft.clean_caption) == len(draft.clean_slots) == story.num_chunks + STILLS
+    assert len(draft.targets) == STREAMING_TARGETS + RECALL_TARGETS + GIVEN_TARGETS
+    assert all(100 <= target < rows - STILLS for target in draft.targets)
+    assert list(draft.given) == list(range(rows - STILLS, rows))
+    slots = np.concatenate([draft.clean_slots, draft.target_slots])
+    assert ((slots == -1) | ((slots >= 300) & (slots < 3 * rows))).all()
+    assert all(40 <= line < 40 + len(draft.lines) for line in (*draft.clean_caption, *draft.target_caption))
+    beats = story.beat_of_chunks()
+    for target, waving in zip(draft.targets, draft.waving, strict=True):
+        waves = any(act.verb == "wave" for act in story.beats[beats[target - 100]].acts.values())
+        assert bool(waving.any()) == waves
+
+
+def test_arms_are_where_waving_is_seen():
+    right, left = (arm_cells("fox", 112, facing) for facing in (1.0, -1.0))
+    assert 3 < right.sum() < 12 and not (right[:, :7] & True).any() and not left[:, 7:].any()
+    assert (right == left[:, ::-1]).mean() > 0.95
+    story = sample_story(1, "acting")
+    cells, beats = waving_cells(story), story.beat_of_chunks()
+    for chunk in range(story.num_chunks):
+        acts = story.beats[beats[chunk]].acts.values()
+        assert bool(cells[chunk].any()) == any(act.verb == "wave" for act in acts)
