@@ -22,7 +22,8 @@ from benchmarks.true_clips import half_size
 from memflow_cli.backbone import StreamingDecoder
 from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder, PatchStreamingDecoder
-from memflow_cli.models.theatre.painter import UPSCALE, Painter, PaintingDecoder
+from memflow_cli.models.theatre.painter import UPSCALE, Painter
+from memflow_cli.models.theatre.painting import PaintingDecoder
 from training.drawing import render
 from training.pairs import draw_chunks, shipped_model
 from training.teacher_forcing import CHUNK

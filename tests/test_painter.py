@@ -1,5 +1,7 @@
 """The painter: streamed equals whole, begun in mid-film too; two sizes of film from the same latents, and no others."""
 
+from dataclasses import replace
+
 import av
 import numpy as np
 import pytest
@@ -12,7 +14,9 @@ from memflow_cli.errors import ModelError
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
 from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
-from memflow_cli.models.theatre.painter import PaintedSizes, Painter, PainterConfig, PaintingDecoder, with_past
+from memflow_cli.models.theatre.fused_painter import FusedPainter
+from memflow_cli.models.theatre.painter import Painter, PainterConfig
+from memflow_cli.models.theatre.painting import PaintedSizes, PaintingDecoder, with_past
 from tiny_files import save_json, save_tiny_model
 
 TINY = PainterConfig(width=48, height=32, past=2, latent_channels=24, cell=4, widths=(16, 12, 8), blocks=(2, 1, 1))
@@ -26,10 +30,9 @@ def tiny_painter(config: PainterConfig = TINY, std: float = 0.05) -> Painter:
     return painter.eval().requires_grad_(False)
 
 
-@pytest.fixture
-def autoencoder() -> PatchAutoencoder:
+def tiny_autoencoder(cell: int) -> PatchAutoencoder:
     torch.manual_seed(0)
-    model = PatchAutoencoder(AutoencoderConfig(24, 4, refiner_channels=8, refiner_body_channels=8, refiner_blocks=1))
+    model = PatchAutoencoder(AutoencoderConfig(24, cell, refiner_channels=8, refiner_body_channels=8, refiner_blocks=1))
     model.basis.copy_(torch.linalg.qr(torch.randn(model.config.patch_numbers, 24)).Q.T)
     for parameter in model.refiner.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
@@ -37,13 +40,21 @@ def autoencoder() -> PatchAutoencoder:
 
 
 @pytest.fixture
+def autoencoder() -> PatchAutoencoder:
+    return tiny_autoencoder(4)
+
+
+@pytest.fixture
 def latents():
     return torch.randn(9, 24, 4, 6, generator=torch.Generator().manual_seed(4))
 
 
-@pytest.fixture
-def decoder(autoencoder):
-    return PaintingDecoder(autoencoder, tiny_painter())
+@pytest.fixture(params=["fused", "plain"])
+def decoder(autoencoder, request):
+    painter = tiny_painter()
+    return PaintingDecoder(
+        autoencoder, painter, FusedPainter(autoencoder, painter) if request.param == "fused" else None
+    )
 
 
 def decode(decoder: PaintingDecoder, latents: torch.Tensor, portions) -> torch.Tensor:
@@ -53,13 +64,52 @@ def decode(decoder: PaintingDecoder, latents: torch.Tensor, portions) -> torch.T
 
 def test_frames_are_twice_as_wide_and_high(decoder, latents):
     frames = decode(decoder, latents, 3)
-    assert frames.shape == (36, 32, 48, 3) and frames.dtype == torch.float32
-    assert frames.min() >= 0 and frames.max() <= 1 and decoder.flush().numel() == 0
+    assert frames.shape == (36, 32, 48, 3) and frames.dtype in (torch.float32, torch.uint8)
+    assert frames.min() >= 0 and frames.max() <= (255 if frames.dtype == torch.uint8 else 1)
+    assert decoder.flush().numel() == 0
 
 
 @pytest.mark.parametrize("portions", [1, 3, [2, 5, 2]])
 def test_streamed_equals_whole(decoder, latents, portions):
     assert torch.equal(decode(decoder, latents, portions), decode(decoder, latents, 9))
+
+
+@pytest.mark.parametrize(
+    "config", [TINY, replace(TINY, cell=8), replace(TINY, cell=8, widths=(16, 8, 8, 8), blocks=(1,) * 4)]
+)
+@pytest.mark.parametrize("dtype, most", [(torch.float32, 1), (torch.bfloat16, 8)])
+def test_fused_it_paints_the_same(config, dtype, most):
+    """In fp32 the same pixels but for the last bit of a rounding; in bf16 as near to fp32 as the plain one."""
+    autoencoder = tiny_autoencoder(config.cell)
+    painter = tiny_painter(config)
+    latents = torch.randn(3, 24, 4, 6, generator=torch.Generator().manual_seed(4))
+    exact = decode(PaintingDecoder(autoencoder, painter), latents, 3)
+    coarse, same = autoencoder.to(dtype), painter.to(dtype)
+    painted = decode(PaintingDecoder(coarse, same, FusedPainter(coarse, same)), latents, 3)
+    assert painted.dtype == torch.uint8 and exact.std() > 0.05
+    assert (painted.int() - (exact * 255).round().int()).abs().max() <= most
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_number_of_threads_changes_no_pixel(dtype):
+    autoencoder, painter = tiny_autoencoder(4).to(dtype), tiny_painter().to(dtype)
+    fused = FusedPainter(autoencoder, painter)
+    latents = torch.randn(1, 3, 24, 40, 60, generator=torch.Generator().manual_seed(4)).to(dtype)
+    painted = []
+    before = torch.get_num_threads()
+    for threads in (1, 2, 3, 5):
+        torch.set_num_threads(threads)
+        painted.append(fused.paint(latents))
+    torch.set_num_threads(before)
+    assert all(torch.equal(painted[0], other) for other in painted[1:])
+
+
+def test_nan_is_not_painted_over(autoencoder):
+    """Clamped and rounded to eight bits, NaN would be a black pixel, and the film made of it."""
+    painter = tiny_painter()
+    painter.leave.bias[3] = float("nan")
+    decoder = PaintingDecoder(autoencoder, painter, FusedPainter(autoencoder, painter))
+    assert decode(decoder, torch.randn(2, 24, 4, 6), 2).isnan().any()
 
 
 def test_begun_in_mid_film_after_its_past_it_is_the_same(decoder, latents):

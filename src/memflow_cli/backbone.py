@@ -67,7 +67,10 @@ class StreamingDecoder(Protocol):
     def reset(self) -> None: ...
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents [F, C, h, w] -> frames [F', height, width, 3], fp32 in 0..1."""
+        """Latents [F, C, h, w] -> frames [F', height, width, 3], fp32 in 0..1, or uint8 as they are shown.
+
+        Where NaN comes out, all frames are fp32, for uint8 could not say so.
+        """
         ...
 
     def flush(self) -> Tensor:

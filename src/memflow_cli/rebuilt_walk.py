@@ -107,4 +107,5 @@ class RebuiltWalk(Walk):
         self._first = latents[:, :1] if self._first is None else self._first
         self._recent.extend(latents.split(1, dim=1))
         if self._decoder is not None:
-            self._pictures.extend(self._decoder.decode(latents[0]))
+            frames = self._decoder.decode(latents[0])
+            self._pictures.extend(frames.float() / 255 if frames.dtype == torch.uint8 else frames)

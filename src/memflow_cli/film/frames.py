@@ -61,12 +61,15 @@ class FilmFrames:
         return self._write(self._decoder.flush(), {})
 
     def _write(self, frames: Tensor, seconds: dict[str, float]) -> Shown:
-        """Frames [F, height, width, 3] in 0..1 go to the encoder, as uint8. Raises MemflowError if one holds NaN or Inf."""
+        """Frames [F, height, width, 3], fp32 in 0..1 or uint8, go to the encoder, as uint8.
+
+        Raises MemflowError if one holds NaN or Inf.
+        """
         late = min(self._owed, len(frames))
         self._owed, frames = self._owed - late, frames[late:]
         if not len(frames):
             return Shown((), seconds)
-        if not torch.isfinite(frames).all():  # clamped, NaN would be black
+        if frames.dtype != torch.uint8 and not torch.isfinite(frames).all():  # clamped, NaN would be black
             raise MemflowError(
                 f"the frames from {self._parts.seconds:.2f} s on cannot be shown: the decoder made NaN or Inf of good latents",
                 "Look after the autoencoder's file, or use another --dtype; the segments before it are kept.",
@@ -78,7 +81,9 @@ class FilmFrames:
 
 
 def to_uint8(frames: Tensor) -> np.ndarray:
-    """Frames in 0..1 as they are shown and encoded."""
+    """Frames as they are shown and encoded, from fp32 in 0..1 unless they are uint8 already."""
+    if frames.dtype == torch.uint8:
+        return frames.cpu().numpy()
     pixels: np.ndarray = (frames.clamp(0, 1) * 255).round_().to(torch.uint8).cpu().numpy()
     return pixels
 

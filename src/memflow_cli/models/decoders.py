@@ -78,7 +78,8 @@ def _load_patches(
     patch_decoder = partial(PatchStreamingDecoder, patches)
     if not (folder / PAINTER).is_dir():
         return Autoencoder(patch_decoder, lambda frames: patches.encode(frames.to(device, dtype)).float())
-    from memflow_cli.models.theatre.painter import PaintedSizes, Painter
+    from memflow_cli.models.theatre.painter import Painter
+    from memflow_cli.models.theatre.painting import PaintedSizes
 
     with refusing(folder / PAINTER, "cannot be read as a painter"):
         painter = Painter.from_pretrained(folder / PAINTER, dtype).to(device)

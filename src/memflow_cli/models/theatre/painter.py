@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from memflow_cli.models.theatre.autoencoder import WEIGHTS_NAME, PatchAutoencoder, PatchStreamingDecoder
+from memflow_cli.models.theatre.autoencoder import WEIGHTS_NAME, PatchAutoencoder
 from memflow_cli.models.weights.quantised import SCALE, dequantise, quantise_rows
 
 UPSCALE = 2  # painted pixels for each one that the autoencoder decodes, in both directions
@@ -121,66 +121,3 @@ def run_blocks(blocks: Sequence[nn.Module], features: Tensor) -> Tensor:
     for block in blocks:
         features = features + block(features)
     return features
-
-
-def with_past(latents: Tensor, past: Tensor) -> Tensor:
-    """Latents [F, C, h, w] after `past` [P, C, h, w], oldest first -> [F, 1 + P, C, h, w], newest first."""
-    whole = torch.cat([past, latents])
-    return torch.stack([whole[len(past) - back : len(whole) - back] for back in range(len(past) + 1)], dim=1)
-
-
-class PaintedSizes:
-    """Both sizes of film that there are of the same latents: painted, or as the autoencoder decodes."""
-
-    def __init__(self, autoencoder: PatchAutoencoder, painter: Painter) -> None:
-        self._autoencoder, self._painter = autoencoder, painter
-
-    def decoder(self, width: int, height: int) -> "PaintingDecoder | PatchStreamingDecoder":
-        if self._is_painted(width, height):
-            return PaintingDecoder(self._autoencoder, self._painter)
-        return PatchStreamingDecoder(self._autoencoder)
-
-    def encode(self, frames: Tensor) -> Tensor:
-        """Frames [4 * F, height, width, 3] in 0..1, of either size -> latents [F, C, h, w]."""
-        if self._is_painted(frames.shape[2], frames.shape[1]):
-            frames = F.avg_pool2d(frames.permute(0, 3, 1, 2), UPSCALE).permute(0, 2, 3, 1)
-        return self._autoencoder.encode(frames)
-
-    def _is_painted(self, width: int, height: int) -> bool:
-        return (width, height) == (self._painter.config.width, self._painter.config.height)
-
-
-class PaintingDecoder:
-    """Latents to painted frames as they come; what it keeps are the last latent frames.
-
-    Latent frames are painted one by one, so that a film is the same, bit for bit, in whatever portions it comes.
-    Before a film's first latent frame stands that frame itself.
-    """
-
-    def __init__(self, autoencoder: PatchAutoencoder, painter: Painter) -> None:
-        self.past = painter.config.past
-        self._autoencoder, self._painter = autoencoder, painter
-        self._before: Tensor | None = None
-
-    def reset(self) -> None:
-        """Begin a new film."""
-        self._before = None
-
-    @torch.inference_mode()
-    def decode(self, latents: Tensor) -> Tensor:
-        """Latents [F, C, h, w] -> frames [4 * F, height, width, 3] fp32 in 0..1."""
-        latents = latents.to(self._autoencoder.basis)
-        before = latents[:1].expand(self.past, -1, -1, -1) if self._before is None else self._before
-        looked_at = with_past(latents, before)
-        self._before = torch.cat([before, latents])[len(latents) :].clone()
-        return torch.cat([self._paint(one.unsqueeze(0)) for one in looked_at])
-
-    def flush(self) -> Tensor:
-        """What is still to come at the film's end: no frames."""
-        return torch.empty(0, 0, 0, 3)
-
-    def _paint(self, latents: Tensor) -> Tensor:
-        features, mended = self._painter.look(latents)
-        pixels = self._painter.paint(features, sketch(self._autoencoder, mended))
-        frames = pixels.unflatten(1, (-1, 3)).flatten(0, 1).permute(0, 2, 3, 1)
-        return (frames.float() / 2 + 0.5).clamp(0, 1)
