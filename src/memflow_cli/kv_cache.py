@@ -92,7 +92,7 @@ class KVCache:
 
     @property
     def observes(self) -> bool:
-        return self._prompt_queries is not None
+        return self._keeps and self._prompt_queries is not None
 
     @property
     def sink_frames(self) -> tuple[int, ...]:
@@ -166,7 +166,7 @@ class KVCache:
         return self.heads.read(layer, query, keys, values)
 
     def observe(self, layer: int, prompt_query: Tensor) -> None:
-        if self._prompt_queries is None:
+        if self._prompt_queries is None or not self._keeps:
             return
         if self.shape.num_query_places < self.shape.num_tokens:
             prompt_query = prompt_query.unflatten(2, (self.shape.num_query_places, -1)).mean(dim=3)

@@ -83,6 +83,7 @@ def compile_blocks(transformer: CausalWanTransformer, backend: str = "inductor")
     """
     if not _compiler_works(transformer.patch_embedding.weight.device, backend):
         return False
+    transformer.parts = None  # wan/fused.py's are not compiled
     for name in ("project", "attend_prompt", "feed_forward"):
         compiled = torch.compile(getattr(Block, name), dynamic=False, backend=backend)
         for block in transformer.blocks:
@@ -186,6 +187,7 @@ class GraphedPass:
 
     def __init__(self, model: WanModel, record: Record, record_after: int = RECORD_AFTER) -> None:
         self.num_replays = 0
+        model.transformer.parts = None  # those of wan/fused.py look up what a timestep says; a recording would not
         self._model = model
         self._plain = model.whole_pass
         self._record = record

@@ -4,7 +4,7 @@ Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size,
 """
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +24,16 @@ RotaryTable = Callable[[tuple[int, ...], tuple[int, int], int, torch.device], tu
 """As `rotary_table`."""
 
 
+class Angles(tuple[Tensor, Tensor]):
+    """Cosine and sine; as complex numbers too, for who asks again and again. Not to be written to."""
+
+    @cached_property
+    def as_complex(self) -> Tensor:
+        return torch.complex(*self)
+
+
 @lru_cache(maxsize=32)
-def rotary_table(
-    positions: tuple[int, ...], grid: tuple[int, int], head_dim: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
+def rotary_table(positions: tuple[int, ...], grid: tuple[int, int], head_dim: int, device: torch.device) -> Angles:
     """Cosine and sine of every token's angles, each [F, N, 1, head_dim / 2] in fp32.
 
     `positions` holds one temporal position a latent frame, `grid` the rows and columns of tokens in a frame. A head is
@@ -47,7 +53,7 @@ def rotary_table(
         shape[axis] = len(indices)
         parts.append(angles.view(shape).expand(len(positions), rows, columns, size // 2))
     angles = torch.cat(parts, dim=-1).reshape(len(positions), rows * columns, 1, head_dim // 2)
-    return angles.cos().float().to(device), angles.sin().float().to(device)
+    return Angles((angles.cos().float().to(device), angles.sin().float().to(device)))
 
 
 def rotate(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
@@ -67,7 +73,8 @@ def rotate_by_parts(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
 def rotate_as_complex(x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
     """As `rotate`, in a third of the operators: four times as fast where none are fused."""
     pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
-    return torch.view_as_real(pairs * torch.complex(*table)).flatten(-2).to(x.dtype)
+    turns = table.as_complex if isinstance(table, Angles) else torch.complex(*table)
+    return torch.view_as_real(pairs * turns).flatten(-2).to(x.dtype)
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor) -> Tensor:

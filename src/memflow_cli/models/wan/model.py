@@ -9,6 +9,7 @@ from torch import Tensor
 from memflow_cli.attention_context import AttentionContext, PositionMode, PromptProjection
 from memflow_cli.backbone import Sampling, StreamingDecoder, Timesteps, as_written, no_encoder
 from memflow_cli.geometry import Geometry
+from memflow_cli.models.wan.fused import fuse
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 
 ReadStory = Callable[[Sequence[str], Sequence[bool]], Sequence[Sequence[tuple[int, str]]]]
@@ -41,6 +42,7 @@ class WanModel:
     ) -> None:
         weight = transformer.patch_embedding.weight
         self.transformer = transformer.eval().requires_grad_(False)
+        fuse(transformer)
         self.geometry = geometry
         self.sampling = sampling
         self.positions = positions

@@ -6,6 +6,9 @@ H heads, D head size, T prompt tokens.
 """
 
 import math
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol, cast
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +17,12 @@ from torch import Tensor, nn
 from memflow_cli.attention_context import AttentionContext, PromptProjection
 from memflow_cli.models.wan.attention import Attend, Attention, RotaryTable, Rotate, attend, rotary_table, rotate
 from memflow_cli.models.wan.config import WanConfig
+
+Modulation = tuple[Tensor, ...]
+"""Of a block at a timestep: what its parts are given."""
+
+Tail = Callable[[Tensor], Tensor]
+"""The head at a timestep: tokens [B, F, N, dim] -> [B, F, N, patch * out_dim]."""
 
 
 def timestep_embedding(timestep: Tensor, dim: int) -> Tensor:
@@ -36,6 +45,30 @@ def _modulation(count: int, dim: int) -> nn.Parameter:
     return nn.Parameter(torch.randn(1, count, dim) / dim**0.5)
 
 
+class PassBlock(Protocol):
+    """What a pass runs of a block; see `Block`."""
+
+    def project(self, x: Tensor, modulation: Modulation) -> tuple[Tensor, Tensor, Tensor]: ...
+
+    def ask_prompt(self, x: Tensor, attended: Tensor, modulation: Modulation) -> tuple[Tensor, Tensor]: ...
+
+    def attend_prompt(
+        self, x: Tensor, attended: Tensor, modulation: Modulation, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]: ...
+
+    def feed_forward(self, x: Tensor, modulation: Modulation) -> Tensor: ...
+
+
+class Parts(Protocol):
+    """All that a pass runs between patches and patches."""
+
+    def at(
+        self, timestep: Tensor, embed: Callable[[Tensor], tuple[Tensor, Tensor]]
+    ) -> tuple[Sequence[PassBlock], Sequence[Modulation], Tail]:
+        """Blocks, the modulation of each, and the head, at timesteps [B, F]. `embed`: as `embed_timestep`."""
+        ...
+
+
 class Block(nn.Module):
     """Self-attention over the past, cross-attention to the prompt, feed-forward; each modulated by the timestep."""
 
@@ -54,19 +87,19 @@ class Block(nn.Module):
         """Six modulations [B, F, 1, dim] from the projected timestep [B, F, 6, dim]."""
         return (self.modulation.float() + time.float()).to(dtype).unsqueeze(-3).unbind(-2)
 
-    def project(self, x: Tensor, modulation: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, modulation: Modulation) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens [B, F, N, dim] -> query, key (both before rotation) and value, each [B, F, N, H, D]."""
         normed = modulate(x, modulation[0], modulation[1], self.eps)
         return self.self_attn.query(normed), self.self_attn.key(normed), self.self_attn.value(normed)
 
-    def ask_prompt(self, x: Tensor, attended: Tensor, modulation: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
+    def ask_prompt(self, x: Tensor, attended: Tensor, modulation: Modulation) -> tuple[Tensor, Tensor]:
         """The first half of `attend_prompt`: tokens [B, F, N, dim], and their queries to the prompt [B, F, N, H, D]."""
         x = x + self.self_attn.o(attended.flatten(-2)) * modulation[2]
         normed = F.layer_norm(x, self.norm3.normalized_shape, self.norm3.weight, self.norm3.bias, self.eps)
         return x, self.cross_attn.query(normed.to(x.dtype))
 
     def attend_prompt(
-        self, x: Tensor, attended: Tensor, modulation: tuple[Tensor, ...], key: Tensor, value: Tensor
+        self, x: Tensor, attended: Tensor, modulation: Modulation, key: Tensor, value: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Take in what self-attention gave [B, F, N, H, D], then ask the prompt (key, value [B, T, H, D]).
 
@@ -76,7 +109,7 @@ class Block(nn.Module):
         answer = attend(query.flatten(1, 2), key.to(query.dtype), value.to(query.dtype)).reshape(query.shape)
         return x + self.cross_attn.o(answer.flatten(-2)), query
 
-    def feed_forward(self, x: Tensor, modulation: tuple[Tensor, ...]) -> Tensor:
+    def feed_forward(self, x: Tensor, modulation: Modulation) -> Tensor:
         return x + self.ffn(modulate(x, modulation[3], modulation[4], self.eps)) * modulation[5]
 
 
@@ -109,6 +142,8 @@ class CausalWanTransformer(nn.Module):
         self.rotary: RotaryTable = rotary_table
         """Where rotary tables come from; wan/acceleration.py may hand out ones that stay in place."""
         self.rotate: Rotate = rotate
+        self.parts: Parts | None = None
+        """What passes run instead of `blocks` and `head`: wan/fused.py may put its own in their place."""
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, config.patch_size)
         self.text_embedding = nn.Sequential(
@@ -165,35 +200,44 @@ class CausalWanTransformer(nn.Module):
         `latents`: [B, F, C, h, w]. `timestep`: [B, F] in 0..1000 (0 is clean). Returns the prediction [B, F, C, h, w]
         in fp32: flow or clean sample, as the model was trained.
         """
-        embedded, time = self.embed_timestep(timestep)
-        x = self._through_blocks(self.patchify(latents), time, self._table(latents, context), prompt, context)
-        return self.unpatchify(self.head(x, embedded), self.token_grid(latents))
+        blocks, modulations, head = self._parts(timestep)
+        table = self._table(latents, context)
+        x = self._through_blocks(blocks, modulations, self.patchify(latents), table, prompt, context)
+        return self.unpatchify(head(x), self.token_grid(latents))
 
     def stage(self, latents: Tensor, timestep: Tensor, prompt: PromptProjection, context: AttentionContext) -> None:
         """`forward` as far as `context` is told anything: the last block's tail and the head are left out."""
-        _, time = self.embed_timestep(timestep)
+        blocks, modulations, _ = self._parts(timestep)
         table = self._table(latents, context)
-        last = len(self.blocks) - 1
-        x = self._through_blocks(self.patchify(latents), time, table, prompt, context, last)
-        modulation = self.blocks[last].modulation_at(time, x.dtype)
-        query, keys, values = self._gather(last, x, modulation, table, context)
+        x = self._through_blocks(blocks[:-1], modulations, self.patchify(latents), table, prompt, context)
+        last = len(blocks) - 1
+        query, keys, values = self._gather(last, blocks[last], x, modulations[last], table, context)
         if context.observes:
             attended = self.attend(query.flatten(1, 2), keys, values).reshape(query.shape)
-            context.observe(last, self.blocks[last].ask_prompt(x, attended, modulation)[1])
+            context.observe(last, blocks[last].ask_prompt(x, attended, modulations[last])[1])
+
+    def _parts(self, timestep: Tensor) -> tuple[Sequence[PassBlock], Sequence[Modulation], Tail]:
+        """Blocks, the modulation of each, and the head, as they are at timesteps [B, F]."""
+        if self.parts is not None:
+            return self.parts.at(timestep, self.embed_timestep)
+        embedded, time = self.embed_timestep(timestep)
+        blocks = cast("Sequence[Block]", self.blocks)
+        modulations = [block.modulation_at(time, self.patch_embedding.weight.dtype) for block in blocks]
+        return blocks, modulations, partial(self.head, time=embedded)
 
     def _through_blocks(
         self,
+        blocks: Sequence[PassBlock],
+        modulations: Sequence[Modulation],
         x: Tensor,
-        time: Tensor,
         table: tuple[Tensor, Tensor],
         prompt: PromptProjection,
         context: AttentionContext,
-        stop: int | None = None,
     ) -> Tensor:
-        """Tokens [B, F, N, dim] after the blocks before `stop`, or after all."""
-        for layer, block in enumerate(self.blocks[:stop]):
-            modulation = block.modulation_at(time, x.dtype)
-            query, keys, values = self._gather(layer, x, modulation, table, context)
+        """Tokens [B, F, N, dim] after the first blocks, or all."""
+        for layer, block in enumerate(blocks):
+            modulation = modulations[layer]
+            query, keys, values = self._gather(layer, block, x, modulation, table, context)
             attended = self.attend(query.flatten(1, 2), keys, values).reshape(query.shape)
             x, prompt_query = block.attend_prompt(x, attended, modulation, prompt.keys[layer], prompt.values[layer])
             context.observe(layer, prompt_query)
@@ -203,14 +247,15 @@ class CausalWanTransformer(nn.Module):
     def _gather(
         self,
         layer: int,
+        block: PassBlock,
         x: Tensor,
-        modulation: tuple[Tensor, ...],
+        modulation: Modulation,
         table: tuple[Tensor, Tensor],
         context: AttentionContext,
     ) -> tuple[Tensor, Tensor, Tensor]:
         """A block's rotated queries [B, F, N, H, D], and all that they may attend to, keys and values [B, S, H, D]."""
-        query, key, value = self.blocks[layer].project(x, modulation)
-        query = self.rotate(query, table)
+        query, key, value = block.project(x, modulation)
+        query = self.rotate(query, table).to(x.dtype)
         return query, *context.gather(layer, query, key, value)
 
     def _table(self, latents: Tensor, context: AttentionContext) -> tuple[Tensor, Tensor]:
