@@ -1,6 +1,7 @@
 """Checkpoints in eight bits and fewer, as they are published: read as the numbers that they stand for, or refused."""
 
 import sys
+import weakref
 from pathlib import Path
 
 import gguf
@@ -15,6 +16,8 @@ from memflow_cli.models.wan.checkpoint import load_transformer
 from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.wan.names import to_diffusers
 from memflow_cli.models.wan.transformer import CausalWanTransformer
+from memflow_cli.models.weights import gguf_files, quantised
+from memflow_cli.models.weights.packed import Packed
 from tiny_files import save_encoder
 
 CONFIG = WanConfig(256, 512, 256, text_dim=256, text_len=12, num_heads=2, num_layers=1)  # quants go by 256 numbers
@@ -24,6 +27,10 @@ CONFIG = WanConfig(256, 512, 256, text_dim=256, text_len=12, num_heads=2, num_la
 def weights():
     torch.manual_seed(0)
     return {name: torch.randn(t.shape) * 0.1 for name, t in CausalWanTransformer(CONFIG).state_dict().items()}
+
+
+def numbers(weight) -> torch.Tensor:
+    return weight.to("cpu", torch.float32)
 
 
 def is_matrix(name: str, tensor: torch.Tensor) -> bool:
@@ -164,9 +171,9 @@ def test_a_text_encoder_in_gguf_has_llama_cpp_s_names(tmp_path):
     save_gguf(tmp_path / "text_encoder" / "m.gguf", {names[name]: t for name, t in state.items()}, KINDS.F32)
     (tmp_path / "text_encoder" / "model.safetensors").unlink()
     _, loaded = fit_encoder(tmp_path / "text_encoder")
-    assert torch.equal(loaded["encoder.embed_tokens.weight"], state["shared.weight"])
+    assert torch.equal(numbers(loaded["encoder.embed_tokens.weight"]), state["shared.weight"])
     name = "encoder.block.1.layer.1.DenseReluDense.wo.weight"
-    assert torch.equal(loaded[name], state[name])
+    assert torch.equal(numbers(loaded[name]), state[name])
 
 
 def test_a_text_encoder_in_scaled_fp8(tmp_path):
@@ -178,7 +185,7 @@ def test_a_text_encoder_in_scaled_fp8(tmp_path):
     packed["scaled_fp8"] = torch.zeros(0, dtype=torch.float8_e4m3fn)
     save_file(packed, tmp_path / "encoder" / "model.safetensors")
     _, loaded = fit_encoder(tmp_path / "encoder")
-    assert torch.equal(loaded[name], packed[name].float() * 0.5)
+    assert torch.equal(numbers(loaded[name]), packed[name].float() * 0.5)
 
 
 def test_gguf_without_its_package_or_damaged_is_a_sentence(weights, tmp_path, monkeypatch):
@@ -190,3 +197,33 @@ def test_gguf_without_its_package_or_damaged_is_a_sentence(weights, tmp_path, mo
     with pytest.raises(ModelError, match="package that reads them is missing") as caught:
         load_transformer(path, CONFIG)
     assert "pip install" in str(caught.value.hint)
+
+
+@pytest.mark.parametrize("form", ["gguf", "fp8"])
+def test_numbers_are_made_tensor_by_tensor_and_some_rows_at_a_time(form, weights, tmp_path, monkeypatch):
+    """A 14B in GGUF took 28 GB of the host's memory, one in scaled fp8 56: all of its numbers at once."""
+    if form == "gguf":
+        path = save_gguf(tmp_path / "m.gguf", weights, KINDS.Q8_0)
+    else:
+        save_file(comfy(weights), path := tmp_path / "m.safetensors")
+    plain = load_transformer(path, CONFIG).state_dict()
+    alive: list[weakref.ref] = []
+    most, largest = 0, 0
+
+    def watched(shape, count, rows):
+        def look(first: int, end: int) -> torch.Tensor:
+            nonlocal most, largest
+            made = rows(first, end)
+            alive.append(weakref.ref(made))
+            most = max(most, sum(each() is not None for each in alive))
+            largest = max(largest, made.numel())
+            return made
+
+        return Packed(shape, count, look)
+
+    for module in (gguf_files, quantised):
+        monkeypatch.setattr(module, "Packed", watched)
+    monkeypatch.setattr("memflow_cli.models.weights.packed.NUMBERS_AT_A_TIME", 5_000)
+    loaded = load_transformer(path, CONFIG, dtype=torch.float32).state_dict()
+    assert most == 1 and largest <= 5_000
+    assert all(torch.equal(loaded[name], plain[name]) for name in plain)

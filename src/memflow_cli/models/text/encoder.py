@@ -22,7 +22,8 @@ from memflow_cli.errors import ModelError
 from memflow_cli.models.text.prompt_tokens import PromptTokenizer, clean_prompt
 from memflow_cli.models.text.umt5 import UMT5Encoder, UMT5Sizes, read_sizes
 from memflow_cli.models.weights.folders import weight_files
-from memflow_cli.models.weights.quantised import dequantise
+from memflow_cli.models.weights.packed import Weight
+from memflow_cli.models.weights.quantised import with_scales
 from memflow_cli.models.weights.tensor_files import check_finite, check_fit, read_tensors
 
 SMALL_ENCODER = 1 << 30
@@ -182,7 +183,7 @@ def _file_identity(path: Path) -> str:
     return f"{path.resolve()} {about.st_size} {about.st_mtime_ns}"
 
 
-def fit_encoder(folder: Path) -> tuple[Encoder, dict[str, Tensor]]:
+def fit_encoder(folder: Path) -> tuple[Encoder, dict[str, Weight]]:
     """The encoder on the meta device, and its weights on disk: every key and shape checked, none loaded.
 
     A small one is ours, a large one that of transformers.
@@ -196,7 +197,7 @@ def fit_encoder(folder: Path) -> tuple[Encoder, dict[str, Tensor]]:
 
         with torch.device("meta"):
             model = LargeEncoder(sizes)
-    weights = dequantise(folder, read_tensors(folder))
+    weights = with_scales(folder, read_tensors(folder))
     if "shared.weight" in weights:
         weights["encoder.embed_tokens.weight"] = weights.pop("shared.weight")
     check_fit(folder, weights, {name: tensor.shape for name, tensor in model.state_dict().items()})

@@ -1,6 +1,7 @@
 """A transformer from its checkpoint: checked strictly, low-rank updates merged, assigned without a second copy.
 
 Nothing is loaded halfway: every key and shape is compared with the model on the meta device before a weight is touched.
+Then one tensor after the other goes to its device in its precision; the most held besides is one tensor in fp32.
 """
 
 import re
@@ -9,7 +10,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from memflow_cli.errors import ModelError
 from memflow_cli.geometry import Geometry
@@ -20,7 +20,8 @@ from memflow_cli.models.wan.names import original_names
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 from memflow_cli.models.weights.lora import LoraUpdate, read_lora
 from memflow_cli.models.weights.lora_names import is_lora
-from memflow_cli.models.weights.quantised import dequantise
+from memflow_cli.models.weights.packed import Weight
+from memflow_cli.models.weights.quantised import with_scales
 from memflow_cli.models.weights.tensor_files import check_finite, check_fit, first_three, likely_cause, read_tensors
 
 FULL_PRECISION = re.compile(r"^time_embedding\.|^time_projection\.|modulation$|norm_[qk]\.weight$")
@@ -55,7 +56,7 @@ def load_transformer(
 
 def fit_transformer(
     path: Path, config: WanConfig, loras: Sequence[Lora] = (), tell: Callable[[str], None] = lambda text: None
-) -> tuple[CausalWanTransformer, dict[str, Tensor], list[LoraUpdate]]:
+) -> tuple[CausalWanTransformer, dict[str, Weight], list[LoraUpdate]]:
     """The transformer on the meta device, the weights by its own names, and the updates: every key and shape checked."""
     weights = _read_weights(path)
     num_layers = len({name.split(".")[1] for name in weights if name.startswith("blocks.")})
@@ -71,7 +72,7 @@ def fit_transformer(
     return transformer, weights, [read_lora(lora, expected, tell) for lora in loras]
 
 
-def _read_weights(path: Path) -> dict[str, Tensor]:
+def _read_weights(path: Path) -> dict[str, Weight]:
     """A model's tensors by their original names."""
     loaded = read_tensors(path)
     if is_lora(loaded):
@@ -79,7 +80,7 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
             f"{path} is a LoRA, an update of a model, and cannot be the model itself",
             "give the model with --model and this file with --lora",
         )
-    return dequantise(path, original_names(loaded))
+    return with_scales(path, original_names(loaded))
 
 
 def transformer_config(entry: ModelEntry, checkpoint: Path) -> WanConfig:
@@ -97,7 +98,7 @@ def transformer_config(entry: ModelEntry, checkpoint: Path) -> WanConfig:
     )
 
 
-def infer_config(path: Path, weights: Mapping[str, Tensor], geometry: Geometry) -> WanConfig:
+def infer_config(path: Path, weights: Mapping[str, Weight], geometry: Geometry) -> WanConfig:
     """The sizes of a checkpoint without a config.json, from its tensors; the number of heads is the geometry's."""
     try:
         dim = weights["patch_embedding.weight"].shape[0]

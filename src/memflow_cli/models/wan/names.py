@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from torch import Tensor
+from memflow_cli.models.weights.packed import Weight
 
 CONTAINERS = ("generator", "generator_ema", "state_dict", "model")
 LORA_CONTAINERS = ("generator_lora", "lora", *CONTAINERS)
@@ -92,9 +92,9 @@ def to_diffusers(module: str) -> str:
     return name[:-1]
 
 
-def original_names(loaded: Mapping[str, Any]) -> dict[str, Tensor]:
+def original_names(loaded: Mapping[str, Any]) -> dict[str, Weight]:
     """A loaded checkpoint of any known format -> tensors by their original Wan names; other values are dropped."""
-    tensors = {plain(key): value for key, value in unwrap(loaded, CONTAINERS).items() if isinstance(value, Tensor)}
+    tensors = {plain(key): value for key, value in unwrap(loaded, CONTAINERS).items() if isinstance(value, Weight)}
     if is_diffusers(tensors):
         tensors = {from_diffusers(key): value for key, value in tensors.items()}
     return tensors

@@ -16,6 +16,7 @@ from memflow_cli.models.files import check_regular, refusing
 from memflow_cli.models.wan.names import from_diffusers
 from memflow_cli.models.weights.folders import weight_files
 from memflow_cli.models.weights.gguf_files import read_gguf
+from memflow_cli.models.weights.packed import Packed, Weight
 
 MAX_TENSORS = 20_000  # of a file; the largest known models have a few thousand
 MAX_HEADER_JSON = 1 << 20  # characters of a JSON text in a file's header
@@ -140,7 +141,7 @@ def first_three(keys: Sequence[str]) -> str:
     return ", ".join(keys[:3]) + (", ..." if len(keys) > 3 else "")
 
 
-def check_fit(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:
+def check_fit(path: Path, weights: Mapping[str, Weight], expected: Mapping[str, torch.Size]) -> None:
     """Raises ModelError unless names and shapes are exactly those of the model."""
     missing = [name for name in expected if name not in weights]
     unexpected = [name for name in weights if name not in expected]
@@ -163,8 +164,8 @@ def check_fit(path: Path, weights: Mapping[str, Tensor], expected: Mapping[str, 
         )
 
 
-def _is_plain(tensor: Tensor) -> bool:
-    return tensor.is_floating_point() and tensor.element_size() > 1
+def _is_plain(weight: Weight) -> bool:
+    return isinstance(weight, Packed) or (weight.is_floating_point() and weight.element_size() > 1)
 
 
 def check_finite(path: Path, name: str, tensor: Tensor) -> Tensor:
@@ -181,7 +182,7 @@ def _size(shape: Sequence[int]) -> str:
     return "x".join(map(str, shape)) or "a number"
 
 
-def likely_cause(weights: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> str:
+def likely_cause(weights: Mapping[str, Weight], expected: Mapping[str, torch.Size]) -> str:
     """The likely reason why a checkpoint does not fit."""
     names = [from_diffusers(name) for name in weights]
     if any(name.startswith(("img_emb", "condition_embedder.image_embedder")) or "k_img" in name for name in names):
