@@ -305,6 +305,143 @@ def test_a_bias_beside_the_matrices(model, base, tmp_path):
     check(merged(model, save(tmp_path / "l.safetensors", tensors)), base, expected)
 
 
+# kinds beside the usual ones
+
+
+def test_one_file_with_all_prefixes_and_a_rank_for_each_module(model, base, tmp_path):
+    """Merged by some script from several trainers' files: every module has its own form, rank and alpha."""
+    tensors, expected = {}, {}
+    forms = [FORMS[name] for name in ("diffusion_model", "diffusers", "kohya, two underscores", "peft", "lycoris")]
+    forms += [FORMS["without .weight"], FORMS["kohya, diffusers' names"]]
+    for number, ((name, (rows, columns)), (rename, endings)) in enumerate(zip(MODULES.items(), forms, strict=True)):
+        rank, alpha = number + 1, 2.0 * number + 0.5
+        down, up = torch.randn(rank, columns) * 0.1, torch.randn(rows, rank) * 0.1
+        tensors |= {f"{rename(name)}.{endings[0]}": down, f"{rename(name)}.{endings[1]}": up}
+        tensors[f"{rename(name)}.alpha"] = torch.tensor(alpha)
+        expected[f"{name}.weight"] = base[f"{name}.weight"] + alpha / rank * up @ down
+    check(merged(model, save(tmp_path / "l.safetensors", tensors)), base, expected)
+
+
+@pytest.mark.parametrize("prefix", ["lora_unet_diffusion_model_", "lycoris_unet_", "lora_transformer_model_"])
+def test_prefixes_upon_prefixes(prefix, model, base, tmp_path):
+    tensors = {f"{prefix}{underscores(name)}.{end}": m for name, pair in pairs().items() for end, m in zip(KOHYA, pair)}
+    check(merged(model, save(tmp_path / "l.safetensors", tensors)), base, by_hand(base))
+
+
+@pytest.mark.parametrize("word", ["lora_alpha", "network_alpha", "alpha", "ss_network_alpha"])
+def test_one_alpha_in_the_header_over_each_module_s_own_rank(word, model, base, tmp_path):
+    tensors, expected = {}, {}
+    for rank, (name, (rows, columns)) in enumerate(MODULES.items(), start=1):
+        down, up = torch.randn(rank, columns) * 0.1, torch.randn(rows, rank) * 0.1
+        tensors |= {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up}
+        expected[f"{name}.weight"] = base[f"{name}.weight"] + 6 / rank * up @ down
+    check(merged(model, save(tmp_path / "l.safetensors", tensors, **{word: "6"})), base, expected)
+
+
+def test_a_pattern_of_modules_that_is_an_expression_is_refused(model, tmp_path):
+    """It matched nothing, and the modules meant had the others' strength in silence."""
+    about = json.dumps({"transformer.lora_alpha": 4, "transformer.alpha_pattern": {r".*\.attn1\.to_[qk]": 16}})
+    with pytest.raises(ModelError, match="alpha_pattern of .* cannot be understood"):
+        merged(model, save(tmp_path / "l.safetensors", plain_tensors(), lora_adapter_metadata=about))
+
+
+CONVOLUTION = "patch_embedding"
+
+
+def convolution() -> dict[str, torch.Tensor]:
+    """A low-rank pair of the patch embedding's convolution, 16 channels of 1x2x2 to 24."""
+    down = torch.randn(RANK, 16, 1, 2, 2) * 0.1
+    return {f"{CONVOLUTION}.lora_A.weight": down, f"{CONVOLUTION}.lora_B.weight": torch.randn(24, RANK, 1, 1, 1) * 0.1}
+
+
+def merged_convolution(base, tensors) -> torch.Tensor:
+    down, up = tensors[f"{CONVOLUTION}.lora_A.weight"], tensors[f"{CONVOLUTION}.lora_B.weight"]
+    weight = base[f"{CONVOLUTION}.weight"]
+    return weight + torch.einsum("or,rchij->ochij", up.flatten(1), down).view(weight.shape)
+
+
+def test_a_convolution_with_alpha_and_bias(model, base, tmp_path):
+    tensors = convolution()
+    bias = torch.randn(24) * 0.1
+    tensors |= {f"{CONVOLUTION}.alpha": torch.tensor(float(RANK)), f"{CONVOLUTION}.lora_B.bias": bias}
+    expected = {f"{CONVOLUTION}.weight": merged_convolution(base, tensors)}
+    expected[f"{CONVOLUTION}.bias"] = base[f"{CONVOLUTION}.bias"] + bias
+    check(merged(model, save(tmp_path / "l.safetensors", tensors)), base, expected)
+
+
+@pytest.mark.parametrize("shape", [(24,), (24, 1, 1, 1, 1), (1, 24, 1, 1, 1)])
+def test_dora_of_a_convolution(shape, model, base, tmp_path):
+    """PEFT's lengths of a convolution's outputs lie along the second axis: they ended as a bug of memflow."""
+    tensors, length = convolution(), torch.rand(24) + 0.5
+    whole = merged_convolution(base, tensors)
+    lengths = whole.flatten(1).norm(dim=1).view(24, 1, 1, 1, 1)
+    expected = {f"{CONVOLUTION}.weight": whole / lengths * length.view(24, 1, 1, 1, 1)}
+    tensors[f"{CONVOLUTION}.lora_magnitude_vector.weight"] = length.view(shape)
+    check(merged(model, save(tmp_path / "l.safetensors", tensors)), base, expected)
+
+
+def test_dora_over_the_inputs_of_a_convolution(model, base, tmp_path):
+    tensors, length = convolution(), torch.rand(1, 16, 1, 1, 1) + 0.5
+    whole = merged_convolution(base, tensors)
+    lengths = whole.transpose(0, 1).flatten(1).norm(dim=1).view(1, 16, 1, 1, 1)
+    tensors[f"{CONVOLUTION}.dora_scale"] = length
+    check(
+        merged(model, save(tmp_path / "l.safetensors", tensors)),
+        base,
+        {f"{CONVOLUTION}.weight": whole / lengths * length},
+    )
+
+
+def test_dora_with_alpha_and_a_bias(model, base, tmp_path):
+    """Alpha scales what is added before the length is taken; a bias is added as it is."""
+    name = "blocks.0.self_attn.q"
+    (down, up), length, bias = pairs()[name], torch.rand(24) + 0.5, torch.randn(24) * 0.1
+    tensors = {f"{name}.lora_A.weight": down, f"{name}.lora_B.weight": up, f"{name}.lora_magnitude_vector": length}
+    tensors |= {f"{name}.alpha": torch.tensor(2.0 * RANK), f"{name}.diff_b": bias}
+    whole = base[f"{name}.weight"] + 2 * up @ down
+    expected = {f"{name}.weight": length[:, None] * whole / whole.norm(dim=1, keepdim=True)}
+    expected[f"{name}.bias"] = base[f"{name}.bias"] + bias
+    check(merged(model, save(tmp_path / "l.safetensors", tensors)), base, expected)
+
+
+@pytest.mark.parametrize("adapter", ["", ".default"])
+def test_lokr_of_peft_says_its_alpha_and_rank_beside_it(adapter, model, base, tmp_path):
+    """PEFT scales LoKr by alpha over r even where no factor is split; nothing in the tensors tells."""
+    name = "blocks.0.ffn.0"
+    first, second = torch.randn(4, 3) * 0.3, torch.randn(8, 8) * 0.3
+    tensors = {f"base_model.model.{name}.lokr_{w}{adapter}": m for w, m in (("w1", first), ("w2", second))}
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"peft_type": "LOKR", "r": 8, "alpha": 16}))
+    path = save(tmp_path / "adapter_model.safetensors", tensors)
+    expected = {f"{name}.weight": base[f"{name}.weight"] + 2 * torch.kron(first, second)}
+    check(merged(model, path), base, expected)
+
+
+def test_lokr_with_dora(model, base, tmp_path):
+    name = "blocks.0.ffn.0"
+    first, second, length = torch.randn(4, 3) * 0.3, torch.randn(8, 8) * 0.3, torch.rand(32, 1) + 0.5
+    tensors = {f"{name}.lokr_w1": first, f"{name}.lokr_w2": second, f"{name}.dora_scale": length}
+    whole = base[f"{name}.weight"] + torch.kron(first, second)
+    expected = {f"{name}.weight": length * whole / whole.norm(dim=1, keepdim=True)}
+    check(merged(model, save(tmp_path / "l.safetensors", tensors)), base, expected)
+
+
+def test_a_difference_beside_a_product(model, base, tmp_path):
+    """Both are added; a difference of zeros, of what the model has, is one like any other."""
+    name = "blocks.0.self_attn.q"
+    difference = torch.randn(24, 24) * 0.1
+    zeros = {"blocks.1.cross_attn.o.diff_b": torch.zeros(24), "blocks.0.norm3.diff": torch.zeros(24)}
+    tensors = plain_tensors() | {f"{name}.diff": difference} | zeros
+    expected = by_hand(base)
+    expected[f"{name}.weight"] = expected[f"{name}.weight"] + difference
+    check(merged(model, save(tmp_path / "l.safetensors", tensors)), base, expected)
+
+
+def test_several_files_are_added_up(model, base, tmp_path):
+    paths = [save(tmp_path / f"{number}.safetensors", plain_tensors()) for number in range(2)]
+    twice = load_transformer(model, CONFIG, [Lora(paths[0], 0.75), Lora(paths[1], -0.25)]).state_dict()
+    check(twice, base, by_hand(base, 0.5))
+
+
 # parts for other models
 
 
@@ -313,6 +450,8 @@ def test_a_bias_beside_the_matrices(model, base, tmp_path):
     [
         (["lora_te_text_model_encoder_layers_0_self_attn_k_proj.lora_down.weight"], "a text encoder"),
         (["lora_te1_text_model_encoder_layers_0_mlp_fc1.alpha"], "a text encoder"),
+        (["text_encoders.umt5xxl.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight"], "a text encoder"),
+        (["lycoris_te_encoder_block_0_layer_0_SelfAttention_q.lokr_w1"], "a text encoder"),
         (["text_encoder.encoder.block.0.layer.0.SelfAttention.q.lora_A.weight"], "a text encoder"),
         (["diffusion_model.blocks.0.cross_attn.k_img.lora_A.weight"], "image or control inputs"),
         (["diffusion_model.img_emb.proj.1.diff", "blocks.0.attn2.add_k_proj.lora_B.weight"], "image or control inputs"),

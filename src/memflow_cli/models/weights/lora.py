@@ -19,6 +19,7 @@ from memflow_cli.models.entry import Lora
 from memflow_cli.models.wan.names import LORA_CONTAINERS, unwrap
 from memflow_cli.models.weights.lora_alpha import Alphas, read_alphas
 from memflow_cli.models.weights.lora_names import Modules, left_out, split_key
+from memflow_cli.models.weights.packed import Weight
 from memflow_cli.models.weights.tensor_files import check_finite, read_checkpoint, tally
 
 Parts = dict[str, Tensor]
@@ -42,7 +43,7 @@ class LoraUpdate:
     scales: dict[str, float] = field(default_factory=dict)
     differences: dict[str, list[Tensor]] = field(default_factory=dict)
 
-    def apply(self, name: str, weight: Tensor, device: torch.device | str) -> Tensor:
+    def apply(self, name: str, weight: Weight, device: torch.device | str) -> Weight:
         """A parameter with its update, fp32 on `device`; the parameter itself if there is none."""
         parts = self.products.get(name.removesuffix(".weight")) if name.endswith(".weight") else None
         bias = self.products.get(name.removesuffix(".bias"), {}).get("up_bias") if name.endswith(".bias") else None
@@ -74,10 +75,23 @@ def _change(parts: Parts, weight: Tensor, scale: float, device: torch.device | s
     if "magnitude" not in values:
         return change
     # DoRA (arXiv:2402.09353): the direction is learned by the product, the length of each row (or column) on its own.
-    merged, magnitude = (weight + change).flatten(1), values["magnitude"]
-    axis = 1 if magnitude.shape[0] == merged.shape[0] or magnitude.ndim == 1 else 0
-    length = merged.norm(dim=axis, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    return (merged * (magnitude.reshape(length.shape) / length)).view(weight.shape) - weight
+    merged, magnitude = weight + change, values["magnitude"]
+    kept = _axis_of(magnitude, weight.shape)
+    others = tuple(axis for axis in range(weight.ndim) if axis != kept)
+    length = torch.linalg.vector_norm(merged, dim=others, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
+    return merged * (magnitude.reshape(length.shape) / length) - weight
+
+
+def _axis_of(magnitude: Tensor, shape: torch.Size) -> int | None:
+    """Which axis of a weight DoRA's lengths go along: outputs, or inputs, as the first files have it. None: neither.
+
+    Lengths of outputs are [rows], [rows, 1, ...], and of PEFT's convolutions [1, rows, 1, ...].
+    """
+    if magnitude.numel() == shape[0] and (
+        magnitude.ndim == 1 or magnitude.shape[0] == shape[0] or shape[1:2] != shape[:1]
+    ):
+        return 0
+    return 1 if len(shape) > 1 and magnitude.numel() == shape[1] else None
 
 
 def read_lora(
@@ -223,10 +237,9 @@ def _fits(parts: Parts, shape: torch.Size, bias: torch.Size | None) -> bool:
         fits = is_flat and one[1] == two[0] and three[1] == four[0] and (one[0], two[1]) == (three[0], four[1])
         product = (one[0], two[1]) if fits else None
     magnitude, addend = parts.get("magnitude"), parts.get("up_bias")
-    lengths = (rows,) if magnitude is None or magnitude.ndim == 1 else (rows, columns)
     return (
         product == (rows, columns)
-        and (magnitude is None or magnitude.numel() in lengths)
+        and (magnitude is None or _axis_of(magnitude, shape) is not None)
         and (addend is None or (bias is not None and addend.numel() == bias.numel()))
         and ("alpha" not in parts or parts["alpha"].numel() == 1)
     )

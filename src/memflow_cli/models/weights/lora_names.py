@@ -28,15 +28,20 @@ _ENDINGS = tuple(
         (rf"\.lora_B{_ADAPTER}\.bias", "up_bias"),
         (r"\.alpha", "alpha"),
         (rf"\.(?:dora_scale|lora_magnitude_vector){_ADAPTER}(?:\.weight)?", "magnitude"),
-        (r"\.(lokr_w[12](?:_[ab])?)", ""),
-        (r"\.(hada_w[12]_[ab])", ""),
+        (rf"\.(lokr_w[12](?:_[ab])?){_ADAPTER}", ""),
+        (rf"\.(hada_w[12]_[ab]){_ADAPTER}", ""),
         (r"\.diff", "diff"),
         (r"\.diff_b", "diff_b"),
         (r"\.diff_m", "diff_m"),
     )
 )
-_UNDERSCORED = re.compile(r"^(?:lora_unet|lora_transformer|lycoris|lora)_+")
-_TEXT = re.compile(r"^(?:lora_te\d?_|te\d?_|(?:base_model\.model\.)?text_encoder(?:_\d)?\.|text_model\.)")
+_UNDERSCORED = re.compile(
+    r"^(?:lora_unet|lora_transformer|lycoris|lora)_+(?:(?:diffusion_model|transformer|unet|model)_+)*"
+)
+_TEXT = re.compile(
+    r"^(?:(?:lora|lycoris)_te\d?_|te\d?_|(?:lora|lycoris)_text_encoder|"
+    r"(?:base_model\.model\.)?text_encoders?(?:_\d)?\.|text_model\.|conditioner\.|cond_stage_model\.)"
+)
 _IMAGE = re.compile(
     r"(?:^|[._])(?:k_img|v_img|norm_k_img|img_emb|add_k_proj|add_v_proj|norm_added_k|image_embedder|"
     r"vace_blocks|vace_patch_embedding|control_adapter|face_adapter|motion_encoder)(?:[._]|$)"
