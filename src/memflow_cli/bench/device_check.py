@@ -8,7 +8,7 @@ before small differences grow.
 import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from memflow_cli.bench import recordings
 from memflow_cli.bench.ceilings import peak_bytes
 from memflow_cli.bench.recordings import Recording
 from memflow_cli.errors import MemflowError
+from memflow_cli.film.overlap import AHEAD
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import ModelEntry, published_models
 from memflow_cli.models.family import family_of
@@ -32,18 +33,26 @@ FIRST_CHUNKS = 2
 EXACT = {"cpu": 1e-4, "cuda": 2e-3}  # largest error of latents in fp32; other devices: as cuda
 COARSE = 0.35  # of 16 bits and fewer, in latents of deviation 1, over the first chunks
 MEASURED_CHUNKS = 3  # after one that warms up
+MOST_SECONDS = 180.0  # of all that is measured: then no other model is begun
+
+ON_A_GPU_ONLY = "measured on a GPU only"
 
 Prepare = Callable[[WanModel, torch.device], WanModel]
 
 
 @dataclass(frozen=True)
 class Option:
-    """A way to compute. `is_exact`: in fp32, by the same sums in another order at most; `needs`: a kind of device."""
+    """A way to compute. `is_exact`: in fp32, by the same sums in another order at most; `needs`: a kind of device.
+
+    `int8`, `ahead`: as in `Recording`.
+    """
 
     name: str
     prepare: Prepare
     is_exact: bool = True
     needs: str | None = None
+    int8: bool = False
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,7 @@ class Outcome:
 
     option: str
     recording: str
+    system: str
     max_error: float | None
     tolerance: float
     seconds: float
@@ -105,9 +115,11 @@ def _streamed(model: WanModel, device: torch.device) -> WanModel:
 
 OPTIONS = (
     Option("plain, fp32", _moved),
-    Option("blocks streamed from the host", _streamed),
+    Option("streamed blocks", _streamed),
+    Option("overlap", _moved, ahead=AHEAD),
     Option("compile", _accelerated("compile")),
     Option("graphs", _accelerated("graphs"), needs="cuda"),
+    Option("int8 keys and values", _moved, is_exact=False, int8=True),
     Option("plain, bf16", lambda model, device: _moved(model, device, torch.bfloat16), is_exact=False),
     Option("plain, fp16", lambda model, device: _moved(model, device, torch.float16), is_exact=False, needs="cuda"),
     Option("cudnn, bf16", _accelerated("cudnn", torch.bfloat16), is_exact=False, needs="cuda"),
@@ -124,35 +136,45 @@ def check_options(device: torch.device) -> Iterator[Outcome]:
 
 
 def _play(option: Option, name: str, recording: Recording, device: torch.device) -> Outcome:
+    about = option.name, name, recording.system
     tolerance = EXACT.get(device.type, EXACT["cuda"]) if option.is_exact else COARSE
     if option.needs is not None and option.needs != device.type:
-        return Outcome(option.name, name, None, tolerance, 0.0, f"wants {option.needs}")
+        return Outcome(*about, None, tolerance, 0.0, f"wants {option.needs}")
     began = time.perf_counter()
     chunks = None if option.is_exact else FIRST_CHUNKS
-    prepared = Recording(
-        recording.scenario, recording.tensors, lambda model: option.prepare(model, device), most_chunks=chunks
+    prepared = replace(
+        recording,
+        prepare=lambda model: option.prepare(model, device),
+        most_chunks=chunks,
+        int8=option.int8,
+        ahead=option.ahead,
     )
     try:
         made = recordings.play(prepared).latents
     except (MemflowError, RuntimeError, ImportError, NotImplementedError) as error:
         reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
-        return Outcome(option.name, name, None, tolerance, time.perf_counter() - began, reason)
+        return Outcome(*about, None, tolerance, time.perf_counter() - began, reason)
     wanted = recording.tensors["latents"][:, : made.shape[1]]
     largest = (made.float() - wanted).abs().max().item() if torch.isfinite(made).all() else float("inf")
-    return Outcome(option.name, name, largest, tolerance, time.perf_counter() - began)
+    return Outcome(*about, largest, tolerance, time.perf_counter() - began)
 
 
-def measure_models(device: torch.device) -> Iterator[Speed]:
-    """Each published model at full size, with random weights: only where a GPU has the memory for it."""
+def measure_models(device: torch.device, seconds: float = MOST_SECONDS) -> Iterator[Speed]:
+    """Each published model at full size, with random weights: only where a GPU has the memory for it. After so many
+    seconds none is begun.
+    """
+    end = time.monotonic() + seconds
     for entry in published_models():
-        yield _measure(entry, device)
+        yield _measure(entry, device, end)
 
 
-def _measure(entry: ModelEntry, device: torch.device) -> Speed:
+def _measure(entry: ModelEntry, device: torch.device, end: float) -> Speed:
     use = card_use(entry, entry.width, entry.height, 3, 2)
     needed = use.film + RESERVE
     if device.type != "cuda":
-        return Speed(entry.name, None, None, needed, "measured on a GPU only")
+        return Speed(entry.name, None, None, needed, ON_A_GPU_ONLY)
+    if time.monotonic() > end:
+        return Speed(entry.name, None, None, needed, "left out: the time was over")
     free = torch.cuda.mem_get_info(device)[0]
     if needed > free:
         return Speed(entry.name, None, None, needed, f"wants {needed >> 30} GiB, {free >> 30} GiB are free")

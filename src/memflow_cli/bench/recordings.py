@@ -16,6 +16,7 @@ from torch import Tensor
 
 from memflow_cli.attention_context import PromptProjection
 from memflow_cli.backbone import Sampling
+from memflow_cli.film.overlap import Overlap
 from memflow_cli.geometry import Geometry
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.ema_sink import EmaSink
@@ -38,13 +39,21 @@ Prepare = Callable[[WanModel], WanModel]
 
 @dataclass(frozen=True)
 class Recording:
-    """`prepare`: what is done to the model before it plays, such as moving it to a device. `most_chunks`: the
-    film is played no further."""
+    """`prepare`: what is done to the model before it plays, such as moving it to a device. `most_chunks`: the film is played
+    no further. `int8`: the cache keeps eight bits. `ahead`: latents are taken beside the denoising, see `Overlap`.
+    """
 
     scenario: dict[str, Any]
     tensors: dict[str, Tensor]
     prepare: Prepare = lambda model: model
     most_chunks: int | None = None
+    int8: bool = False
+    ahead: int = 0
+
+    @property
+    def system(self) -> str:
+        """Who published the code that made it, in one word."""
+        return str(self.scenario.get("model", "memflow")).split("-")[0]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -168,7 +177,7 @@ def _play_longlive_2(recording: Recording) -> Played:
 def _play_krea(recording: Recording) -> Played:
     scenario = recording.scenario
     model, options = build_model(recording), {"keep_first_frame": scenario["keep_first_frame"]}
-    walk = RecordedPictures(model, _size(recording), 16, noise=_noise(recording), **options)
+    walk = RecordedPictures(model, _size(recording), 16, noise=_noise(recording), int8=recording.int8, **options)
     walk.encoded = recording.tensors.get("reencoded_first_frame")
     turns = [_Turn(0, 0), *(_Turn(block, row, steps=steps) for block, row, steps in scenario["prompt_switches"])]
     return Played(_walk_through(walk, turns, recording))
@@ -255,9 +264,8 @@ def _sampling(recording: Recording) -> Sampling:
 def _walk(recording: Recording, model: WanModel, memory: MemoryPolicy, **options: Any) -> Walk:
     picture = recording.tensors["initial_latent"] if recording.has_picture else None
     given = len(recording.given)
-    return Walk(
-        model, _size(recording), 16, memory, noise=_noise(recording), first_frame=picture, num_given=given, **options
-    )
+    options |= {"noise": _noise(recording), "first_frame": picture, "num_given": given, "int8": recording.int8}
+    return Walk(model, _size(recording), 16, memory, **options)
 
 
 def _size(recording: Recording) -> tuple[int, int]:
@@ -303,15 +311,19 @@ def _walk_through(walk: Walk, turns: Sequence[_Turn], recording: Recording, look
     """The latents of the whole film. `look` is called with each chunk's latent frames once it is made."""
     coming = {turn.chunk: turn for turn in turns}
     given = iter(recording.given)
-    latents = []
+    latents: list[Tensor] = []
+    beside: Overlap[None, Tensor] = Overlap(walk.backbone.device, recording.ahead)
     for chunk in range(recording.num_chunks):
         if (turn := coming.get(chunk)) is not None:
             if isinstance(walk, RebuiltWalk):
                 walk.prompt_steps = turn.steps
             embeds = recording.tensors["prompt_embeds"][turn.row]
             walk.enter(Shot(f"prompt {turn.row}", embeds, 0, turn.transition))
-        latents.append(walk.chunk(next(given, None)).latents.cpu())
+        beside.submit(None, Tensor.cpu, walk.chunk(next(given, None)).latents)
+        while (done := beside.take(everything=chunk + 1 == recording.num_chunks)) is not None:
+            latents.append(done[1])
         look(range(chunk * recording.chunk, (chunk + 1) * recording.chunk))
+    beside.close()
     return torch.cat(latents, dim=1)
 
 
