@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from diffusers import AutoencoderKLWan
 
 from memflow_cli.errors import UsageError
 from memflow_cli.film.recipe import resolve
 from memflow_cli.memory.options import MemoryOptions
-from memflow_cli.models.catalog import find_model
+from memflow_cli.models.catalog import find_model, published_models
 from memflow_cli.models.wan.loading import read_cuts
-from memflow_cli.models.wan.random_weights import transformer_sizes
+from memflow_cli.models.wan.random_weights import WAN_22_SIZES, transformer_sizes
+from memflow_cli.models.wan.tiny import WAN_22
 from memflow_cli.models.wan.transformer import CausalWanTransformer
+from memflow_cli.models.weights.lora_names import Modules, split_key
 from memflow_cli.pipeline import generate_chunks, planned_shots
 from memflow_cli.walks import make_walk
 from tiny_model import story, tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
@@ -65,7 +68,20 @@ def test_where_there_is_a_cache_our_memory_works_in_it(name):
         assert min(item.frame for item in chunks[-1].record.bank) < chunks[-1].record.window[0:1][0]
 
 
-@pytest.mark.parametrize(("name", "keys"), [("longlive-2.0-5b", "longlive2"), ("krea-realtime-14b", "krea")])
+FULL_SIZE = {
+    "longlive-2.0-5b": "longlive2",
+    "krea-realtime-14b": "krea",
+    **dict.fromkeys(("reward-forcing-1.3b", "causal-forcing-1.3b", "causal-forcing-frames-1.3b"), "official_1_3b"),
+    **dict.fromkeys(("causal-forcing-2-steps-1.3b", "causal-forcing-1-step-1.3b"), "official_1_3b"),
+    **dict.fromkeys(("memflow-1.3b", "longlive-1.3b", "self-forcing-1.3b"), "official_1_3b"),
+}
+
+
+def test_every_known_model_is_compared_with_its_page():
+    assert {*FULL_SIZE} == {entry.name for entry in published_models()}
+
+
+@pytest.mark.parametrize(("name", "keys"), FULL_SIZE.items())
 def test_full_size_shapes_are_those_of_the_published_files(name, keys):
     """Every name and shape of the checkpoint, on the meta device: nothing is downloaded or allocated."""
     published = json.loads((PARITY / f"{keys}_keys.json").read_text())
@@ -73,6 +89,31 @@ def test_full_size_shapes_are_those_of_the_published_files(name, keys):
     with torch.device("meta"):
         ours = CausalWanTransformer(transformer_sizes(find_model(name))).state_dict()
     assert {f"model.{key}": list(tensor.shape) for key, tensor in ours.items()} == published
+
+
+def test_longlive_2_s_own_lora_fits_its_transformer():
+    """Its 600 published keys, rank 128, on the meta device: each is of a matrix of the full-size model."""
+    published = json.loads((PARITY / "longlive2_keys.json").read_text())["generator_lora"]
+    with torch.device("meta"):
+        ours = CausalWanTransformer(transformer_sizes(find_model("longlive-2.0-5b"))).state_dict()
+    modules, sides = Modules(ours), {}
+    for key, shape in published.items():
+        module, part = split_key(key)
+        sides.setdefault(modules.find(module), {})[part] = shape
+    assert len(sides) == 300
+    for module, pair in sides.items():
+        rows, columns = ours[f"{module}.weight"].shape
+        assert pair == {"down": [128, columns], "up": [rows, 128]}
+
+
+def test_longlive_2_s_autoencoder_has_the_published_shapes():
+    """As its page says: 196 tensors, 704,688,668 numbers, 4x16x16 pixels a latent cell."""
+    with torch.device("meta"):
+        vae = AutoencoderKLWan(**WAN_22_SIZES, **WAN_22)
+    assert len(vae.state_dict()) == 196
+    assert sum(tensor.numel() for tensor in vae.state_dict().values()) == 704_688_668
+    geometry = find_model("longlive-2.0-5b").geometry
+    assert (vae.config.z_dim, vae.spatial_compression_ratio) == (geometry.latent_channels, geometry.spatial_stride)
 
 
 def test_longlive_2_is_told_of_a_cut_by_words_for_one_chunk():

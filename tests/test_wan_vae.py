@@ -70,14 +70,28 @@ def test_a_decoder_in_bf16_gives_nearly_the_same_frames():
     assert (coarse - expected).abs().mean() <= 0.01
 
 
-def test_streamed_in_tiles_equals_whole_in_tiles():
-    vae = tiny_vae()
+@pytest.mark.parametrize("make_vae", [tiny_vae, wan22_vae])
+def test_streamed_in_tiles_equals_whole_in_tiles(make_vae):
+    vae = make_vae()
+    cell = vae.spatial_compression_ratio
     latents = torch.randn(4, 4, 7, 10)
-    decoder = WanDecoder(vae, tiling=Tiling(size=32, stride=24))
+    decoder = WanDecoder(vae, tiling=Tiling(size=4 * cell, stride=3 * cell))
     streamed = torch.cat([decoder.decode(piece) for piece in latents.split([3, 1])])
-    vae.enable_tiling(32, 32, 24, 24)
-    assert streamed.shape[1:] == (56, 80, 3)
+    vae.enable_tiling(4 * cell, 4 * cell, 3 * cell, 3 * cell)
+    assert streamed.shape[1:] == (7 * cell, 10 * cell, 3)
     assert (streamed - whole(vae, latents)).abs().max() <= TOLERANCE
+
+
+@pytest.mark.parametrize("make_vae", [tiny_vae, wan22_vae])
+def test_tiles_hardly_differ_from_the_whole_picture(make_vae):
+    """A tile does not see the whole picture; how much that changes is the same for Wan 2.2's as for Wan 2.1's."""
+    vae = make_vae()
+    cell = vae.spatial_compression_ratio
+    latents = torch.randn(3, 4, 16, 16)
+    tiled = WanDecoder(vae, tiling=Tiling(size=12 * cell, stride=8 * cell)).decode(latents)
+    expected = whole(vae, latents)
+    assert tiled.shape == expected.shape
+    assert (tiled - expected).abs().mean() <= 0.2 * expected.std()
 
 
 def test_small_picture_is_not_tiled():
