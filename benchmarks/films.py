@@ -33,7 +33,9 @@ POLICIES = {
     "official": MemoryOptions(policy="official"),
     "nam": MemoryOptions(policy="nam"),
     "nam + SMA": MemoryOptions(policy="nam", activate=3),
+    "nam + int8": MemoryOptions(policy="nam", kv="int8"),
 }
+BY_DEFAULT = [name for name in POLICIES if name != "nam + int8"]
 
 
 class Blind:
@@ -77,7 +79,7 @@ BASELINES: dict[str, Callable[[int], Score]] = {"most recent": lambda seed: Most
 def change_nam(score: str | None = None, bank: int | None = None) -> None:
     """Let nam, in this process, retrieve by another score or into a bank of another size."""
     asked = {"score": score, "bank": bank}
-    for name in ("nam", "nam + SMA"):
+    for name in ("nam", "nam + SMA", "nam + int8"):
         POLICIES[name] = replace(
             POLICIES[name], **{field: value for field, value in asked.items() if value is not None}
         )
@@ -115,7 +117,7 @@ def film_frames(
     told = encode_story(backbone, prompts, [segment.transition == "cut" for segment in plan.segments])
     decoder = backbone.decoder_at(*plan.size)
     decoder.reset()
-    walk = Walk(backbone, plan.size, plan.fps, memory)
+    walk = Walk(backbone, plan.size, plan.fps, memory, int8=storyboard.memory.kv == "int8")
     for chunk in generate_chunks(walk, planned_shots(plan, told.prompts, told.turns)):
         yield chunk.record, to_uint8(decoder.decode(chunk.latents[0]))
 

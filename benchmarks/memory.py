@@ -39,7 +39,7 @@ from benchmarks import both, cuts, drift, intervals, returns, summary, tables
 from benchmarks.both import Together, watch_both
 from benchmarks.cuts import watch_cut
 from benchmarks.drift import Minute, watch_minute
-from benchmarks.films import BASELINES, POLICIES, Studio, change_nam, film_frames
+from benchmarks.films import BASELINES, BY_DEFAULT, POLICIES, Studio, change_nam, film_frames
 from benchmarks.judge import WEIGHTS, Seen, load_judge
 from benchmarks.openings import COMBINATIONS, watch_opening
 from benchmarks.recall import recall_of_story, summarise_recall
@@ -286,7 +286,7 @@ def main() -> None:
     parser.add_argument("--recall", type=int, default=60, help="drawn stories for recall by score")
     parser.add_argument("--drift", type=int, default=16, help="films of a minute")
     names = [*POLICIES, *BASELINES]
-    parser.add_argument("--policies", nargs="+", choices=names, default=names)
+    parser.add_argument("--policies", nargs="+", choices=names, default=[*BY_DEFAULT, *BASELINES])
     parser.add_argument("--drift-policies", nargs="+", choices=names, default=["nam"])
     parser.add_argument("--score", help="nam's retrieval score; default: the product's")
     parser.add_argument("--bank", type=int, help="latent frames in nam's bank; default: the product's")

@@ -59,7 +59,7 @@ def _identity(items: Sequence[Return]) -> dict:
 
 
 def paired_differences(returns: Sequence[Return]) -> dict[str, dict]:
-    """nam minus every other policy (nam + SMA minus nam) in points of identity, on the same stories; and speed as ratios
+    """nam minus every other policy (nam + something minus nam) in points of identity, on the same stories; and speed as ratios
     to window and to sink.
     """
     results: dict[tuple[str, str], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
@@ -72,7 +72,7 @@ def paired_differences(returns: Sequence[Return]) -> dict[str, dict]:
     for policy in dict.fromkeys(item.policy for item in returns):
         if policy == REFERENCE:
             continue
-        ahead, behind = (policy, REFERENCE) if policy == "nam + SMA" else (REFERENCE, policy)
+        ahead, behind = (policy, REFERENCE) if policy.startswith("nam + ") else (REFERENCE, policy)
         table[f"{ahead} - {behind}"] = {
             kind: mean(_paired(results[ahead, kind], results[behind, kind], np.subtract)) for kind in KINDS
         }

@@ -10,6 +10,7 @@ from memflow_cli.attention_context import FrameState
 from memflow_cli.errors import OutOfMemoryError
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.activation import TopFrames
+from memflow_cli.memory.options import KV_KINDS
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.footprint import GIB, Placement, card_use, count_weights, place
 from memflow_cli.models.load import load_model
@@ -26,7 +27,8 @@ def test_everything_stays_on_a_large_card():
 
 
 @pytest.mark.parametrize(("bank", "activate"), [(3, 0), (3, 3), (3, 2), (0, 0), (5, 0)])
-def test_the_cache_is_counted_as_it_is_allocated(bank, activate):
+@pytest.mark.parametrize("kv", KV_KINDS)
+def test_the_cache_is_counted_as_it_is_allocated(bank, activate, kv):
     """Against the real cache at full size, on the meta device."""
     geometry = ENTRY.geometry
     tokens = geometry.tokens_per_frame(832, 480)
@@ -37,6 +39,7 @@ def test_the_cache_is_counted_as_it_is_allocated(bank, activate):
         keep_prompt_queries=bank > 0,
         dtype=torch.bfloat16,
         device="meta",
+        int8=kv == "int8",
     )
     token = torch.empty(1, 3, tokens, 12, 128, dtype=torch.bfloat16, device="meta")
     state = FrameState(1, *torch.empty(2, 30, 1, tokens, 12, 128, dtype=torch.bfloat16, device="meta").unbind())
@@ -47,10 +50,10 @@ def test_the_cache_is_counted_as_it_is_allocated(bank, activate):
     cache.begin(range(15, 18))
     for layer in range(30):
         cache.gather(layer, token, token, token)
-    held = [cache._keys, cache._rotated, cache._values, cache._prompt_queries]
-    held += [tensor for views in cache.heads.views.values() for tensor in views]
-    allocated = sum(tensor.numel() * tensor.element_size() for tensor in held if tensor is not None)
-    assert card_use(ENTRY, 832, 480, bank, activate=activate).cache == allocated
+    held = [cache._prompt_queries, *(tensor for views in cache.heads.views.values() for tensor in views)]
+    allocated = sum(tensor.nbytes for tensor in held if tensor is not None)
+    allocated += sum(stored.num_bytes for stored in (cache._keys, cache._rotated, cache._values))
+    assert card_use(ENTRY, 832, 480, bank, activate=activate, kv=kv).cache == allocated
 
 
 def test_less_memory_gives_way_in_order_and_always_fits():

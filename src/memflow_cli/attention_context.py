@@ -72,11 +72,6 @@ class FrameState:
         """The state itself; a stored one (memory/archive.py) is read back here."""
         return self
 
-    def on_host(self) -> "FrameState":
-        """The same state in host memory, pinned where it comes from a GPU, so that it returns without waiting."""
-        queries = None if self.prompt_queries is None else _on_host(self.prompt_queries)
-        return FrameState(self.frame, _on_host(self.keys), _on_host(self.values), queries)
-
 
 class StoredFrame(Protocol):
     """A frame's state, wherever it is kept."""
@@ -131,10 +126,3 @@ class Activation(Protocol):
     def choose(self, query: Tensor, keys: Tensor) -> Tensor:
         """Pooled query [B, H, D] and pooled rotated keys [B, S, H, D] of S candidates -> indices [B, H, count]."""
         ...
-
-
-def _on_host(tensor: Tensor) -> Tensor:
-    if tensor.device.type == "cpu":
-        return tensor
-    host = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.device.type == "cuda")
-    return host.copy_(tensor)

@@ -12,6 +12,7 @@ from memflow_cli.errors import UsageError
 
 MAX_SIDE = 8192  # pixels; the largest picture H.264 level 6 knows
 MAX_QUERY_PLACES = 64  # of a frame: memory asks what it shows, not where exactly
+KV_GROUP = 64  # numbers of a head that share a scale where keys and values are kept in eight bits
 
 
 @dataclass(frozen=True)
@@ -118,9 +119,12 @@ class Geometry:
 
     # bytes
 
-    def kv_bytes_per_frame(self, width: int, height: int, itemsize: int) -> int:
-        """Keys and values of one latent frame over all layers."""
-        return 2 * self.num_layers * self.tokens_per_frame(width, height) * self.num_heads * self.head_dim * itemsize
+    def kv_bytes_per_frame(self, width: int, height: int, itemsize: int, kv: str = "full") -> int:
+        """Keys and values of one latent frame over all layers. `kv`: "int8" where they are kept in eight bits and scales."""
+        heads = 2 * self.num_layers * self.tokens_per_frame(width, height) * self.num_heads
+        return heads * (
+            self.head_dim + self.head_dim // kv_group(self.head_dim) if kv == "int8" else self.head_dim * itemsize
+        )
 
     def query_bytes_per_frame(self, width: int, height: int, itemsize: int) -> int:
         """What the cache keeps of what one latent frame asked of its prompt, all layers."""
@@ -135,6 +139,16 @@ class Geometry:
 def query_places(num_tokens: int) -> int:
     """Runs of neighbouring tokens whose prompt queries are kept as their mean; small frames keep every token's."""
     return max(count for count in range(1, MAX_QUERY_PLACES + 1) if num_tokens % count == 0)
+
+
+def has_whole_kv_groups(head_dim: int) -> bool:
+    """Whether a head's numbers can be kept in eight bits."""
+    return head_dim % kv_group(head_dim) == 0
+
+
+def kv_group(head_dim: int) -> int:
+    """How many numbers of a head share a scale in eight bits; a small head is one group."""
+    return min(head_dim, KV_GROUP)
 
 
 def exact_div(dividend: int, divisor: int) -> int:

@@ -1,7 +1,8 @@
 """What each head reads of a cache: all that is in view, or the window and those frames of sink and bank that it chose.
 
 What heads chose is kept, in the same place, until they choose again: a pass that comes after only writes the frames at
-hand into it. Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, S slots.
+hand into it. Of a cache in eight bits only the choice is kept, and what was chosen is read again by each pass.
+Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, S slots.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.attention_context import Activation
+from memflow_cli.kv_store import Stored
 
 Staged = Sequence[tuple[slice, slice]]
 """Where the frames at hand lie: (which of them, in which slots)."""
@@ -18,7 +20,9 @@ Staged = Sequence[tuple[slice, slice]]
 class HeadViews:
     """Of every layer, for the passes over the frames at hand."""
 
-    def __init__(self, activation: Activation | None, num_layers: int, num_tokens: int) -> None:
+    def __init__(
+        self, activation: Activation | None, num_layers: int, num_tokens: int, keeps_views: bool = True
+    ) -> None:
         self.activation = activation
         self.chooses_anew = activation is not None and activation.as_published
         self.candidates: list[int] = []
@@ -29,6 +33,8 @@ class HeadViews:
         """Layer -> keys and values [B, S * N, H, D] that its heads chose to read, until they choose again."""
         self._num_layers = num_layers
         self._num_tokens = num_tokens
+        self._keeps_views = keeps_views
+        self._settled: set[int] = set()  # layers whose heads have chosen, until they choose again
         self._fixed: list[int] = []  # slots of window and chunk at hand: what every head reads
         self._slices = self._slices_of([], [])
         self._is_sparse = False
@@ -41,10 +47,11 @@ class HeadViews:
         self._slices = self._slices_of(self.candidates, self._fixed)
         self._is_sparse = self.activation is not None and len(self.candidates) > self.activation.count
         self.chosen.clear()
-        self.views.clear()
+        self.choose_again()
 
     def choose_again(self) -> None:
         self.views.clear()
+        self._settled.clear()
 
     @property
     def layout(self) -> Hashable | None:
@@ -53,18 +60,20 @@ class HeadViews:
             return None
         return repr(self._slices), self._renewals if self._is_sparse else None
 
-    def read(self, layer: int, query: Tensor, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    def read(self, layer: int, query: Tensor, keys: Stored, values: Stored) -> tuple[Tensor, Tensor]:
         """One layer's slots, rotated keys and values [B, S, N, H, D] -> what its queries [B, F, N, H, D] attend to."""
         choosable, fixed, in_view = self._slices
         if not self._is_sparse:
-            return _take(keys, in_view).flatten(1, 2), _take(values, in_view).flatten(1, 2)
-        candidate_keys, candidate_values = _take(keys, choosable), _take(values, choosable)
-        chosen = self._choose(layer, query, candidate_keys)
-        parts = (
-            (_take(keys, fixed).flatten(1, 2), _select(candidate_keys, chosen)),
-            (_take(values, fixed).flatten(1, 2), _select(candidate_values, chosen)),
+            return _taken(keys, in_view).tensor().flatten(1, 2), _taken(values, in_view).tensor().flatten(1, 2)
+        candidates = _taken(keys, choosable), _taken(values, choosable)
+        if self.chooses_anew or layer not in self._settled:
+            self._choose(layer, query, candidates[0].tensor())
+        chosen = self.chosen[layer]
+        parts = tuple(
+            (_taken(all_of, fixed).tensor().flatten(1, 2), _selected(some, chosen).tensor())
+            for all_of, some in zip((keys, values), candidates, strict=True)
         )
-        if self.chooses_anew:
+        if self.chooses_anew or not self._keeps_views:
             return torch.cat(parts[0], dim=1), torch.cat(parts[1], dim=1)
         self.views[layer] = self._store(layer, parts)
         return self.views[layer]
@@ -79,11 +88,10 @@ class HeadViews:
             values[:, tokens] = value[:, frames].flatten(1, 2)
         return keys, values
 
-    def _choose(self, layer: int, query: Tensor, candidate_keys: Tensor) -> Tensor:
+    def _choose(self, layer: int, query: Tensor, candidate_keys: Tensor) -> None:
         assert self.activation is not None, "activation is asked for only where there is one"
-        chosen = self.activation.choose(query.flatten(1, 2).mean(dim=1), candidate_keys.mean(dim=2))
-        self.chosen[layer] = chosen
-        return chosen
+        self.chosen[layer] = self.activation.choose(query.flatten(1, 2).mean(dim=1), candidate_keys.mean(dim=2))
+        self._settled.add(layer)
 
     def _store(self, layer: int, parts: tuple[tuple[Tensor, Tensor], ...]) -> tuple[Tensor, Tensor]:
         """Fixed and chosen keys, fixed and chosen values -> keys and values; in the same place as long as sizes last."""
@@ -119,14 +127,22 @@ def _slices(slots: Iterable[int]) -> list[slice]:
     return [slice(run[0], run[-1] + 1) for run in slot_runs({slot: slot for slot in slots})] or [slice(0, 0)]
 
 
-def _take(stored: Tensor, slots: list[slice]) -> Tensor:
+def _taken(layer: Stored, slots: list[slice]) -> Stored:
     """Slots of one layer [B, slots, N, H, D]; a view where they lie side by side."""
-    parts = [stored[:, part] for part in slots]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def take(part: Tensor) -> Tensor:
+        parts = [part[:, run] for run in slots]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    return layer.map(take)
 
 
-def _select(candidates: Tensor, chosen: Tensor) -> Tensor:
+def _selected(candidates: Stored, chosen: Tensor) -> Stored:
     """Each head's own frames: candidates [B, S, N, H, D], chosen [B, H, K] -> [B, K * N, H, D]."""
-    _, _, num_tokens, _, head_dim = candidates.shape
-    index = chosen.transpose(1, 2)[:, :, None, :, None].expand(-1, -1, num_tokens, -1, head_dim)
-    return candidates.gather(1, index).flatten(1, 2)
+
+    def select(part: Tensor) -> Tensor:
+        _, _, num_tokens, _, size = part.shape
+        index = chosen.transpose(1, 2)[:, :, None, :, None].expand(-1, -1, num_tokens, -1, size)
+        return part.gather(1, index).flatten(1, 2)
+
+    return candidates.map(select)

@@ -17,6 +17,7 @@ from torch import Tensor
 from memflow_cli.attention_context import Activation, FrameState, PositionMode, Rotate, StoredFrame
 from memflow_cli.geometry import query_places
 from memflow_cli.head_views import HeadViews, slot_runs
+from memflow_cli.kv_store import Stored
 
 
 @dataclass(frozen=True)
@@ -60,9 +61,10 @@ class KVCache:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
         batch: int = 1,
+        int8: bool = False,
     ) -> None:
         self.shape = shape
-        self.heads = HeadViews(activation, shape.num_layers, shape.num_tokens)
+        self.heads = HeadViews(activation, shape.num_layers, shape.num_tokens, keeps_views=not int8)
         self.bank_frames: list[list[int]] = [[] for _ in range(shape.num_layers)]
         """For each layer, the latent frames in its bank, in slot order."""
         self._rotate = rotate
@@ -71,9 +73,9 @@ class KVCache:
         self._first_bank_slot = shape.sink + shape.window
         num_slots = self._first_bank_slot + shape.bank
         size = (shape.num_layers, batch, num_slots, shape.num_tokens, shape.num_heads, shape.head_dim)
-        self._keys = torch.zeros(size, dtype=dtype, device=device)  # before rotation
-        self._rotated = torch.zeros_like(self._keys)
-        self._values = torch.zeros_like(self._keys)
+        self._keys = Stored.zeros(size, int8, dtype, device)  # before rotation
+        self._rotated = Stored.zeros(size, int8, dtype, device)
+        self._values = Stored.zeros(size, int8, dtype, device)
         query_size = (*size[:3], shape.num_query_places, *size[4:])
         self._prompt_queries = torch.zeros(query_size, dtype=dtype, device=device) if keep_prompt_queries else None
         self._window = shape.window  # less what is kept elsewhere in its place
@@ -160,9 +162,9 @@ class KVCache:
                 self._keys[layer, :, slots] = key[:, frames]
             self._rotated[layer, :, slots] = rotated[:, frames]
             self._values[layer, :, slots] = value[:, frames]
-        keys, values = self._rotated[layer], self._values[layer]
         if chosen_before:
             return self.heads.refresh(layer, rotated, value, self._staged)
+        keys, values = (stored.map(lambda part: part[layer]) for stored in (self._rotated, self._values))
         return self.heads.read(layer, query, keys, values)
 
     def observe(self, layer: int, prompt_query: Tensor) -> None:
@@ -220,8 +222,8 @@ class KVCache:
     def write_sink(self, states: Sequence[FrameState]) -> None:
         """Put other keys and values in the place of the sink's frames, in their order."""
         for slot, state in enumerate(states):
-            self._keys[:, :, slot] = state.keys.to(self._keys.dtype)
-            self._values[:, :, slot] = state.values.to(self._values.dtype)
+            self._keys[:, :, slot] = state.keys
+            self._values[:, :, slot] = state.values
             self._rotated_at[slot] = None
 
     def write_bank(self, layer: int, index: int, state: FrameState) -> None:
@@ -238,8 +240,8 @@ class KVCache:
 
     def _write_bank(self, layers: slice, index: int, state: FrameState) -> None:
         slot = self._first_bank_slot + index
-        self._keys[layers, :, slot].copy_(state.keys[layers], non_blocking=True)  # nobody waits for pinned memory
-        self._values[layers, :, slot].copy_(state.values[layers], non_blocking=True)
+        self._keys[layers, :, slot] = state.keys[layers]
+        self._values[layers, :, slot] = state.values[layers]
         keys = self._keys[layers, :, slot : slot + 1]
         position = self._bank_position(index, state.frame)
         self._rotated[layers, :, slot] = self._rotate(keys.flatten(0, 1), [position]).view(keys.shape)[:, :, 0]
@@ -248,10 +250,10 @@ class KVCache:
 
     def keep_in_bank(self, layer: int, indices: Sequence[int]) -> None:
         """Keep the bank's slots `indices` of one layer, in this order; the others are dropped."""
-        order = torch.tensor(indices, dtype=torch.long, device=self._keys.device) + self._first_bank_slot
+        order = [self._first_bank_slot + index for index in indices]
         kept = slice(self._first_bank_slot, self._first_bank_slot + len(indices))
         for stored in (self._keys, self._values):
-            stored[layer, :, kept] = stored[layer].index_select(1, order)
+            stored[layer : layer + 1, :, kept] = stored[layer : layer + 1, :, order]
         frames = self.bank_frames[layer] = [self.bank_frames[layer][index] for index in indices]
         positions = [self._bank_position(index, frame) for index, frame in enumerate(frames)]
         if positions:
@@ -302,9 +304,9 @@ class KVCache:
         moved = {slot: position for slot, position in moved.items() if self._rotated_at[slot] != position}
         for run in slot_runs({slot: slot for slot in moved}):
             slots = slice(run[0], run[-1] + 1)
-            keys = self._keys[:, :, slots].flatten(0, 1)
-            rotated = self._rotate(keys, [moved[slot] for slot in run])
-            self._rotated[:, :, slots] = rotated.unflatten(0, self._keys.shape[:2])
+            keys = self._keys[:, :, slots]
+            rotated = self._rotate(keys.flatten(0, 1), [moved[slot] for slot in run])
+            self._rotated[:, :, slots] = rotated.view(keys.shape)
             for slot in run:
                 self._rotated_at[slot] = moved[slot]
 

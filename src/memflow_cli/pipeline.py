@@ -92,12 +92,13 @@ class Walk:
         synchronize: bool = False,
         first_frame: Tensor | None = None,
         num_given: int = 0,
+        int8: bool = False,
     ) -> None:
         """`size`: width and height in pixels. `memory`: fresh, from `memory.policies.make_policy`. `positions`: the
         backbone's own unless given. `noise`: from each shot's seed unless given. `synchronize`: wait for the device after
         each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk. `first_frame`: a picture's
         latent [1, 1, C, h, w], which the film's first chunk is generated around. `num_given`: how many of the film's first
-        chunks are not the model's own, but a picture's or another film's.
+        chunks are not the model's own, but a picture's or another film's. `int8`: the cache keeps eight bits.
         """
         self.backbone = backbone
         self.memory = memory
@@ -105,7 +106,7 @@ class Walk:
         self._fps = fps
         self._noise = noise or _seeded_noise
         self._latent_shape = backbone.geometry.chunk_shape(*size)
-        self.cache = _make_cache(backbone, size, memory.needs, positions or backbone.positions)
+        self.cache = _make_cache(backbone, size, memory.needs, positions or backbone.positions, int8)
         window = self.cache.shape.sink + self.cache.shape.window
         self._latents: deque[Tensor] = deque(maxlen=-(-window // backbone.geometry.chunk))
         self._scores: dict[int, float] = {}
@@ -250,7 +251,9 @@ class Walk:
 
 
 @doing("keeping keys and values")
-def _make_cache(backbone: Backbone, size: tuple[int, int], needs: CacheNeeds, positions: PositionMode) -> KVCache:
+def _make_cache(
+    backbone: Backbone, size: tuple[int, int], needs: CacheNeeds, positions: PositionMode, int8: bool
+) -> KVCache:
     geometry = backbone.geometry
     grid = geometry.grid_size(*size)
     return KVCache(
@@ -271,6 +274,7 @@ def _make_cache(backbone: Backbone, size: tuple[int, int], needs: CacheNeeds, po
         keep_prompt_queries=needs.keep_prompt_queries,
         dtype=backbone.dtype,
         device=backbone.device,
+        int8=int8,
     )
 
 

@@ -132,7 +132,8 @@ def run_bench(
     on_chunk: Callable[[int], None] = lambda chunk: None,
     overlap: str | None = None,
 ) -> BenchReport:
-    """Measure `policies` ("window", "sink", "official", "nam", those that recall also with "+sma") on films of `chunks` chunks.
+    """Measure `policies` ("window", "sink", "official", "nam"; those that recall also with "+sma", all with "+int8") on films
+    of `chunks` chunks.
 
     `size`: width, height. `prompts`: two texts, or two embeddings [2, T, C]. `on_chunk`: told how many of `num_chunks`
     are done. `overlap`: a policy whose film is then made with overlap and without, block by block.
@@ -172,13 +173,15 @@ def num_chunks(geometry: Geometry, chunks: int, overlap: bool) -> int:
 
 
 def memory_options(name: str) -> MemoryOptions:
-    """ "nam+sma" -> options."""
-    policy, plus, extra = name.partition("+")
-    if plus and extra != "sma":
-        raise UsageError(f"policy {name!r}: only +sma can be added", "for example nam+sma")
-    if plus and policy not in RECALLING:
+    """ "nam+sma+int8" -> options."""
+    policy, *extras = name.split("+")
+    if {*extras} - {"sma", "int8"}:
+        raise UsageError(f"policy {name!r}: only +sma and +int8 can be added", "for example nam+sma or nam+int8")
+    if "sma" in extras and policy not in RECALLING:
         raise UsageError(f"policy {name!r}: {policy} recalls no frames of which heads could read some")
-    return MemoryOptions(policy=policy, activate=ACTIVATED if plus else None)
+    return MemoryOptions(
+        policy=policy, activate=ACTIVATED if "sma" in extras else None, kv="int8" if "int8" in extras else "full"
+    )
 
 
 def steady_after(geometry: Geometry) -> int:

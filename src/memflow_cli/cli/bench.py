@@ -32,11 +32,17 @@ class BenchOptions:
         bool, typer.Option("--random-weights", help="Random numbers in the model's shape: nothing to download.")
     ] = False
     policies: Annotated[
-        str, typer.Option("--policies", metavar="LIST", help="Policies to compare; add +sma to one for sparse reading.")
+        str,
+        typer.Option(
+            "--policies",
+            metavar="LIST",
+            help="Policies to compare; add +sma to one for sparse reading, +int8 for keys and values in eight bits.",
+        ),
     ] = "window,sink,nam,nam+sma,official"
     chunks: Annotated[int, typer.Option("--chunks", metavar="N", help="Length of each film; the first 12 warm up.")] = (
         40
     )
+    kv: options.Kv = None
     size: options.Size = None
     device: options.Device = "auto"
     dtype: options.Dtype = "auto"
@@ -51,13 +57,14 @@ class BenchOptions:
     as_json: options.Json = False
 
     def names(self) -> list[str]:
-        """The policies to compare."""
+        """The policies to compare, each with what is asked of all."""
         names = [name.strip() for name in self.policies.split(",") if name.strip()]
         if not names or len(set(names)) < len(names):
             raise UsageError(
                 f"--policies {self.policies[:80]}: name each policy once", "for example window,sink,nam+sma"
             )
-        return names
+        for_all = "+int8" if self.kv is not None and self.kv.value == "int8" else ""
+        return [name if for_all and name.endswith(for_all) else name + for_all for name in names]
 
     def accelerations(self) -> tuple[str, ...]:
         return parse_accelerations(self.accelerate)

@@ -12,7 +12,7 @@ import typer
 
 from memflow_cli.cli.completion import model_names, one_of
 from memflow_cli.cli.talk import result
-from memflow_cli.memory.options import POLICIES, PUBLISHED
+from memflow_cli.memory.options import KV_KINDS, POLICIES, PUBLISHED
 from memflow_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def show_help(context: typer.Context) -> None:
 
 
 Policy = StrEnum("Policy", {name: name for name in (*POLICIES, PUBLISHED)})  # type: ignore[misc]
+KvKind = StrEnum("KvKind", {name: name for name in KV_KINDS})  # type: ignore[misc]
 
 
 Storyboards = Annotated[
@@ -87,6 +88,10 @@ Dtype = Annotated[
     ),
 ]
 Size = Annotated[str | None, typer.Option("--size", metavar="WxH", help="Width x height in pixels.")]
+Kv = Annotated[
+    KvKind | None,
+    typer.Option("--kv", help="How keys and values are kept: int8 halves the memory of cache and archive."),
+]
 PreviewDecoder = Annotated[
     Path | None,
     typer.Option(
@@ -114,6 +119,7 @@ class StoryOptions:
         int | None,
         typer.Option("--activate", metavar="N", help="How many of the sink's and the bank's frames a head reads."),
     ] = None
+    kv: Kv = None
     size: Size = None
     fps: Annotated[int | None, typer.Option("--fps", metavar="N", help="Frames a second of playback.")] = None
     settings: Annotated[
@@ -141,6 +147,7 @@ class StoryOptions:
             "--memory": ("memory.policy", self.memory.value if self.memory else None),
             "--bank": ("memory.bank", self.bank),
             "--activate": ("memory.activate", self.activate),
+            "--kv": ("memory.kv", self.kv.value if self.kv else None),
             "--size": ("size", self.size),
             "--fps": ("fps", self.fps),
         }

@@ -131,14 +131,15 @@ def memory_to_json(story: Story) -> dict[str, Any]:
         "activate": memory.activate,
         "archive_bytes": memory.archive_bytes,
         "record_interval": memory.record_interval,
+        "kv": memory.kv,
     }
 
 
 def estimate_needs(story: Story) -> dict[str, int]:
     """Bytes: the cache (sink, bank and window), the archive at the film's end, the model's files, the disk."""
     plan, geometry, memory = story.plan, story.plan.geometry, story.storyboard.memory
-    bank, activate = memory.num_recalled, memory.num_chosen
-    per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
+    bank, activate, kv = memory.num_recalled, memory.num_chosen, memory.kv
+    per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE, kv)
     remembered = per_frame + geometry.query_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
     has_archive = memory.policy == "nam" and bank > 0
     prototypes = -(-plan.num_chunks // (memory.record_interval or 1)) if has_archive else 0
@@ -146,11 +147,13 @@ def estimate_needs(story: Story) -> dict[str, int]:
     archive = min(memory.archive_bytes, prototypes * remembered)
     film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
     return {
-        "cache_bytes": card_use(story.entry, plan.width, plan.height, bank, _CACHE_ITEMSIZE, activate).cache,
+        "cache_bytes": card_use(story.entry, plan.width, plan.height, bank, _CACHE_ITEMSIZE, activate, kv).cache,
         "archive_bytes": archive,
         "model_bytes": _model_bytes(story.entry),
-        "card_bytes": place(story.entry, plan.width, plan.height, bank, sys.maxsize, activate=activate).num_bytes,
-        "least_card_bytes": least_bytes(story.entry, plan.width, plan.height, bank, activate=activate),
+        "card_bytes": place(
+            story.entry, plan.width, plan.height, bank, sys.maxsize, activate=activate, kv=kv
+        ).num_bytes,
+        "least_card_bytes": least_bytes(story.entry, plan.width, plan.height, bank, activate=activate, kv=kv),
         # While rendering: latents, the parts, the film stitched from them; and on a CPU the archive.
         "disk_bytes": latents + 2 * film + archive,
     }
@@ -169,6 +172,7 @@ def plan_to_text(story: Story) -> str:
     if policy in RECALLING:
         policy += f", {memory.bank} frames recalled"
         policy += f", {memory.activate} read by each head" if memory.activate else ""
+    policy += ", keys and values in eight bits" if memory.kv == "int8" else ""
     chunk_frames = len(geometry.chunk_frame_range(1))
     chunk = f"{count(plan.num_chunks, 'chunk')} of {chunk_frames} frames ({chunk_frames / plan.fps:g} s)"
     if len(geometry.chunk_frame_range(0)) != chunk_frames:

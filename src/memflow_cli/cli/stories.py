@@ -47,7 +47,9 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
         raw = loaded.storyboard
         with _placed(loaded, "model"):
             entry = _with_loras(find_model(raw.model), loaded.files)
-        with _placed(loaded, "memory", "activate" if raw.memory.activate else "policy"):
+        with _placed(
+            loaded, "memory", "activate" if raw.memory.activate else "policy" if raw.memory.kv == "full" else "kv"
+        ):
             storyboard = dataclasses.replace(resolve(raw, entry, seed=0), seed=raw.seed)
         with _placed(loaded, "size"):
             plan = plan_film(storyboard, entry.geometry)

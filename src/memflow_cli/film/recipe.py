@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
 from memflow_cli.film.names import record_path, run_path
 from memflow_cli.film.ours import read_regular, sha256_of
-from memflow_cli.geometry import Geometry
+from memflow_cli.geometry import KV_GROUP, Geometry, has_whole_kv_groups
 from memflow_cli.memory.options import PUBLISHED, REBUILT, RECALLING
 from memflow_cli.story.picture import picture_identity
 from memflow_cli.story.plan import FilmPlan, plan_film
@@ -134,6 +134,12 @@ def resolve(storyboard: Storyboard, entry: FilmModel, seed: int) -> Storyboard:
             f"memory.activate: the policy {memory.policy} recalls no frames of which heads could read some",
             f"choose {' or '.join(RECALLING)}, or leave activate out",
         )
+    if memory.kv == "int8" and not has_whole_kv_groups(entry.geometry.head_dim):
+        raise UsageError(
+            f"memory.kv int8: {entry.name} has heads of {entry.geometry.head_dim} numbers, "
+            f"which are not whole groups of {KV_GROUP}",
+            "leave it out",
+        )
     seed = seed if storyboard.seed is None else storyboard.seed
     fps = storyboard.fps or entry.fps
     return replace(storyboard, model=entry.name, width=width, height=height, fps=fps, seed=seed, memory=memory)
@@ -165,7 +171,7 @@ def make_recipe(
         "size": f"{plan.width}x{plan.height}",
         "fps": plan.fps,
         "seed": plan.seed,
-        "memory": asdict(storyboard.memory),
+        "memory": storyboard.memory.to_json(),
         "sampling": entry.sampling.to_json(),
         "geometry": entry.geometry.to_json(),
         "memflow": __version__,

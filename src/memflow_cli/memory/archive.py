@@ -1,16 +1,19 @@
 """The archive: the prototypes of the whole film so far, within a byte budget, in memory or in a file."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch.nn.functional as F
 from torch import Tensor
 
-from memflow_cli.attention_context import FrameState, StoredFrame
+from memflow_cli.attention_context import FrameState
+from memflow_cli.kv_store import Stored
 from memflow_cli.machine.out_of_memory import doing
-from memflow_cli.memory.state_file import FeaturesInFile, StateFile, StateInFile, is_part
+from memflow_cli.memory.state_file import KeptState, PartOfState, StateFile, StateInFile, part_index
 
 ROWS_A_BLOCK = 1024
+NUM_KV_PARTS = 2  # of a state's parts, the first ones: keys and values
 
 
 @dataclass(frozen=True)
@@ -19,32 +22,33 @@ class Prototype:
     under (one tensor for all frames of a segment), and its sketch's row, if it has one.
     """
 
-    state: StoredFrame
-    kept: Tensor | FeaturesInFile
+    state: KeptState | StateInFile
+    kept: Tensor | PartOfState
     words: Tensor
     row: int | None
 
     @property
     def features(self) -> Tensor:
-        """What the score keeps, read back where it lies in a file."""
+        """What the score keeps, read back where it is a part of the state."""
         return self.kept if isinstance(self.kept, Tensor) else self.kept.load()
 
     @property
     def feature_bytes(self) -> int:
-        dtype = self.kept.dtype if isinstance(self.kept, Tensor) else self.kept.state.dtype
-        return self.kept.shape.numel() * dtype.itemsize
+        return self.kept.shape.numel() * self.kept.dtype.itemsize
 
 
 class Archive:
     """Prototypes in film order. When full, the one most like its neighbour in time goes first: what is rare stays.
 
-    `folder`: keep the states in a nameless file there, so that the process stays as small as it was.
+    `folder`: keep the states in a nameless file there, so that the process stays as small as it was. `int8`: keep their
+    keys and values in eight bits.
     """
 
-    def __init__(self, num_bytes: int, folder: Path | None = None) -> None:
+    def __init__(self, num_bytes: int, folder: Path | None = None, int8: bool = False) -> None:
         self.prototypes: list[Prototype] = []
         self.sketches = Rows()
         self._file = None if folder is None else StateFile(folder)
+        self._int8 = int8
         self._budget = num_bytes
         self._used = 0
         self._sizes: list[int] = []
@@ -52,24 +56,38 @@ class Archive:
         self._likeness: list[float] = []  # of each prototype to the one before it
 
     @doing("remembering a frame")
-    def add(self, state: FrameState, features: Tensor, words: Tensor, sketch: Tensor | None = None) -> tuple[int, ...]:
+    def add(
+        self,
+        state: FrameState,
+        features: Tensor,
+        words: Tensor,
+        sketch: Callable[[Tensor], Tensor] | None = None,
+    ) -> tuple[int, ...]:
         """Archive a frame later than all others. Returns the latent frames that had to go for it.
 
         `features`: what its score compares; a view of the state takes no room of its own. `words`, shared by a segment's
-        frames, and `sketch`, of the same shape for every frame: small beside a state; they stay in memory and are not counted.
+        frames, and what `sketch` makes of the features, of the same shape for every frame: small beside a state; they stay
+        in memory and are not counted.
         """
-        pooled = state.keys.float().mean(dim=2).flatten().bfloat16()  # [L * B * H * D]
+        part = part_index(features, state)
+        kept = KeptState(state.frame, tuple(self._to_keep(index, each) for index, each in enumerate(state.parts)))
+        held = features.to("cpu") if part is None else kept.part(part).view(features.shape)
+        pooled = state.keys.float().mean(dim=2).flatten().bfloat16().cpu()  # [L * B * H * D]
         self._likeness.append(_cosine(self._pooled[-1], pooled) if self._pooled else -1.0)
         self._pooled.append(pooled)
-        self._sizes.append(_num_bytes(state, features))
+        self._sizes.append(sum(map(_room, kept.tensors if part is not None else (*kept.tensors, held))))
         self._used += self._sizes[-1]
-        row = None if sketch is None else self.sketches.put(sketch)
-        stored, kept = self._file.store(state, features) if self._file else (state, features)
-        self.prototypes.append(Prototype(stored, kept, words, row))
+        row = None if sketch is None else self.sketches.put(sketch(held))
+        stored = self._file.store(kept) if self._file else kept
+        remembered = held if part is None else PartOfState(stored, part, features.shape, features.dtype)
+        self.prototypes.append(Prototype(stored, remembered, words, row))
         evicted = []
         while self._used > self._budget and len(self.prototypes) > 1:
             evicted.append(self._evict(max(range(1, len(self._likeness)), key=self._likeness.__getitem__)))
         return tuple(evicted)
+
+    def _to_keep(self, index: int, part: Tensor) -> Stored:
+        return Stored.of(part, self._int8 and index < NUM_KV_PARTS).on_host()
 
     def _evict(self, index: int) -> int:
         gone = self.prototypes.pop(index)
@@ -105,11 +123,6 @@ class Rows:
 
     def free(self, row: int) -> None:
         self._free.append(row)
-
-
-def _num_bytes(state: FrameState, features: Tensor) -> int:
-    """Of state and features; features that are a part of the state cost nothing more."""
-    return sum(map(_room, state.parts if is_part(features, state) else (*state.parts, features)))
 
 
 def _room(tensor: Tensor) -> int:

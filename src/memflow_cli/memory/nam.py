@@ -14,7 +14,6 @@ from memflow_cli.memory.archive import Archive
 from memflow_cli.memory.policy import CacheNeeds, Recache, Recall, Remembered
 from memflow_cli.memory.retrieval import Retrieval
 from memflow_cli.memory.scores import Score, SketchingScore
-from memflow_cli.memory.state_file import is_part
 
 SHORTLIST = 128  # prototypes that a prompt is compared with in full; up to so many, nothing is estimated
 
@@ -23,7 +22,7 @@ class NarrativeMemory:
     """Archives the first latent frame of every `record_interval`-th chunk when it leaves the window; recalls the best
     `bank` of them for the prompt at hand, in film order.
 
-    `shortlist`: see `Retrieval`, which compares a prompt with the archive.
+    `shortlist`: see `Retrieval`, which compares a prompt with the archive. `int8`: see `Archive`.
     """
 
     recache: Recache = "chunks"
@@ -38,12 +37,13 @@ class NarrativeMemory:
         archive_bytes: int = 8 * 2**30,
         archive_folder: Path | None = None,
         shortlist: int = SHORTLIST,
+        int8: bool = False,
     ) -> None:
         activation = TopFrames(activate) if activate else None
         self.needs = CacheNeeds(
             sink=sink, bank=bank, activation=activation, keep_prompt_queries=score.needs_prompt_queries
         )
-        self.archive = Archive(archive_bytes, archive_folder)
+        self.archive = Archive(archive_bytes, archive_folder, int8)
         self._score = score
         self._sketching = score if isinstance(score, SketchingScore) else None
         self._shortlist = max(shortlist, bank)
@@ -77,13 +77,9 @@ class NarrativeMemory:
 
     def remember(self, state: FrameState, prompt: PromptProjection) -> tuple[int, ...]:
         """Archive a frame later than all others, made under `prompt`. Returns the latent frames that had to go for it."""
-        kept = state.on_host()
         features = self._score.features(state, prompt)
-        if is_part(features, state):
-            features = self._score.features(kept, prompt)
-        features = features.to("cpu")
-        sketch = self._sketching.sketch(features) if self._sketching else None
-        evicted = self.archive.add(kept, features, prompt.words, sketch)
+        sketch = self._sketching.sketch if self._sketching else None
+        evicted = self.archive.add(state, features, prompt.words, sketch)
         if self._retrieval is not None:
             if state.frame not in evicted:
                 self._retrieval.came(self.archive.prototypes[-1])

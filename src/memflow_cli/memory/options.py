@@ -1,7 +1,7 @@
 """The memory options of a film, and the one list of policies and scores. No torch."""
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
 
 DEFAULT_ARCHIVE_BYTES = 8 << 30
 Policy = Literal["nam", "official", "sink", "window", "ema-sink", "shot-sink", "rebuilt"]
@@ -15,6 +15,9 @@ REBUILT = "rebuilt"
 POLICIES: tuple[str, ...] = get_args(Policy)
 RECALLING = ("nam", "official")  # memory policies that recall frames
 Score = Literal["published", "attention", "cross-attention", "combined", "prompt"]
+Kv = Literal["full", "int8"]
+"""How keys and values are kept, in the cache and in the archive: in the model's precision, or in eight bits."""
+KV_KINDS: tuple[str, ...] = get_args(Kv)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,12 @@ class MemoryOptions:
     record_interval: int | None = None  # chunks from one prototype to the next; None: the policy's own
     score: str | None = None
     positions: str | None = None
+    kv: Kv = "full"
+
+    def to_json(self) -> dict[str, Any]:
+        """Its values for a film's recipe; `kv` only where it is not full, so that films begun without it go on."""
+        values = asdict(self)
+        return values if self.kv != "full" else {name: value for name, value in values.items() if name != "kv"}
 
     @property
     def num_recalled(self) -> int:

@@ -46,6 +46,7 @@ def _make_nam(options: MemoryOptions, geometry: Geometry, archive_folder: Path |
         options.record_interval or 1,
         options.archive_bytes,
         archive_folder,
+        int8=options.kv == "int8",
     )
 
 

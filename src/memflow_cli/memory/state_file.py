@@ -9,6 +9,26 @@ from torch import Tensor
 
 from memflow_cli.attention_context import FrameState
 from memflow_cli.errors import KEPT, MemflowError
+from memflow_cli.kv_store import Stored
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """A latent frame's state in host memory: what `FrameState.parts` are, as they are kept."""
+
+    frame: int
+    parts: tuple[Stored, ...]
+
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All of its memory."""
+        return tuple(tensor for part in self.parts for tensor in part.parts)
+
+    def part(self, index: int) -> Tensor:
+        return self.parts[index].tensor()
+
+    def load(self) -> FrameState:
+        return FrameState(self.frame, *(part.tensor() for part in self.parts))
 
 
 class StateFile:
@@ -23,20 +43,17 @@ class StateFile:
         self._free: list[int] = []
         self._end = 0
 
-    def store(self, state: FrameState, features: Tensor) -> "tuple[StateInFile, Tensor | FeaturesInFile]":
-        """The state and its features as they lie in the file. Features that are a view of the state need no room there."""
-        parts = state.parts
+    def store(self, state: KeptState) -> "StateInFile":
+        """The state as it lies in the file."""
         place = self._free.pop() if self._free else self._end
         try:
             self._file.seek(place)
-            for part in parts:
-                self._write(part.flatten().view(torch.uint8).numpy().data)
+            for tensor in state.tensors:
+                self._write(tensor.flatten().view(torch.uint8).numpy().data)
         except OSError as error:
             raise self._failed(error) from error
         self._end = max(self._end, self._file.tell())
-        stored = StateInFile(state.frame, self, place, tuple(part.shape for part in parts), state.keys.dtype)
-        index = _part_index(features, state)
-        return stored, features if index is None else FeaturesInFile(stored, index, features.shape)
+        return StateInFile(state.frame, self, place, tuple(part.map(_without_numbers) for part in state.parts))
 
     def _write(self, content: memoryview) -> None:
         while content:
@@ -58,54 +75,51 @@ class StateFile:
 
 @dataclass(frozen=True)
 class StateInFile:
-    """A `FrameState` that lies in a file: its tensors of one dtype, one after the other."""
+    """A `KeptState` that lies in a file, its tensors one after the other. `parts`: on the meta device, without numbers."""
 
     frame: int
     file: StateFile
     place: int
-    shapes: tuple[torch.Size, ...]
-    dtype: torch.dtype
+    parts: tuple[Stored, ...]
 
     def load(self) -> FrameState:
-        sizes = [shape.numel() for shape in self.shapes]
-        parts = self._read(0, sum(sizes)).split(sizes)
-        return FrameState(self.frame, *(part.view(shape) for part, shape in zip(parts, self.shapes, strict=True)))
+        return FrameState(self.frame, *map(self.part, range(len(self.parts))))
 
     def part(self, index: int) -> Tensor:
         """One of its tensors."""
-        first = sum(shape.numel() for shape in self.shapes[:index])
-        return self._read(first, self.shapes[index].numel()).view(self.shapes[index])
-
-    def _read(self, first: int, count: int) -> Tensor:
-        """`count` numbers from the `first` on."""
-        size = self.dtype.itemsize
-        content = self.file.read(self.place + first * size, count * size)
-        return torch.frombuffer(content, dtype=self.dtype).clone()  # in memory as torch aligns it: sums depend on that
+        place = self.place + sum(part.num_bytes for part in self.parts[:index])
+        read = []
+        for tensor in self.parts[index].parts:
+            content = self.file.read(place, tensor.nbytes)
+            place += tensor.nbytes
+            # A copy in memory as torch aligns it: sums depend on that.
+            read.append(torch.frombuffer(content, dtype=tensor.dtype).clone().view(tensor.shape))
+        return Stored(tuple(read), self.parts[index].dtype).tensor()
 
     def forget(self) -> None:
         self.file.release(self.place)
 
 
 @dataclass(frozen=True)
-class FeaturesInFile:
-    """Features that are one part of a stored state, seen in another shape."""
+class PartOfState:
+    """Features that are one part of a kept state, seen in another shape."""
 
-    state: StateInFile
+    state: KeptState | StateInFile
     part: int
     shape: torch.Size
+    dtype: torch.dtype
 
     def load(self) -> Tensor:
         return self.state.part(self.part).view(self.shape)
 
 
-def is_part(features: Tensor, state: FrameState) -> bool:
-    """Whether features are one of the state's tensors, seen in whatever shape."""
-    return _part_index(features, state) is not None
-
-
-def _part_index(features: Tensor, state: FrameState) -> int | None:
+def part_index(features: Tensor, state: FrameState) -> int | None:
     """Which of the state's tensors features are, seen in whatever shape; None: a tensor of their own."""
     for index, part in enumerate(state.parts):
         if features.data_ptr() == part.data_ptr() and features.numel() == part.numel():
             return index
     return None
+
+
+def _without_numbers(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="meta")

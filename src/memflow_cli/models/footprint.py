@@ -65,18 +65,26 @@ class Placement:
 
 
 def card_use(
-    entry: ModelEntry, width: int, height: int, bank: int = 3, itemsize: int = 2, activate: int = 0
+    entry: ModelEntry,
+    width: int,
+    height: int,
+    bank: int = 3,
+    itemsize: int = 2,
+    activate: int = 0,
+    kv: str = "full",
 ) -> CardUse:
     """With everything on the card; `bank`: recalled latent frames, `itemsize`: bytes a number.
 
     `activate`: frames of sink and bank that each head reads; 0: all, in place. What heads chose is kept for a chunk.
+    `kv`: as in `MemoryOptions`; of a cache in eight bits only the heads' choice is kept, not what they chose.
     """
     geometry = entry.geometry
     tokens = geometry.tokens_per_frame(width, height)
     dim = geometry.num_heads * geometry.head_dim
     in_view = geometry.sink + geometry.window + bank
-    keys = geometry.kv_bytes_per_frame(width, height, itemsize) // 2  # of one latent frame, or its values
-    chosen = 2 * (geometry.window + activate) * keys if 0 < activate < geometry.sink + bank else 0
+    keys = geometry.kv_bytes_per_frame(width, height, itemsize, kv) // 2  # of one latent frame, or its values
+    is_chosen = 0 < activate < geometry.sink + bank and kv != "int8"
+    chosen = 2 * (geometry.window + activate) * keys if is_chosen else 0
     queries = geometry.query_bytes_per_frame(width, height, itemsize) if bank else 0
     # The widest moment of a block: hidden features of the feed-forward (about 6 dim) and the keys in view of one layer.
     features = geometry.chunk * tokens * dim * itemsize * 16
@@ -91,10 +99,20 @@ def card_use(
 
 
 def place(
-    entry: ModelEntry, width: int, height: int, bank: int, budget: int, itemsize: int = 2, activate: int = 0
+    entry: ModelEntry,
+    width: int,
+    height: int,
+    bank: int,
+    budget: int,
+    itemsize: int = 2,
+    activate: int = 0,
+    kv: str = "full",
 ) -> Placement:
-    """The placement that fits into `budget` bytes and moves least. Raises OutOfMemoryError if none does."""
-    everything = card_use(entry, width, height, bank, itemsize, activate)
+    """The placement that fits into `budget` bytes and moves least; for the others see `card_use`.
+
+    Raises OutOfMemoryError if none does.
+    """
+    everything = card_use(entry, width, height, bank, itemsize, activate, kv)
     tiled = min(everything.decoder, family_of(entry).decoder_bytes(entry, TILE, TILE, itemsize))
     for encoder_stays, decoder in ((True, everything.decoder), (False, everything.decoder), (False, tiled)):
         use = CardUse(everything.transformer, everything.cache, everything.work, decoder, everything.text_encoder)
@@ -110,17 +128,26 @@ def place(
             needed,
             f"{entry.name} at {width}x{height} needs {needed / GIB:.1f} GiB of the card even with its layers streamed, "
             f"of which {everything.cache / GIB:.1f} GiB are the key-value cache; it has {budget / GIB:.1f} GiB",
-            "a smaller --size or --bank makes the cache smaller",
+            "a smaller --size or --bank makes the cache smaller"
+            + ("" if kv == "int8" else ", and --kv int8 halves it"),
         )
     blocks = min(spare // per_block, entry.geometry.num_layers)
     use = CardUse(per_block * blocks + besides, everything.cache, everything.work, tiled, everything.text_encoder)
     return Placement(use, blocks, True, False)
 
 
-def least_bytes(entry: ModelEntry, width: int, height: int, bank: int = 3, itemsize: int = 2, activate: int = 0) -> int:
+def least_bytes(
+    entry: ModelEntry,
+    width: int,
+    height: int,
+    bank: int = 3,
+    itemsize: int = 2,
+    activate: int = 0,
+    kv: str = "full",
+) -> int:
     """What a card must have at least, all layers streamed."""
     try:
-        place(entry, width, height, bank, 0, itemsize, activate)
+        place(entry, width, height, bank, 0, itemsize, activate, kv)
     except TooSmall as error:
         return error.needed
     raise AssertionError("nothing fits into no memory")

@@ -256,6 +256,7 @@ def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> S
         record_interval=entry.memory.record_interval,
         score=entry.memory.score,
         positions=entry.memory.positions,
+        kv=entry.memory.kv,
     )
     return Storyboard(
         title=entry.title or path.stem,

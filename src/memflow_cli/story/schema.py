@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, AskedPolicy, Score
+from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, AskedPolicy, Kv, Score
 from memflow_cli.story.prompts import composed, one_line
 from memflow_cli.story.quantities import parse_bytes, parse_segment_seconds, parse_size
 from memflow_cli.story.scalars import text_of, value_of
@@ -177,6 +177,11 @@ class MemoryEntry(_Entry):
     )
     positions: Literal["absolute", "relative"] | None = Field(
         None, description="How frames are numbered for attention. Default: what the model was trained with."
+    )
+    kv: Kv = Field(
+        "full",
+        description="`int8`: keys and values are kept in eight bits, in groups of 64: half the memory of 16 bits for the cache "
+        "and for what is remembered, and a slightly different film. `full`: as the model computes.",
     )
 
 

@@ -219,7 +219,7 @@ def take(
 def _placed_for(script: ShootingScript) -> tuple[object, ...]:
     """What fits on the card depends on the picture and the memory; films alike in both share a loaded model."""
     memory = script.storyboard.memory
-    return (*script.plan.size, memory.policy, memory.bank, memory.activate)
+    return (*script.plan.size, memory.policy, memory.bank, memory.activate, memory.kv)
 
 
 def speed_up(
@@ -255,4 +255,4 @@ def choose_placement(
         torch.cuda.empty_cache()  # what torch keeps of a model before is free too
         budget = torch.cuda.mem_get_info(device)[0]
     memory: Any = script.storyboard.memory
-    return place(entry, *script.plan.size, memory.num_recalled, budget, dtype.itemsize, memory.num_chosen)
+    return place(entry, *script.plan.size, memory.num_recalled, budget, dtype.itemsize, memory.num_chosen, memory.kv)
