@@ -57,7 +57,7 @@ def test_only_the_film_s_folder_can_be_written(film_folder):
     out = film_folder / "out"
     out.mkdir()
     lock = f"mount --make-rprivate / && mount --bind {out} {out} && mount -o remount,ro,bind /"
-    lock += "; for place in /tmp /var/tmp /dev/shm /run; do mount -o remount,ro $place 2>/dev/null; done"
+    lock += "; for place in /tmp /var/tmp /dev/shm /run; do mount -o remount,ro,bind $place 2>/dev/null; done"
     check = f"touch {film_folder}/x /tmp/x 2>/dev/null && exit 77"
     script = f'{lock}; {check}; exec "$@"'
     command = ["unshare", "-m", "sh", "-c", script, "sh", *MEMFLOW]

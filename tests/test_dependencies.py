@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 # Where a distribution's name is not the name that is imported.
-IMPORTED_AS = {"pyyaml": "yaml", "pillow": "PIL", "scikit-learn": "sklearn"}
+IMPORTED_AS = {"pyyaml": "yaml", "pillow": "PIL", "scikit-learn": "sklearn", "grpcio": "grpc"}
 TOLD_TO_ANOTHER = {"websockets": "uvicorn"}
 """Imported by another library for us, where it is there."""
 PARTS = {"pydantic_core": "pydantic"}

@@ -37,6 +37,9 @@ A storyboard is a YAML file: a list of prompts with durations. Begin with `memfl
 `memflow plan`, make it with `memflow generate`.
 
 \b
+On many machines, generate --on ray: pip install 'memflow-cli[ray]'
+
+\b
 Exit codes:
 {exit_codes}
 """

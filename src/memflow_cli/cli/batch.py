@@ -10,7 +10,7 @@ import typer
 
 from memflow_cli.cli.stories import Story
 from memflow_cli.cli.talk import in_words, note, report_error, result_json, result_path
-from memflow_cli.errors import Interrupted, MemflowError, TimeLimitReached
+from memflow_cli.errors import Interrupted, MemflowError, TimeLimitReached, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.film.events import FilmResult
@@ -75,6 +75,19 @@ class Batch:
         self._rows.append(("made", str(film), about))
         if not self.as_json:
             note(about)
+
+    def inspected(self, film: Path) -> None:
+        """Writes what a film remembered beside it."""
+        with self.afterwards():
+            from memflow_cli import report
+            from memflow_cli.film.names import report_path
+
+            folder = report_path(film)
+            found = report.inspect(film)
+            if found.memory is None:
+                raise UsageError(str(found.problem), found.hint)
+            report.write_report(found, folder)
+            note(f"open {folder / 'index.html'} to see what it remembered")
 
     def skipped(self, story: Story, film: Path) -> None:
         self._rows.append(("kept", str(film), "was there already"))

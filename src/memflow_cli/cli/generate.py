@@ -11,12 +11,13 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.batch import Batch
+from memflow_cli.cli.farm_options import FarmOptions
 from memflow_cli.cli.generate_options import GenerateOptions
 from memflow_cli.cli.maker import Maker
 from memflow_cli.cli.plan import print_plan
 from memflow_cli.cli.progress import make_progress
 from memflow_cli.cli.stories import Story, choose_outputs, read_stories, without_traces
-from memflow_cli.cli.talk import note, talk_as, warn
+from memflow_cli.cli.talk import talk_as, warn
 from memflow_cli.cli.watch import watched
 from memflow_cli.cli.words import PROGRESS_KINDS
 from memflow_cli.errors import Interrupted, UsageError
@@ -30,7 +31,12 @@ def register(app: typer.Typer) -> None:
 
 
 @options.with_options
-def generate(storyboards: options.Storyboards, story_options: options.StoryOptions, given: GenerateOptions) -> None:
+def generate(
+    storyboards: options.Storyboards,
+    story_options: options.StoryOptions,
+    given: GenerateOptions,
+    farm: FarmOptions = FarmOptions(),
+) -> None:
     """Make films of storyboards.
 
     Prints each film's path on stdout. Beside film.mp4 lie film.json (all that is needed to make it again) and
@@ -44,6 +50,7 @@ def generate(storyboards: options.Storyboards, story_options: options.StoryOptio
         )
     talk_as(given.progress)
     given.check(len(storyboards))
+    farm.check(given.watch)
     if given.offline:
         os.environ["HF_HUB_OFFLINE"] = "1"
     batch = Batch(given.as_json)
@@ -57,7 +64,12 @@ def generate(storyboards: options.Storyboards, story_options: options.StoryOptio
     if given.dry_run:
         _check_all(films, given, batch)
     else:
-        _make_all(films, given, batch)
+        if farm.on is None:
+            _make_all(films, given, batch)
+        else:
+            from memflow_cli.cli.farm import make_on_cluster
+
+            make_on_cluster(films, given, farm, batch)
         batch.sum_up()
     batch.finish()
 
@@ -124,20 +136,7 @@ def _make_all(films: Sequence[tuple[Story, Path]], given: GenerateOptions, batch
                     tell.film(number, len(films))
                     batch.made(story, film, maker.make(story, job))
                 if given.inspect:
-                    with batch.afterwards():
-                        tell.stage("writing what it remembered")
-                        _write_report(film)
+                    tell.stage("writing what it remembered")
+                    batch.inspected(film)
             if batch.stopped:
                 break
-
-
-def _write_report(film: Path) -> None:
-    from memflow_cli import report
-    from memflow_cli.film.names import report_path
-
-    folder = report_path(film)
-    found = report.inspect(film)
-    if found.memory is None:
-        raise UsageError(str(found.problem), found.hint)
-    report.write_report(found, folder)
-    note(f"open {folder / 'index.html'} to see what it remembered")

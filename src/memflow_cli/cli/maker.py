@@ -12,6 +12,7 @@ from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story
 from memflow_cli.cli.talk import warn
 from memflow_cli.cli.texts import warn_of_texts
+from memflow_cli.machine.threads import wait_without_spinning
 
 if TYPE_CHECKING:
     from memflow_cli.film.events import FilmResult
@@ -29,6 +30,15 @@ _QUIET = {
 }
 
 
+def told_before(story: Story) -> None:
+    """What is known of a film before it is made. Raises ModelError for files of its model that are missing."""
+    from memflow_cli.studio.needs import check_inputs
+
+    warn_of_texts(story)
+    warn_of_lost_tokens(story, lost_tokens(story))
+    check_inputs(story.entry)  # before seconds of imports
+
+
 class Maker:
     """Makes films in one studio as long as they are of one model. `stories`: all that may come."""
 
@@ -40,11 +50,7 @@ class Maker:
         self._studio: Studio | None = None
 
     def make(self, story: Story, job: "Job") -> "FilmResult":
-        from memflow_cli.studio.needs import check_inputs
-
-        warn_of_texts(story)
-        warn_of_lost_tokens(story, lost_tokens(story))
-        check_inputs(story.entry)  # a missing file is told before seconds of imports
+        told_before(story)
         prompts = [part.prompt for one in self._stories if one.entry == story.entry for part in one.plan.segments]
         with self._stop.at_once():
             studio = self._studio_of(story.entry)
@@ -59,21 +65,7 @@ class Maker:
             return self._studio
         if self._studio is not None:
             self._studio.close()  # the old model goes before the new one comes
-        for library_talk, setting in _QUIET.items():
-            os.environ.setdefault(library_talk, setting)
-        from memflow_cli.studio.studio import Studio
-
-        if names := self._given.accelerations():
-            choose_compiler_cache()
-        self._studio = Studio(
-            entry,
-            device=self._given.device,
-            dtype=self._given.dtype,
-            vram=self._given.vram_bytes(),
-            preview_decoder=self._given.preview_decoder,
-            accelerate=names,
-            embeddings=cache_folder("embeddings"),
-        )
+        self._studio = studio_for(self._given, entry)
         return self._studio
 
     def _told(self, event: Any) -> None:
@@ -86,3 +78,25 @@ class Maker:
             self._tell.stage(f"loading {self._studio.entry.name}")
         else:
             self._tell(event)
+
+
+def studio_for(given: GenerateOptions, entry: "ModelEntry") -> "Studio":
+    """A studio as the command line asks for it, in this process or, on a cluster, in another."""
+    for library_talk, setting in _QUIET.items():
+        os.environ.setdefault(library_talk, setting)
+    if given.offline:
+        os.environ["HF_HUB_OFFLINE"] = "1"
+    wait_without_spinning(os.environ)
+    from memflow_cli.studio.studio import Studio
+
+    if names := given.accelerations():
+        choose_compiler_cache()
+    return Studio(
+        entry,
+        device=given.device,
+        dtype=given.dtype,
+        vram=given.vram_bytes(),
+        preview_decoder=given.preview_decoder,
+        accelerate=names,
+        embeddings=cache_folder("embeddings"),
+    )

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from memflow_cli.cli.pace import Pace, describe_start, recalled_times
 from memflow_cli.cli.talk import note, tell_event
@@ -31,11 +31,15 @@ class Progress(Protocol):
     ) -> None: ...
 
 
-def make_progress(kind: str) -> Progress:
+def choose_kind(kind: str) -> str:
+    """What `auto` means here, and `rich` on a terminal that cannot go back a line."""
     if kind == "auto":
         kind = "rich" if sys.stderr.isatty() else "plain"
-    if kind == "rich" and os.environ.get("TERM") in ("dumb", "unknown"):
-        kind = "plain"  # a terminal that cannot go back a line
+    return "plain" if kind == "rich" and os.environ.get("TERM") in ("dumb", "unknown") else kind
+
+
+def make_progress(kind: str) -> Progress:
+    kind = choose_kind(kind)
     if kind == "rich":
         from memflow_cli.cli.terminal import LiveProgress
 
@@ -84,9 +88,10 @@ class NoProgress:
 
 
 class PlainProgress(NoProgress):
-    """One line a segment."""
+    """One line a segment. `label`: what every line begins with, where several films are made at once."""
 
-    def __init__(self) -> None:
+    def __init__(self, label: str = "") -> None:
+        self._label = label
         self._pace: Pace | None = None
         self._records: dict[int, list[ChunkRecord]] = {}  # by segment: a decoder may hold frames back into the next
         self._which = ""
@@ -102,20 +107,20 @@ class PlainProgress(NoProgress):
 
         if isinstance(event, FilmStarted):
             self._pace, self._records = Pace(event.plan, event.resumed_chunks), {}
-            note(self._which + describe_start(event))
+            note(self._label + self._which + describe_start(event))
         elif isinstance(event, StageStarted):
             if event.stage in ("replay", "stitch"):
-                note(STAGES[event.stage])
+                note(self._label + STAGES[event.stage])
         elif isinstance(event, ChunkDone) and self._pace:
             self._pace.chunk_done(event)
             self._records.setdefault(event.segment.index, []).append(event.record)
         elif isinstance(event, SegmentDone) and self._pace:
             plan, segment = self._pace.plan, event.segment
-            end = (segment.start_frame + segment.num_frames) / plan.fps
+            begin, end = (frame / plan.fps for frame in (segment.start_frame, segment.start_frame + segment.num_frames))
             times = recalled_times(plan, self._records.pop(segment.index, []))
             recalled = f"  recalled {' '.join(times[:6])}" if times else ""
             note(
-                f"segment {segment.index + 1}/{len(plan.segments)}  {clock(segment.start_frame / plan.fps)}-{clock(end)}"
+                f"{self._label}segment {segment.index + 1}/{len(plan.segments)}  {clock(begin)}-{clock(end)}"
                 f"  {self._pace.frames_per_second:.1f} frames/s{recalled}  {shorten(one_line(segment.prompt), 60)}"
             )
 
@@ -123,18 +128,25 @@ class PlainProgress(NoProgress):
 class JsonProgress(NoProgress):
     """Every event as a JSON object a line. The keys `event`, `chunk`, `segment` and `seconds` are stable.
 
-    talk.py tells notes, warnings and errors among them.
+    talk.py tells notes, warnings and errors among them. `about`: what else each line says, where several films are made
+    at once.
     """
 
+    def __init__(self, about: Mapping[str, str] | None = None) -> None:
+        self._about = about or {}
+
     def stage(self, text: str) -> None:
-        tell_event({"event": "stage", "text": text})
+        self._tell({"event": "stage", "text": text})
+
+    def _tell(self, content: dict[str, Any]) -> None:
+        tell_event({**content, **self._about})
 
     def __call__(self, event: object) -> None:
         from memflow_cli.film import events as film
 
         if isinstance(event, film.FilmStarted):
             plan = event.plan
-            tell_event(
+            self._tell(
                 {
                     "event": "film",
                     "title": plan.title,
@@ -147,17 +159,17 @@ class JsonProgress(NoProgress):
                 }
             )
         elif isinstance(event, film.StageStarted):
-            tell_event({"event": "stage", "text": STAGES.get(event.stage, event.stage), "total": event.total})
+            self._tell({"event": "stage", "text": STAGES.get(event.stage, event.stage), "total": event.total})
         elif isinstance(event, film.ChunkReplayed):
-            tell_event({"event": "replayed", "chunk": event.chunk})
+            self._tell({"event": "replayed", "chunk": event.chunk})
         elif isinstance(event, film.ChunkDone):
             seconds = {stage: round(spent, 4) for stage, spent in event.seconds.items()}
             recalled = [asdict(item) for item in event.record.bank]
             segment = event.segment.index + 1
-            tell_event(
+            self._tell(
                 {"event": "chunk", "chunk": event.chunk, "segment": segment, "seconds": seconds, "recalled": recalled}
             )
         elif isinstance(event, film.SegmentDone):
-            tell_event({"event": "segment", "segment": event.segment.index + 1, "part": str(event.path)})
+            self._tell({"event": "segment", "segment": event.segment.index + 1, "part": str(event.path)})
         elif isinstance(event, film.FilmDone):
-            tell_event({"event": "done", "film": str(event.result.path), "seconds": round(event.result.seconds, 3)})
+            self._tell({"event": "done", "film": str(event.result.path), "seconds": round(event.result.seconds, 3)})

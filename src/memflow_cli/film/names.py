@@ -6,6 +6,7 @@ film.memory.jsonl   its trace: what memory did
 film.mp4.run/       while it is made (run_folder.py)
 film.inspect/       what inspect-memory writes
 film.takes/         what retake makes (takes.py)
+film.mp4.lease      on a cluster, while it is made: whose it is (studio/farm/lease.py)
 """
 
 from pathlib import Path
@@ -14,6 +15,10 @@ from pathlib import Path
 def run_path(film: Path) -> Path:
     """One for film.mp4 and film.MP4, which would share a record."""
     return film.with_name(film.with_suffix(".mp4").name + ".run")
+
+
+def lease_path(film: Path) -> Path:
+    return film.with_name(film.with_suffix(".mp4").name + ".lease")
 
 
 def record_path(film: Path) -> Path:

@@ -21,7 +21,7 @@ from memflow_cli.film.names import record_path, trace_path
 from memflow_cli.film.placing import finish_placing
 from memflow_cli.film.preflight import check_names as check_names_of_film
 from memflow_cli.film.script import ShootingScript
-from memflow_cli.film.shooting import finished, shoot
+from memflow_cli.film.shooting import finished, machine_of, shoot
 from memflow_cli.machine.device import check_names, choose_device, choose_dtype
 from memflow_cli.machine.out_of_memory import HINT, memory_errors
 from memflow_cli.memory.options import MemoryOptions
@@ -151,6 +151,12 @@ class Studio:
     def is_ready_for(self, script: ShootingScript) -> bool:
         """Whether this film needs no loading."""
         return self._backbone is not None and self._placed_for in (None, _placed_for(script))
+
+    @property
+    def machine(self) -> dict[str, str]:
+        """What a film's bytes depend on besides its story and its model, once the model is loaded."""
+        assert self._backbone is not None, "load() loads"
+        return machine_of(self._backbone, self._accelerate)
 
     def close(self) -> None:
         """Lets the model go; the next film loads it again."""

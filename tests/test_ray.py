@@ -1,0 +1,346 @@
+"""Films on a real Ray cluster of two nodes on this machine. Nothing here waits for a while: only for what happens.
+
+One cluster serves all tests of this file. Some join it from this process and hand out jobs; others run the command.
+"""
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from memflow_cli.errors import MemflowError
+from memflow_cli.film.events import ChunkDone, FilmDone, FilmStarted
+from memflow_cli.film.names import lease_path, run_path
+from memflow_cli.story.load import load_storyboard
+from memflow_cli.studio.farm.nodes import Share
+from memflow_cli.studio.farm.order import Failed, Lost, News, Order, absolute
+from memflow_cli.studio.needs import prepare
+from memflow_cli.studio.studio import Studio
+from tiny_model import story
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parent.parent
+MB = 1 << 20
+LONG = 20.0  # seconds of each of a film's three segments, of which nothing is done in no time
+SHORT = 3.0
+make_studio = partial(Studio, dtype="fp32")
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    """A cluster of two nodes, `left` and `right`, with a core each. Each was started in a folder of its own name."""
+    from ray.cluster_utils import Cluster
+
+    folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))  # sockets' paths have to be short
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("RAY_ADDRESS", raising=False)
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests"))))
+        patch.setenv("RAY_TMPDIR", str(folder))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("OMP_NUM_THREADS", "1")
+        cluster = Cluster()
+        try:
+            for name in ("left", "right"):
+                (folder / name).mkdir()
+                patch.chdir(folder / name)
+                about = {"include_dashboard": False} if name == "left" else {}
+                cluster.add_node(
+                    node_name=name,
+                    num_cpus=1,
+                    object_store_memory=100 * MB,
+                    plasma_directory=str(folder),
+                    **about,
+                )
+            patch.chdir(ROOT)
+            cluster.folder = folder
+            yield cluster
+        finally:
+            cluster.shutdown()
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def joined(nodes):
+    """This process as a driver."""
+    from memflow_cli.studio.farm.cluster import Cluster
+
+    with Cluster(nodes.address) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def studio(tiny_model_folder):
+    return make_studio(tiny_model_folder)
+
+
+@pytest.fixture(scope="module")
+def alone(studio, tmp_path_factory):
+    """The film that is made without a cluster: its bytes."""
+    folder, made = tmp_path_factory.mktemp("alone"), {}
+
+    def alone(board) -> bytes:
+        key = repr(board)
+        if key not in made:
+            made[key] = studio.make(board, folder / f"{len(made)}.mp4", keep=False).path.read_bytes()
+        return made[key]
+
+    return alone
+
+
+def make_all(joined, studio, boards, folder, at_once=2, **ways) -> Iterator[News]:
+    """The films of storyboards on the cluster: 1.mp4, 2.mp4 and so on."""
+    from memflow_cli.studio.farm.farm import Farm, Ways
+
+    jobs = [prepare(board, studio.entry, folder / f"{number}.mp4") for number, board in enumerate(boards, start=1)]
+    orders = (Order(number, absolute(job)) for number, job in enumerate(jobs, start=1))
+    farm = Farm(joined, Ways(Share(1, 0, at_once), **ways), make_studio)
+    return farm.make(orders)
+
+
+def process_of(film: Path) -> int:
+    """The process of the worker that makes a film: it has signed the film's lease."""
+    return int(lease_path(film).read_text().split()[3])
+
+
+class Command:
+    """`memflow generate ... --on ray` as a shell starts it; `events`: what it tells as JSON lines, as it comes."""
+
+    def __init__(self, address: str, cwd: Path, *arguments: str, on: str = "ray") -> None:
+        command = [sys.executable, "-m", "memflow_cli.cli.app", "generate", *arguments, "--on", on]
+        environment = {**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT / "src")}
+        self.process = subprocess.Popen(
+            [*command, "--dtype", "fp32", "--progress", "jsonl"],
+            cwd=cwd,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.events: list[dict] = []
+        self.others: list[str] = []  # lines that are no events
+        self._heard = threading.Condition()
+        self._listener = threading.Thread(target=self._listen)
+        self._listener.start()
+
+    def _listen(self) -> None:
+        for line in self.process.stderr:
+            with self._heard:
+                try:
+                    self.events.append(json.loads(line))
+                except ValueError:
+                    self.others.append(line)
+                self._heard.notify_all()
+        with self._heard:
+            self._heard.notify_all()
+
+    def wait_for(self, condition: Callable[[list[dict]], object]) -> None:
+        """Until what was told so far is so."""
+        with self._heard:
+            self._heard.wait_for(lambda: condition(self.events) or not self._listener.is_alive(), timeout=120)
+            assert condition(self.events), (self.events[-5:], self.others)
+
+    def end(self) -> tuple[int, str]:
+        """The exit code, and what was printed."""
+        out = self.process.stdout.read()
+        self.process.wait(timeout=120)
+        self._listener.join()
+        return self.process.returncode, out
+
+
+def write_story(path: Path, model: Path, seconds: float = SHORT, prompt: str = "a red fox") -> Path:
+    segments = "".join(f"- {{prompt: {prompt}{end}, duration: {seconds}s}}\n" for end in ("", " walks", " sleeps"))
+    path.write_text(f"title: {path.stem}\nmodel: {model}\nseed: 7\nsegments:\n{segments}")
+    return path
+
+
+def chunks_by_film(events: list[dict]) -> Counter:
+    return Counter(event["film"] for event in events if event["event"] == "chunk")
+
+
+def test_two_films_at_once_are_the_films_made_alone(nodes, tiny_model_folder, tmp_path, capfd):
+    """The same bytes, the same words on stdout, the same events but for the film's and the node's name."""
+    from memflow_cli.cli.app import run
+
+    stories = [
+        write_story(tmp_path / f"{name}.yaml", tiny_model_folder, prompt=f"the {name}") for name in ("fox", "snow")
+    ]
+    arguments = [str(path) for path in stories]
+    assert (
+        run(["generate", *arguments, "-o", f"{tmp_path}/alone/", "--dtype", "fp32", "--json", "--progress", "jsonl"])
+        == 0
+    )
+    told = capfd.readouterr()
+    command = Command(nodes.address, tmp_path, *arguments, "-o", "films/", "--json")
+    code, out = command.end()
+    assert code == 0 and command.others == [], (command.events, command.others)
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert {line["film"] for line in lines} == {"films/fox.mp4", "films/snow.mp4"}
+    assert [line.keys() for line in lines] == [json.loads(line).keys() for line in told.out.splitlines()]
+    assert {line["record"] for line in lines} == {"films/fox.json", "films/snow.json"}
+    for name in ("fox", "snow"):
+        for suffix in (".mp4", ".memory.jsonl"):
+            assert (tmp_path / "films" / (name + suffix)).read_bytes() == (
+                tmp_path / "alone" / (name + suffix)
+            ).read_bytes()
+    events = [event for event in command.events if "node" in event]
+    assert {event["node"] for event in events} == {"left", "right"}
+    kinds = [{event["event"] for event in each} for each in (events, map(json.loads, told.err.splitlines()))]
+    assert kinds[0] <= kinds[1] and kinds[0] >= {"film", "chunk", "segment", "done"}
+    assert not list((tmp_path / "films").glob("*.lease"))
+    code, out = Command(nodes.address, tmp_path, *arguments, "-o", "films/").end()
+    assert (code, out.splitlines()) == (0, ["films/fox.mp4", "films/snow.mp4"]), "they are there, and stay"
+
+
+def test_a_worker_killed_ten_times_costs_nothing_but_time(joined, studio, alone, tmp_path):
+    """Each time another goes on; no chunk that was told of is made again."""
+    board, film, rng = story(seconds=LONG), tmp_path / "1.mp4", random.Random(1)
+    told, kills, next_kill, result = 0, 0, 3, None
+    for news in make_all(joined, studio, [board], tmp_path, at_once=1):
+        event = news.event
+        if isinstance(event, FilmStarted):
+            assert event.resumed_chunks >= told
+            assert event.resumed_chunks <= told + kills + 70, "nothing is skipped"
+        elif isinstance(event, ChunkDone):
+            assert event.chunk == told or event.chunk > told, "no chunk twice"
+            told = event.chunk + 1
+            if kills < 10 and told >= next_kill:
+                with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                    os.kill(process_of(film), signal.SIGKILL)
+                    kills += 1
+                next_kill = told + rng.randrange(1, 6)
+        elif isinstance(event, FilmDone):
+            result = event.result
+    assert kills == 10 and result is not None
+    assert film.read_bytes() == alone(board)
+
+
+def test_a_node_killed_in_mid_film_loses_nothing(nodes, joined, studio, alone, tmp_path):
+    """Its worker outlives it for a moment, and still writes: the film's lease keeps the next one waiting."""
+    boards = [story(f"the {name}", f"the {name} again", seconds=LONG) for name in ("fox", "snow")]
+    victim, events, done = None, [], []
+    for news in make_all(joined, studio, boards, tmp_path, span=6.0):
+        events.append(news)
+        if isinstance(news.event, ChunkDone) and news.node == "right" and victim is None and news.event.chunk >= 2:
+            [right] = nodes.worker_nodes
+            nodes.remove_node(right, allow_graceful=False)
+            victim = news.number
+        done += [news.number] if isinstance(news.event, FilmDone) else []
+    assert sorted(done) == [1, 2]
+    assert [news.number for news in events if isinstance(news.event, Lost)] == [victim]
+    for number, board in enumerate(boards, start=1):
+        assert (tmp_path / f"{number}.mp4").read_bytes() == alone(board)
+    nodes.add_node(node_name="right", num_cpus=1, object_store_memory=100 * MB, plasma_directory=str(nodes.folder))
+
+
+def test_a_driver_killed_and_ctrl_c_leave_what_the_same_command_goes_on_with(
+    nodes, studio, tiny_model_folder, tmp_path
+):
+    stories = [
+        str(write_story(tmp_path / f"{name}.yaml", tiny_model_folder, LONG, f"the {name}")) for name in ("fox", "snow")
+    ]
+    films = [tmp_path / "films" / f"{name}.mp4" for name in ("fox", "snow")]
+
+    def both_under_way(events):
+        return len(chunks_by_film(events)) == 2
+
+    first = Command(nodes.address, tmp_path, *stories, "-o", "films/")
+    first.wait_for(both_under_way)
+    first.process.kill()
+    assert first.end()[0] == -signal.SIGKILL
+    second = Command(nodes.address, tmp_path, *stories, "-o", "films/")
+    second.wait_for(both_under_way)
+    second.process.send_signal(signal.SIGINT)
+    assert second.end() == (130, ""), second.events[-5:]
+    errors = [event for event in second.events if event["event"] == "error"]
+    assert [error["exit_code"] for error in errors] == [130, 130]
+    assert all(run_path(film).is_dir() and not lease_path(film).exists() for film in films)
+    third = Command(nodes.address, tmp_path, *stories, "-o", "films/")
+    code, out = third.end()
+    assert (code, sorted(out.splitlines())) == (0, ["films/fox.mp4", "films/snow.mp4"])
+    made = sum((chunks_by_film(command.events) for command in (first, second, third)), Counter())
+    resumed = {event["film"]: event["resumed_chunks"] for event in third.events if event["event"] == "film"}
+    for film, path in zip(("films/fox.mp4", "films/snow.mp4"), stories):
+        assert resumed[film] >= chunks_by_film(second.events)[film]
+        result = studio.make(load_storyboard(Path(path)), tmp_path / "alone.mp4", overwrite=True)
+        assert made[film] <= result.plan.num_chunks, "no chunk was made twice that anybody heard of"
+        assert (tmp_path / film).read_bytes() == result.path.read_bytes()
+
+
+def test_a_film_that_fails_for_its_own_reason_stops_no_other(nodes, tiny_model_folder, tmp_path):
+    """Weights that hold NaN, a storyboard that is wrong: told once each, and not tried again."""
+    bad = tmp_path / "bad"
+    shutil.copytree(tiny_model_folder, bad)
+    weights = bad / "transformer" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1000] + b"\xff" * 1000)
+    write_story(tmp_path / "nan.yaml", bad)
+    (tmp_path / "wrong.yaml").write_text("segments: []\n")
+    write_story(tmp_path / "good.yaml", tiny_model_folder)
+    command = Command(nodes.address, tmp_path, "nan.yaml", "wrong.yaml", "good.yaml", "-o", "films/")
+    code, out = command.end()
+    assert (code, out) == (1, "films/good.mp4\n")
+    errors = [event for event in command.events if event["event"] == "error"]
+    assert len(errors) == 2 and not any(event["event"] == "lost" for event in command.events), command.events
+
+
+def test_a_folder_that_one_node_does_not_see_is_told_before_any_work(nodes, tiny_model_folder, tmp_path):
+    """Every node was started in a folder of its own, so that one path leads to another place on each."""
+    write_story(tmp_path / "fox.yaml", tiny_model_folder)
+    (nodes.folder / "left" / "films").mkdir(exist_ok=True)
+    arguments = str(tmp_path / "fox.yaml"), "-o", "/proc/self/cwd/films/"
+    command = Command(nodes.address, nodes.folder / "left", *arguments)
+    assert command.end() == (2, "")
+    [error] = [event for event in command.events if event["event"] == "error"]
+    assert "node right does not see /proc/self/cwd/films" in error["text"] and "--fetch" in error["hint"]
+    assert not list((nodes.folder / "left" / "films").iterdir())
+
+
+def test_without_a_shared_disk_films_are_brought_back_and_gone_on_with(nodes, joined, studio, alone, tmp_path):
+    """The worker's folder is gone with it: what it had told of is here."""
+    board, told, resumed, killed = story(seconds=LONG), 0, [], False
+    for news in make_all(joined, studio, [board], tmp_path, at_once=1, fetch=True):
+        if isinstance(news.event, FilmStarted):
+            resumed.append((told, news.event.resumed_chunks))
+        elif isinstance(news.event, ChunkDone):
+            told = news.event.chunk + 1
+            if told == 5 and not killed:
+                killed = True
+                for process in workers(nodes):
+                    os.kill(process, signal.SIGKILL)
+    assert len(resumed) == 2 and resumed[1][1] >= resumed[1][0] >= 5, resumed
+    assert (tmp_path / "1.mp4").read_bytes() == alone(board)
+    assert not lease_path(tmp_path / "1.mp4").exists()
+
+
+def workers(nodes) -> list[int]:
+    """The processes of this cluster's workers: what its nodes' raylets have started, and is called so."""
+    raylets = {node.all_processes["raylet"][0].process.pid for node in nodes.list_all_nodes()}
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent in raylets and (path / "cmdline").read_bytes().startswith(b"ray::RemoteWorker"):
+                found.append(int(path.name))
+    return found
+
+
+def test_a_film_is_given_up_after_so_many_workers_without_a_new_chunk(joined, studio, tmp_path):
+    lost = []
+    for news in make_all(joined, studio, [story(seconds=LONG)], tmp_path, at_once=1, retries=1):
+        if isinstance(news.event, FilmStarted):
+            os.kill(process_of(tmp_path / "1.mp4"), signal.SIGKILL)
+        lost += [news.event] if isinstance(news.event, Lost | Failed) else []
+    assert [type(event) for event in lost] == [Lost, Failed]
+    assert isinstance(lost[1].error, MemflowError) and "2 workers" in lost[1].error.message
