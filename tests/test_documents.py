@@ -103,6 +103,19 @@ def test_what_lies_beside_a_film(film, story, tiny_model_folder):
     assert all_keys(*chunks, *more) == documented("### A chunk")
 
 
+def test_live_lines(tmp_path, tiny_model_folder):
+    from memflow_cli.live.lines import play_lines
+    from memflow_cli.studio.studio import Studio
+
+    told, studio = [], Studio(str(tiny_model_folder))
+    for lines_given in (["a fox", "wait 1.5s", "snow", "undo", "wait soon"], ["a bear"]):
+        take = studio.take(tmp_path / "film.mp4", seed=1)
+        told += play_lines(take, (), lines_given)
+        take.close()
+    assert all_keys(*told) == documented("## `memflow live --stdin`")
+    assert {answer["event"] for answer in told} == {"prompt", "wait", "undo", "error", "resumed"}
+
+
 def test_inspect_memory(printed, film):
     content = printed("inspect-memory", film, "--format", "json")
     assert keys(content) == documented("## `memflow inspect-memory --format json`")

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from memflow_cli.cli.app import run
+from tiny_model import fail_at_frame
 
 STORY = """\
 title: Fox
@@ -60,6 +61,22 @@ def test_without_what_was_kept_the_film_is_the_same(film, tmp_path):
     assert run(["tidy", str(tmp_path), "--free"]) == 0
     assert run(["extend", str(film), "--prompt", "night", "-o", str(tmp_path / "anew.mp4")]) == 0
     assert (frames(kept) == frames(tmp_path / "anew.mp4")).all()
+
+
+def test_an_extension_that_was_interrupted_is_gone_on_with(film, tmp_path, monkeypatch, capfd):
+    """The storyboard that the first life had written kept the second from doing anything."""
+    longer = tmp_path / "longer.mp4"
+    command = ["extend", str(film), "--prompt", "night", "--duration", "2.25s", "-o", str(longer)]
+    fail_at_frame(monkeypatch, 20)
+    assert run(command) == 1
+    capfd.readouterr()
+    assert run(command) == 0
+    assert "going on after" in capfd.readouterr().err
+    assert run(["generate", str(tmp_path / "longer.yaml"), "-o", str(tmp_path / "anew.mp4")]) == 0
+    assert (frames(longer) == frames(tmp_path / "anew.mp4")).all()
+    assert run(command) == 0, "it is there"
+    assert run([*command, "--prompt", "day"]) == 2, "another one is not"
+    assert "exists already" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize(

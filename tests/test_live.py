@@ -1,6 +1,7 @@
 """A film that is steered while it plays is the film that its storyboard makes."""
 
 import json
+import signal
 import subprocess
 import sys
 import threading
@@ -13,7 +14,9 @@ import pytest
 from browser import Page, find_chromium
 from memflow_cli.cli.app import run
 from memflow_cli.live.channel import Channel
+from memflow_cli.live.lines import rest_of
 from memflow_cli.live.session import Session
+from memflow_cli.story.storyboard import Segment
 from memflow_cli.studio.studio import Studio
 
 LIVE = [sys.executable, "-m", "memflow_cli.cli.app", "live"]
@@ -33,6 +36,9 @@ wait 3s
 nobody
 the fox jumps
 wait 1.5s
+cut: a beach
+the waves
+wait 0.75s
 """
 
 
@@ -56,6 +62,46 @@ def test_what_was_played_by_lines_is_what_its_storyboard_makes(tmp_path, tiny_mo
     assert "the fox again" not in script.read_text() and 'transition: "cut"' in script.read_text()
     assert run(["generate", str(script), "-o", str(tmp_path / "again.mp4"), "--progress", "none"]) == 0
     assert (frames(film) == frames(tmp_path / "again.mp4")).all()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_what_was_stopped_goes_on_with_the_same_command(tmp_path, tiny_model_folder, number):
+    """Ctrl-C was not heard while a line was waited for; and what went on after a stop began at 0 and could not wait."""
+    film = tmp_path / "film.mp4"
+    command = [*LIVE, "--stdin", "-o", str(film), "--model", str(tiny_model_folder), "--seed", "5"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as first:
+        first.stdin.write("a red fox\nwait 1.5s\n")
+        first.stdin.flush()
+        assert [json.loads(first.stdout.readline())["event"] for _ in range(2)] == ["prompt", "wait"]
+        first.send_signal(number)
+        assert first.wait(200) == {signal.SIGINT: 130, signal.SIGKILL: -9}[number]
+        if number != signal.SIGKILL:
+            assert "2 chunks are kept" in first.stderr.read() and film.with_suffix(".yaml").exists()
+    done = subprocess.run(command, input="the snow\nwait 1.5s\n", capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert answers[0] == {"event": "resumed", "from": 1.5, "prompts": 1}
+    assert (answers[1]["from"], answers[2]["until"]) == (1.5, 3.0)
+    script = film.with_suffix(".yaml")
+    assert run(["generate", str(script), "-o", str(tmp_path / "again.mp4"), "--progress", "none"]) == 0
+    assert (frames(film) == frames(tmp_path / "again.mp4")).all() and len(frames(film)) == 48
+
+
+@pytest.mark.parametrize(
+    ("played", "left"),
+    [
+        ([], [("a", 3.0, "smooth"), ("b", 2.0, "cut"), ("c", 1.5, "smooth")]),
+        ([("a", 3.0)], [("b", 2.0, "cut"), ("c", 1.5, "smooth")]),
+        ([("a", 3.0), ("b", 0.75)], [("b", 1.25, "smooth"), ("c", 1.5, "smooth")]),
+        ([("a", 3.0), ("b", 2.0), ("c", 1.5), ("d", 1.5)], []),
+        ([("a", 3.0), ("x", 0.75)], []),
+    ],
+)
+def test_what_is_left_of_an_opening(played, left):
+    opening = [Segment("a", 3.0), Segment("b", 2.0, transition="cut"), Segment("c", 1.5)]
+    rest = rest_of(opening, [Segment(prompt, seconds) for prompt, seconds in played])
+    assert [(segment.prompt, segment.seconds, segment.transition) for segment in rest] == left
 
 
 def test_wrong_lines_are_answered_and_play_nothing(tmp_path, tiny_model_folder):
@@ -121,6 +167,30 @@ def test_a_prompt_holds_from_the_next_chunk_on_and_undo_takes_it_back(session, t
     thread.join(60)
     assert [segment.prompt for segment in take.storyboard.segments] in ([], ["a red fox"])
     assert results[0].path.exists() and texts(channel, "done")
+
+
+def test_a_page_goes_on_with_what_an_earlier_run_has_played(tmp_path, tiny_model_folder):
+    """The page of a film that was gone on with failed at its first frame, and would have waited for ever before that."""
+    studio = Studio(str(tiny_model_folder))
+    take = studio.take(tmp_path / "film.mp4", seed=3)
+    assert sum(len(batch) for batch in take.play("a red fox", 2.25)) == 36
+    take.close()
+    take, channel, results = studio.take(tmp_path / "film.mp4"), Channel(), []
+    session = Session(take, channel)
+    session.greet()
+    thread = threading.Thread(target=lambda: results.append(session.run()), daemon=True)
+    thread.start()
+    assert texts(channel, "resumed") == [{"type": "resumed", "start": 2.25}]
+    assert [told["prompt"] for told in texts(channel, "segment")] == ["a red fox"]
+    session.command({"type": "prompt", "text": "the snow"})
+    wait_for(lambda: texts(channel, "chunk"))
+    assert texts(channel, "chunk")[0]["start"] == 2.25
+    wait_for(lambda: texts(channel, "from"))
+    session.command({"type": "undo"})
+    wait_for(lambda: texts(channel, "undone"))
+    session.command({"type": "finish"})
+    thread.join(60)
+    assert results[0].plan.num_frames == 36
 
 
 def test_prompts_are_bounded(session):

@@ -31,8 +31,10 @@ def cut(
     was cut away: no storyboard makes it alone. What the file says of itself names the film that it comes from.
     """
     from memflow_cli.film.excerpt import cut_segments, read_film
+    from memflow_cli.film.exchange import mend
     from memflow_cli.film.names import record_path, run_path, trace_path
 
+    mend(film)
     whole = read_film(film)
     num_segments = len(whole.plan.segments)
     last = num_segments if last is None else last

@@ -1,6 +1,7 @@
 """`memflow extend`: a finished film goes on, from what it keeps beside it, with all that it remembers."""
 
-import shutil
+import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -34,30 +35,59 @@ def extend(
 
     The longer film begins with the very frames of the first, and goes on from its latents with its whole memory: it equals
     the film that its storyboard makes in one go, frame by frame. That storyboard is written beside it (longer.yaml). What the
-    first film keeps (film.mp4.run) is used; where it was freed, everything is made anew.
+    first film keeps (film.mp4.run) is used; where it was freed, everything is made anew. After an interruption the same
+    command goes on.
     """
-    from memflow_cli.film.names import run_path
-    from memflow_cli.story.writing import storyboard_to_yaml
+    from memflow_cli.film.exchange import mend
+    from memflow_cli.film.workshop import copy_kept
 
     if out.suffix.lower() != ".mp4" or out.resolve() == film.resolve():
         raise UsageError(f"-o {out}: the longer film is another file, whose name ends in .mp4")
-    script = out.with_suffix(".yaml")
-    for path in (out, run_path(out), script):
-        if path.exists():
-            raise UsageError(f"{path} exists already", "choose another name with -o")
+    mend(film)
     told = _recorded(film)
     following = _segments(more, prompt or [], duration)
     if cut:
         following = (replace(following[0], transition="cut"), *following[1:])
     longer = replace(told, segments=(*told.segments, *following))
-    script.write_text(storyboard_to_yaml(longer, script.parent), encoding="utf-8")
-    if run_path(film).is_dir():
-        shutil.copytree(run_path(film), run_path(out), symlinks=True)
-    else:
+    script = out.with_suffix(".yaml")
+    _write_script(script, longer, out)
+    is_kept = copy_kept(film, out)
+    if not is_kept:
         note(f"{film.name} keeps nothing that could be gone on from: all of it is made anew")
-    from memflow_cli.cli.app import run
+    keep = ["--keep-run"] if is_kept else []
+    raise typer.Exit(_generate(film, longer, script, out, [*keep, "--progress", progress]))
 
-    raise typer.Exit(run(["generate", str(script), "-o", str(out), "--progress", progress]))
+
+def _write_script(script: Path, longer: "Storyboard", out: Path) -> None:
+    """The storyboard of the longer film. One that is there already, and says the same, is that of an earlier life of this
+    command; whatever else is there is another film's, and raises UsageError."""
+    from memflow_cli.cli.film_story import kept_segments, with_remark
+    from memflow_cli.film.durable import write_through
+    from memflow_cli.film.names import run_path
+    from memflow_cli.story.writing import storyboard_to_yaml
+
+    text = with_remark(storyboard_to_yaml(longer, script.parent), kept_segments(longer)).encode("utf-8", "replace")
+    if script.is_file() and script.stat().st_size == len(text) and script.read_bytes() == text:
+        return
+    for path in (out, run_path(out), script):
+        if path.exists() or path.is_symlink():
+            raise UsageError(f"{path} exists already", "choose another name with -o")
+    write_through(script, text)
+
+
+def _generate(film: Path, longer: "Storyboard", script: Path, out: Path, options: list[str]) -> int:
+    """Makes the longer film. One that has a kept end is told by its record, for no storyboard has words for that."""
+    from memflow_cli.cli.app import run
+    from memflow_cli.cli.film_story import kept_segments
+    from memflow_cli.film.excerpt import read_film
+    from memflow_cli.film.takes import story_of
+
+    with tempfile.TemporaryDirectory() as folder:
+        if (kept := kept_segments(longer)) is not None:
+            note(f"{kept} stay as they are; {script.name} would make them anew")
+            script = Path(folder, f"{out.stem}.json")
+            script.write_text(json.dumps(story_of(read_film(film), longer)), encoding="utf-8")
+        return run(["generate", str(script), "-o", str(out), *options])
 
 
 def _recorded(film: Path) -> "Storyboard":

@@ -57,12 +57,27 @@ def inspect_memory(
         result_json(to_json(found, folder, top, only), indent=1)
     if Format.table in wanted:
         _print_table(found, top, only)
+    _tell_of_kept_end(found)
     if Format.html in wanted and found.memory:
         note(f"open {folder / 'index.html'}")
     elif Format.png in wanted and found.memory:
         note(f"pictures in {folder}")
     if found.problem:
         raise UsageError(found.problem, found.hint)
+
+
+def _tell_of_kept_end(found: "Inspection") -> None:
+    """Of segments that were made after another take: what they recalled of it is not what the pictures show."""
+    from memflow_cli.film.recipe import Recipe, read_record
+
+    record = read_record(found.film) if found.film else None
+    try:
+        kept = Recipe.from_json((record or {}).get("recipe")).made_after_others
+    except ValueError:
+        return
+    if kept:
+        numbers = ", ".join(str(index + 1) for index in kept)
+        note(f"made after another take of what comes before, which is not what the pictures show: segments {numbers}")
 
 
 def to_json(found: "Inspection", folder: Path, top: int, only: list[int]) -> dict[str, Any]:

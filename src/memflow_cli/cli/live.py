@@ -2,7 +2,7 @@
 
 import sys
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,10 +12,11 @@ import typer
 from memflow_cli.cli import options
 from memflow_cli.cli.talk import note, result_json, result_path
 from memflow_cli.cli.watch import INSTALL
-from memflow_cli.errors import UsageError
+from memflow_cli.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.film.events import FilmResult
+    from memflow_cli.machine.stop_requests import StopRequests
     from memflow_cli.story.storyboard import Segment, Storyboard
     from memflow_cli.studio.take import Take
 
@@ -80,6 +81,8 @@ def live(
 
 def _play(told: "Storyboard | None", script: Path, given: LiveOptions) -> "FilmResult | None":
     """Plays a film until its viewers, or the lines, are done, and writes its storyboard. None: nothing was played."""
+    from memflow_cli.film.names import run_path
+    from memflow_cli.live.lines import rest_of
     from memflow_cli.machine.stop_requests import StopRequests
     from memflow_cli.studio.studio import Studio
 
@@ -88,17 +91,28 @@ def _play(told: "Storyboard | None", script: Path, given: LiveOptions) -> "FilmR
     seed = given.seed if given.seed is not None or told is None else told.seed
     title = told.title if told else None
     with Studio(name, device=given.device, dtype=given.dtype) as studio, StopRequests(None, note) as stop:
-        take = studio.take(given.out, seed=seed, title=title, size=size, fps=told.fps if told else None)
-        opening = told.segments if told is not None and not take.storyboard.segments else ()
+        with stop.at_once():
+            take = studio.take(given.out, seed=seed, title=title, size=size, fps=told.fps if told else None)
+        opening = rest_of(told.segments if told is not None else (), take.storyboard.segments)
         try:
             if given.from_stdin:
-                made = _from_stdin(take, opening)
+                _from_stdin(take, opening, stop)
             else:
-                made = _on_page(take, opening, given, stop)
+                return _on_page(take, opening, given, script, stop)
+            return _finish(take, script)
+        except Interrupted as error:
             _write_script(take.storyboard, script)
+            kept = f"; {take.num_chunks} chunks are kept in {run_path(given.out)}" if take.num_chunks else ""
+            hint = "The same command goes on from there." if kept else None
+            raise type(error)(error.message + kept, hint) from error
         finally:
             take.close()
-    return made
+
+
+def _finish(take: "Take", script: Path) -> "FilmResult | None":
+    """Storyboard, then film: a kill in between leaves what the same command goes on from."""
+    _write_script(take.storyboard, script)
+    return take.finish()
 
 
 def _size(text: str | None, told: "Storyboard | None") -> tuple[int, int] | None:
@@ -113,7 +127,9 @@ def _size(text: str | None, told: "Storyboard | None") -> tuple[int, int] | None
     return (told.width, told.height) if told is not None and told.width and told.height else None
 
 
-def _on_page(take: "Take", opening: "Sequence[Segment]", given: LiveOptions, stop: "object") -> "FilmResult | None":
+def _on_page(
+    take: "Take", opening: "Sequence[Segment]", given: LiveOptions, script: Path, stop: "StopRequests"
+) -> "FilmResult | None":
     try:
         from memflow_cli.live.channel import Channel
         from memflow_cli.live.server import LiveServer
@@ -121,7 +137,7 @@ def _on_page(take: "Take", opening: "Sequence[Segment]", given: LiveOptions, sto
     except ImportError as error:
         raise UsageError(f"memflow live: {error.name} is missing", INSTALL) from error
     channel = Channel()
-    session = Session(take, channel, opening, stop)  # type: ignore[arg-type]
+    session = Session(take, channel, opening, stop, lambda: _finish(take, script))
     session.greet()
     with LiveServer(channel, session.command, given.host, given.port) as server:
         note(f"play it at {server.address}")
@@ -130,12 +146,21 @@ def _on_page(take: "Take", opening: "Sequence[Segment]", given: LiveOptions, sto
         return session.run()
 
 
-def _from_stdin(take: "Take", opening: "Sequence[Segment]") -> "FilmResult | None":
+def _from_stdin(take: "Take", opening: "Sequence[Segment]", stop: "StopRequests") -> None:
     from memflow_cli.live.lines import play_lines
 
-    for answer in play_lines(take, opening, sys.stdin):
+    for answer in play_lines(take, opening, _lines(stop), stop):
         result_json(answer)
-    return take.finish()
+
+
+def _lines(stop: "StopRequests") -> Iterator[str]:
+    """Lines of stdin, as they come. While one is waited for, nothing is made, and Ctrl-C ends the wait."""
+    while True:
+        with stop.at_once():
+            line = sys.stdin.readline()
+        if not line:
+            return
+        yield line
 
 
 def _read(path: Path) -> "Storyboard":

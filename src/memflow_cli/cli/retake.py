@@ -3,19 +3,23 @@
 import contextlib
 import io
 import json
-import shutil
-from collections.abc import Iterator, Sequence
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from memflow_cli.cli import options
+from memflow_cli.cli.film_story import is_story_of, numbered, storyboard_after
 from memflow_cli.cli.talk import note, result_path
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.film.excerpt import RecordedFilm
     from memflow_cli.film.takes import Take
+    from memflow_cli.story.storyboard import Storyboard
 
 MAX_TAKES = 64
 
@@ -24,229 +28,264 @@ def register(app: typer.Typer) -> None:
     app.command("retake")(retake)
 
 
+@dataclass(frozen=True)
+class RetakeOptions:
+    """As they stand on the command line."""
+
+    takes: Annotated[int, typer.Option("--takes", metavar="N", help="How many takes to make.")] = 4
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Another prompt for these takes.")] = None
+    seed: Annotated[
+        int | None, typer.Option("--seed", metavar="N", help="The first take's noise; the others count on.")
+    ] = None
+    pick: Annotated[int | None, typer.Option("--pick", metavar="TAKE", help="Put this take into the film.")] = None
+    then: Annotated[
+        str | None,
+        typer.Option(
+            "--then",
+            metavar="remake|keep",
+            help="With --pick: what comes after. keep: as it is, if it begins with a cut. [remake]",
+            show_default=False,
+        ),
+    ] = None
+    undo: Annotated[bool, typer.Option("--undo", help="Bring back the film as it was before the last pick.")] = False
+    progress: Annotated[str, typer.Option("--progress", metavar="KIND", help="As generate's.")] = "auto"
+
+
+@options.with_options
 def retake(
     film: Annotated[Path, typer.Argument(metavar="FILM", help="A finished film; its film.json lies beside it.")],
     segment: Annotated[
         int | None, typer.Argument(metavar="[SEGMENT]", help="Which one, counted from 1.", show_default=False)
     ] = None,
-    takes: Annotated[int, typer.Option("--takes", metavar="N", help="How many takes to make.")] = 4,
-    prompt: Annotated[str | None, typer.Option("--prompt", help="Another prompt for these takes.")] = None,
-    seed: Annotated[
-        int | None, typer.Option("--seed", metavar="N", help="The first take's noise; the others count on.")
-    ] = None,
-    pick: Annotated[int | None, typer.Option("--pick", metavar="TAKE", help="Put this take into the film.")] = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Bring back the film as it was before the last pick.")] = False,
-    progress: Annotated[str, typer.Option("--progress", metavar="KIND", help="As generate's.")] = "auto",
+    *,
+    given: RetakeOptions,
 ) -> None:
     """Make other takes of one segment, and pick one.
 
-    The takes lie side by side in film.takes/03/: take-1.mp4 and so on, and takes.jpg, which shows them all. Each begins
-    where the segment before it ends; what comes before is taken from what the film keeps (film.mp4.run). --pick puts one
-    into the film and makes again all that comes after it, for memory and window have changed; the segments before it stay
-    bit for bit. The old film stays until the new one is whole, and --undo brings it back; a second --undo takes that back.
-    The choice is written down as the segment's seed and prompt: in film.json, and in film.yaml where that is the film's
-    storyboard, or none is there. Either makes the new film again, frame by frame.
+    The takes lie side by side in film.takes/03/: take-1.mp4 and so on, takes.jpg, which shows them all, and takes.html, which
+    plays them together. Each begins where the segment before it ends; what comes before is taken from what the film keeps
+    (film.mp4.run). --pick puts one into the film and makes again all that comes after it, for memory and window have
+    changed; the segments before it stay bit for bit. The old film stays until the new one is whole, and --undo brings it
+    back; a second --undo takes that back. The choice is written down as the segment's seed and prompt: in film.json, and in
+    film.yaml where that is the film's storyboard, or none is there. Either makes the new film again, frame by frame.
+
+    --then keep leaves what comes after as it is, where that begins with a cut. It was made when memory had seen the old
+    take, so no storyboard makes such a film again: film.json says so, and film.yaml makes these segments anew.
+    After an interruption the same command goes on.
     """
     from memflow_cli.film.excerpt import read_film
-    from memflow_cli.film.takes import mend
+    from memflow_cli.film.exchange import alone, mend
 
-    mend(film)
-    if undo:
-        if segment is not None or pick is not None:
+    mended = mend(film)
+    if given.undo:
+        if segment is not None or given.pick is not None or given.then is not None:
             raise UsageError("--undo takes back the last pick, whatever it was", f"memflow retake {film} --undo")
-        _undo(film)
+        if mended == "undo":
+            _tell_undone(film)
+        else:
+            _undo(film)
         return
     told = read_film(film)
     num_segments = len(told.plan.segments)
     if segment is None or not 1 <= segment <= num_segments:
         raise UsageError(f"{film} has the segments 1 to {num_segments}", f"memflow retake {film} 1 --takes 4")
-    if pick is not None:
-        if prompt is not None or seed is not None:
-            raise UsageError(
-                "--pick puts in a take that is there, with its prompt and its seed", "leave --prompt and --seed out"
-            )
-        _pick(told, segment - 1, pick, progress)
+    _check_wishes(given, film, segment)
+    if given.pick is not None:
+        is_last = segment == num_segments
+        _pick(told, segment - 1, given.pick, given.then == "keep" and not is_last, given.progress)
         return
-    _check_wishes(takes, seed)
-    _make_takes(told, segment - 1, _wanted(told, segment - 1, takes, seed, prompt), progress)
+    wanted = _wanted(told, segment - 1, given)
+    with alone(film):
+        _make_takes(told, segment - 1, wanted, given.progress)
 
 
-def _check_wishes(takes: int, seed: int | None) -> None:
+def _check_wishes(given: RetakeOptions, film: Path, segment: int) -> None:
     from memflow_cli.story.schema import MAX_SEED
 
-    if not 1 <= takes <= MAX_TAKES:
-        raise UsageError(f"--takes {takes}: from 1 to {MAX_TAKES} are made at once")
-    if seed is not None and not 0 <= seed <= MAX_SEED - MAX_TAKES:
-        raise UsageError(f"--seed {seed}: a whole number from 0 to {MAX_SEED - MAX_TAKES} is expected")
+    if given.then not in (None, "remake", "keep") or (given.then is not None and given.pick is None):
+        raise UsageError(
+            f"--then {given.then[:20]}: what is to become of what comes after a --pick: remake or keep",
+            f"memflow retake {film} {segment} --pick 1 --then keep",
+        )
+    if given.pick is not None and (given.prompt is not None or given.seed is not None):
+        raise UsageError(
+            "--pick puts in a take that is there, with its prompt and its seed", "leave --prompt and --seed out"
+        )
+    if not 1 <= given.takes <= MAX_TAKES:
+        raise UsageError(f"--takes {given.takes}: from 1 to {MAX_TAKES} are made at once")
+    if given.seed is not None and not 0 <= given.seed <= MAX_SEED - MAX_TAKES:
+        raise UsageError(f"--seed {given.seed}: a whole number from 0 to {MAX_SEED - MAX_TAKES} is expected")
 
 
-def _wanted(film: "RecordedFilm", segment: int, count: int, seed: int | None, prompt: str | None) -> "list[Take]":
+def _wanted(film: "RecordedFilm", segment: int, given: RetakeOptions) -> "list[Take]":
     """The takes to be made. Raises UsageError for a prompt that cannot be one."""
     from memflow_cli.film.takes import new_takes
     from memflow_cli.story.prompts import complete_prompt, composed, names_in, one_line
     from memflow_cli.story.schema import MAX_PROMPT_LENGTH
 
-    if prompt is None:
-        return new_takes(film, segment, count, seed, None, None)
-    written = one_line(composed(prompt))
+    if given.prompt is None:
+        return new_takes(film, segment, given.takes, given.seed, None, None)
+    written = one_line(composed(given.prompt))
     described = {name: subject.description for name, subject in film.storyboard.subjects.items()}
     if unknown := [name for name in names_in(written) if name not in described]:
         raise UsageError(f"--prompt: {{{unknown[0][:40]}}} is not a character or place of this film")
     complete = complete_prompt(written, described, film.storyboard.style)
     if not written or len(complete) > MAX_PROMPT_LENGTH:
         raise UsageError("--prompt: is empty" if not written else f"--prompt: at most {MAX_PROMPT_LENGTH:,} characters")
-    return new_takes(film, segment, count, seed, written, complete)
+    return new_takes(film, segment, given.takes, given.seed, written, complete)
 
 
 def _make_takes(film: "RecordedFilm", segment: int, takes: "list[Take]", progress: str) -> None:
     from memflow_cli.film.excerpt import cut_segments, read_film
     from memflow_cli.film.takes import read_takes, story_of, take_file, take_folder, with_take, write_takes
+    from memflow_cli.film.workshop import workshop
 
     folder = take_folder(film.path, segment)
-    with _workshop(folder / "unfinished") as work:
-        stories = []
+    told = {take.number: story_of(film, with_take(film.storyboard, segment, take, is_last=True)) for take in takes}
+    with workshop(folder / "unfinished", [list(told.items()), takes[0].follows]) as work:
+        stories = [_write_story(work / "stories" / f"take-{number}.json", story) for number, story in told.items()]
         for take in takes:
-            story = story_of(film, with_take(film.storyboard, segment, take, is_last=True))
-            stories.append(_write_json(work / "stories" / f"take-{take.number}.json", story))
             _copy_kept(film, segment, work / f"take-{take.number}.mp4", is_told=take is takes[0])
-        code = _generate(film, stories, f"{work}/", "--keep", "no", "--progress", progress)
-        if code:
-            raise typer.Exit(code)
+        _generate(film, stories, f"{work}/", "--keep", "no", "--progress", progress)
         for take in takes:
             made = read_film(work / f"take-{take.number}.mp4")
             cut_segments(made, segment, segment, take_file(film.path, segment, take.number))
-    write_takes(film.path, segment, [*read_takes(film.path, segment), *takes])
-    for take in takes:
-        result_path(take_file(film.path, segment, take.number))
-    result_path(_draw_sheet(film.path, segment))
+        known = [*read_takes(film.path, segment), *takes]
+        drawn = _draw(film, segment, known)
+        write_takes(film.path, segment, known)
+    for path in [*(take_file(film.path, segment, take.number) for take in takes), *drawn]:
+        result_path(path)
     note(f"memflow retake {film.path} {segment + 1} --pick N puts one into the film")
 
 
-def _draw_sheet(film: Path, segment: int) -> Path:
-    """All takes of a segment that are still there."""
-    from memflow_cli.film.takes import read_takes, take_file, take_folder
+def _draw(film: "RecordedFilm", segment: int, known: "list[Take]") -> list[Path]:
+    """The takes of a segment that are still there: on one sheet, and on a page that plays them beside the film's own."""
+    from memflow_cli.film.takes import take_file, take_folder
+    from memflow_cli.report.takes_page import ShownTake, make_takes_page
     from memflow_cli.report.takes_sheet import draw_takes
 
-    rows = [
-        (f"take {take.number}", f"seed {take.seed}  {take.prompt}", take_file(film, segment, take.number))
-        for take in read_takes(film, segment)
-    ]
-    sheet = take_folder(film, segment) / "takes.jpg"
-    draw_takes([row for row in rows if row[2].is_file()]).save(sheet, quality=88)
-    return sheet
+    path, planned = film.path, film.plan.segments[segment]
+    takes = [take for take in known if take_file(path, segment, take.number).is_file()]
+    about = {take.number: f"seed {take.seed}  {take.prompt}" for take in takes}
+    rows = [(f"take {number}", text, take_file(path, segment, number)) for number, text in about.items()]
+    start, end = (frame / film.plan.fps for frame in (planned.start_frame, planned.start_frame + planned.num_frames))
+    shown = [ShownTake("in the film", planned.prompt, f"../../{path.name}", None, (start, end))]
+    for number, text in about.items():
+        command = shlex.join(["memflow", "retake", str(path), str(segment + 1), "--pick", str(number)])
+        shown.append(ShownTake(f"take {number}", text, f"take-{number}.mp4", command))
+    sheet, page = (take_folder(path, segment) / name for name in ("takes.jpg", "takes.html"))
+    draw_takes(rows).save(sheet, quality=88)
+    page.write_text(make_takes_page(path.name, segment + 1, shown), encoding="utf-8", errors="replace")
+    return [sheet, page]
 
 
-def _pick(film: "RecordedFilm", segment: int, number: int, progress: str) -> None:
+# a take into the film, and out of it
+
+
+def _pick(film: "RecordedFilm", segment: int, number: int, is_end_kept: bool, progress: str) -> None:
+    from memflow_cli.film.exchange import alone, exchange, forget_picked, picked_folder
     from memflow_cli.film.names import run_path
-    from memflow_cli.film.takes import exchange, find_take, story_of, take_folder, with_take
+    from memflow_cli.film.splicing import check_end_can_be_kept, with_kept_end
+    from memflow_cli.film.takes import find_take, story_of, with_take
+    from memflow_cli.film.workshop import workshop
 
     take = find_take(film, segment, number)
     new = with_take(film.storyboard, segment, take)
-    storyboard = _storyboard_after(film, segment, take)
-    with _workshop(take_folder(film.path, segment) / "picked") as work:
-        story = _write_json(work / "stories" / f"{film.path.stem}.json", story_of(film, new))
-        _copy_kept(film, segment, work / film.path.name)
+    if _is_there(film, segment, take, is_end_kept):
+        forget_picked(film.path)
+        note(f"segment {segment + 1} is take {number} already")
+        result_path(film.path)
+        return
+    kept = numbered(segment + 2, len(film.plan.segments)) if is_end_kept else None
+    if is_end_kept:
+        check_end_can_be_kept(film, segment + 1)
+        new = with_kept_end(new, film, segment + 1)
+    storyboard = storyboard_after(film, segment, take, kept)
+    with alone(film.path), workshop(picked_folder(film.path), [story_of(film, new), kept]) as work:
+        whole = work / film.path.name
+        if is_end_kept:
+            _copy_with_end(film, segment, take, new, whole, progress)
+        else:
+            _copy_kept(film, segment, whole)
         keep = ["--keep-run"] if run_path(film.path).is_dir() else []
-        code = _generate(film, [story], str(work / film.path.name), *keep, "--progress", progress)
-        if code:
-            raise typer.Exit(code)
+        story = _write_story(work / "stories" / f"{film.path.stem}.json", story_of(film, new))
+        _generate(film, [story], str(whole), *keep, "--progress", progress)
         if storyboard is not None:
-            (work / film.path.name).with_suffix(".yaml").write_text(storyboard, encoding="utf-8")
-        exchange(film.path, work, with_storyboard=storyboard is not None)
+            whole.with_suffix(".yaml").write_text(storyboard, encoding="utf-8")
+        exchange(film.path, "pick", with_storyboard=storyboard is not None)
     where = film.path.with_suffix(".yaml" if storyboard is not None else ".json").name
     note(
         f"segment {segment + 1} is take {number}; {where} says so; memflow retake {film.path} --undo brings the old film back"
     )
+    if kept is not None:
+        note(
+            f"{kept} stay as they are: memory had seen the segment {segment + 1} that was there when they were made, and what "
+            f"they recall of it is not what the film shows now; memflow generate makes them anew"
+        )
     result_path(film.path)
+
+
+def _is_there(film: "RecordedFilm", segment: int, take: "Take", is_end_kept: bool) -> bool:
+    """Whether the film is the one that picking this take makes."""
+    planned, own = film.plan.segments[segment], film.storyboard.segments[segment]
+    is_take = (planned.prompt, planned.seed, own.made_after) == (take.prompt, take.seed, None)
+    return is_take and (is_end_kept or not any(each.made_after for each in film.storyboard.segments[segment + 1 :]))
+
+
+def _copy_with_end(
+    film: "RecordedFilm", segment: int, take: "Take", new: "Storyboard", whole: Path, progress: str
+) -> None:
+    """Gives the film to come its beginning with the take, and the end that the old film has."""
+    from memflow_cli.film.splicing import splice
+    from memflow_cli.film.takes import story_of, with_take
+    from memflow_cli.film.workshop import copy_kept
+
+    beginning = whole.parent / "beginning" / whole.name
+    beginning.parent.mkdir(exist_ok=True)
+    _copy_kept(film, segment, beginning)
+    told = story_of(film, with_take(film.storyboard, segment, take, is_last=True))
+    story = _write_story(beginning.with_suffix(".story.json"), told)
+    _generate(film, [story], str(beginning), "--keep-run", "--progress", progress)
+    copy_kept(beginning, whole, lambda run: splice(run, film, new, segment + 1))
 
 
 def _undo(film: Path) -> None:
     from memflow_cli.film.excerpt import read_film
-    from memflow_cli.film.takes import before_folder, exchange
+    from memflow_cli.film.exchange import alone, before_folder, exchange
 
-    before = before_folder(film)
-    if not (before / film.name).is_file():
+    if not (before_folder(film) / film.name).is_file():
         raise UsageError(f"{film}: no take was picked that could be taken back")
-    with_storyboard = film.is_file() and _is_story_of(film.with_suffix(".yaml"), read_film(film))
-    exchange(film, before, with_storyboard)
+    with_storyboard = film.is_file() and is_story_of(film.with_suffix(".yaml"), read_film(film))
+    with alone(film):
+        exchange(film, "undo", with_storyboard)
+    _tell_undone(film)
+
+
+def _tell_undone(film: Path) -> None:
     note("the film is as it was before; the other one is kept, and another --undo brings it back")
     result_path(film)
-
-
-def _storyboard_after(film: "RecordedFilm", segment: int, take: "Take") -> str | None:
-    """What film.yaml is to say with a take in the film; None if what lies there is not this film's storyboard."""
-    from memflow_cli.film.names import record_path
-    from memflow_cli.film.takes import with_take
-    from memflow_cli.story.editing import set_segment_field
-    from memflow_cli.story.load import load_stories
-    from memflow_cli.story.prompts import escape_braces
-    from memflow_cli.story.writing import storyboard_to_yaml
-
-    path = film.path.with_suffix(".yaml")
-    if not path.exists() and not path.is_symlink():
-        whole = load_stories(record_path(film.path), 10.0)[0].storyboard  # its model as a storyboard names it
-        return storyboard_to_yaml(with_take(whole, segment, take), path.parent.absolute())
-    if not _is_story_of(path, film):
-        note(
-            f"{path.name} is not this film's storyboard and stays as it is; {film.path.stem}.json makes the film again"
-        )
-        return None
-    text = set_segment_field(path.read_text(encoding="utf-8"), segment, "seed", take.seed)
-    if take.prompt != film.plan.segments[segment].prompt:
-        prompt = escape_braces(take.prompt) if take.written is None else take.written
-        text = set_segment_field(text, segment, "prompt", prompt)
-    return text
-
-
-def _is_story_of(path: Path, film: "RecordedFilm") -> bool:
-    """Whether a file is the storyboard that a film was made from, seed included."""
-    from memflow_cli.cli.stories import read_stories
-    from memflow_cli.errors import MemflowError
-
-    if not path.is_file() or path.is_symlink():
-        return False
-    try:
-        stories = read_stories(path, 10.0, ())
-    except MemflowError:
-        return False
-    return len(stories) == 1 and stories[0].storyboard == film.storyboard
 
 
 # making
 
 
-@contextlib.contextmanager
-def _workshop(folder: Path) -> Iterator[Path]:
-    """An empty folder to make films in, gone at the end."""
-    shutil.rmtree(folder, ignore_errors=True)
-    (folder / "stories").mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _write_json(path: Path, content: Any) -> Path:
-    path.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8", errors="surrogateescape")
+def _write_story(path: Path, story: Any) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(story, ensure_ascii=False), encoding="utf-8", errors="surrogateescape")
     return path
 
 
 def _copy_kept(film: "RecordedFilm", segment: int, target: Path, is_told: bool = True) -> None:
     """Gives a film to come what this one keeps of the segments before this one."""
-    from memflow_cli.film.names import run_path
-    from memflow_cli.film.run_folder import is_kept
+    from memflow_cli.film.workshop import copy_kept
 
-    if segment == 0:
-        return
-    if is_kept(run_path(film.path)):
-        shutil.copytree(run_path(film.path), run_path(target), symlinks=True)
-    elif is_told:
+    if segment and not copy_kept(film.path, target) and is_told:
         note(
             f"{film.path.name} keeps nothing that could be gone on from: what comes before the segment is made anew too"
         )
 
 
-def _generate(film: "RecordedFilm", stories: Sequence[Path], out: str, *options: str) -> int:
+def _generate(film: "RecordedFilm", stories: Sequence[Path], out: str, *more: str) -> None:
     """Makes films as this one was made: on the same device, in the same precision. Their names are no result."""
     from memflow_cli.cli.app import run
 
@@ -259,4 +298,6 @@ def _generate(film: "RecordedFilm", stories: Sequence[Path], out: str, *options:
     if decoder is not None:
         as_made += ["--preview-decoder", str(decoder)]
     with contextlib.redirect_stdout(io.StringIO()):
-        return run(["generate", *map(str, stories), "-o", out, *as_made, *options])
+        code = run(["generate", *map(str, stories), "-o", out, *as_made, *more])
+    if code:
+        raise typer.Exit(code)

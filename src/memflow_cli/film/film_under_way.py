@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.backbone import Backbone
-from memflow_cli.errors import Interrupted, MemflowError
+from memflow_cli.errors import Interrupted, MemflowError, UsageError
 from memflow_cli.film.events import (
     ChunkDone,
     ChunkReplayed,
@@ -34,6 +34,7 @@ from memflow_cli.film.names import record_path, run_path, trace_path
 from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.film.parts import FilmParts
 from memflow_cli.film.placing import place
+from memflow_cli.film.preflight import check_made_after
 from memflow_cli.film.recipe import Recipe, read_record
 from memflow_cli.film.record import make_record
 from memflow_cli.film.run_folder import RunFolder
@@ -79,6 +80,11 @@ class FilmUnderWay:
         decoder = backbone.decoder_at(*self.plan.size)
         self._run = RunFolder(run_path(out), recipe, script.trace_header, _latent_bytes(script), resume)
         self.resumed = self._run.num_chunks
+        try:
+            check_made_after(out, recipe, sum(segment.end_chunk <= self.resumed for segment in self.plan.segments))
+        except UsageError:
+            self._run.close(remove=self.resumed == 0)
+            raise
         self._started = time.perf_counter()
         self._timings: dict[str, float] = {}
         self._parts = FilmParts(self.plan, self._run)

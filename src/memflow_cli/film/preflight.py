@@ -27,8 +27,24 @@ def check_outputs(film: Path, plan: FilmPlan, recipe: Recipe, resume: bool = Tru
     `recipe`: it may leave out what only the device tells. `with_report`: a report of its memory is to follow.
     """
     check_names(film, with_report)
+    is_begun = resume and run_path(film).is_dir()
+    check_made_after(film, recipe, len(recipe.segments) if is_begun else 0)
     check_run(run_path(film), recipe if resume else None)
     check_room(film.parent, plan, run_path(film))
+
+
+def check_made_after(film: Path, recipe: Recipe, num_kept: int) -> None:
+    """Raises UsageError if a segment would have to be made again that nothing makes again.
+
+    `num_kept`: how many segments of the film are there, from the first on.
+    """
+    lost = [index + 1 for index in recipe.made_after_others if index >= num_kept]
+    if lost:
+        which = f"segment {lost[0]} was" if len(lost) == 1 else f"segments {lost[0]} to {lost[-1]} were"
+        raise UsageError(
+            f"{which} made after another take of what comes before, and kept: no storyboard makes that again",
+            f"memflow generate {record_path(film).with_suffix('.yaml').name}, if it is there, makes a film of one piece",
+        )
 
 
 def check_names(film: Path, with_report: bool = False) -> None:

@@ -95,6 +95,11 @@ class Recipe:
             owners.append(self._hash(before, own)[:16])
         return owners
 
+    @property
+    def made_after_others(self) -> list[int]:
+        """Segments, from 0, that were made when something else came before them: no storyboard makes them again."""
+        return [index for index, segment in enumerate(self.segments) if segment.get("made_after")]
+
     def _chain(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Every segment with the hash of all that comes before it."""
         before = hashlib.sha256(_canonical(self.common)).digest()
@@ -189,6 +194,7 @@ def recipe_segments(plan: FilmPlan, storyboard: Storyboard) -> tuple[dict[str, A
             "seed": segment.seed,
             "transition": segment.transition,
             "image": picture_identity(source.image),
+            **({"made_after": source.made_after} if source.made_after else {}),
         }
         for segment, source in zip(plan.segments, storyboard.segments, strict=True)
     )

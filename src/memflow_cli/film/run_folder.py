@@ -105,6 +105,12 @@ class RunFolder:
             self._latents.flush()
         self.num_chunks += 1
 
+    def take_over(self, chunk: int, latents: bytes, line: bytes) -> None:
+        """Keeps a chunk that another run folder has, with its line of the trace."""
+        with _disk_errors(self.path):
+            self.trace.copy(line)
+        self.append(chunk, latents)
+
     def grow(self, recipe: Recipe, header: TraceHeader) -> None:
         """The film goes on with more segments, or its last one gets another length. `recipe` and `header`: of all of it."""
         old = len(self.plan.segments)

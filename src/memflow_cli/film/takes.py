@@ -3,23 +3,19 @@
 03/take-1.mp4   takes of segment 3, numbered on and on
 03/takes.jpg    all of them side by side
 03/takes.json   what each was made from
-before/         the film, with all that lies beside it, as it was before the last pick
+before/         the film, with all that lies beside it, as it was before the last pick (exchange.py)
 """
 
-import contextlib
 import hashlib
 import json
-import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.errors import UsageError
 from memflow_cli.film.durable import write_through
 from memflow_cli.film.excerpt import RecordedFilm
-from memflow_cli.film.film_file import srt_path
-from memflow_cli.film.names import record_path, run_path, takes_path, trace_path
+from memflow_cli.film.names import takes_path
 from memflow_cli.film.ours import read_regular
 from memflow_cli.story.plan import derive_seed
 from memflow_cli.story.storyboard import Segment, Storyboard
@@ -41,7 +37,7 @@ class Take:
 
     def of(self, segment: Segment) -> Segment:
         """The segment as this take has it."""
-        return replace(segment, seed=self.seed, prompt=self.prompt)
+        return replace(segment, seed=self.seed, prompt=self.prompt, made_after=None)
 
 
 def take_folder(film: Path, segment: int) -> Path:
@@ -51,10 +47,6 @@ def take_folder(film: Path, segment: int) -> Path:
 
 def take_file(film: Path, segment: int, number: int) -> Path:
     return take_folder(film, segment) / f"take-{number}.mp4"
-
-
-def before_folder(film: Path) -> Path:
-    return takes_path(film) / "before"
 
 
 def follows(film: RecordedFilm, segment: int) -> str:
@@ -122,63 +114,7 @@ def story_of(film: RecordedFilm, storyboard: Storyboard) -> dict[str, Any]:
 
 
 def with_take(storyboard: Storyboard, segment: int, take: Take, is_last: bool = False) -> Storyboard:
-    """The story with a take in it. `is_last`: it ends there."""
-    segments = list(storyboard.segments[: segment + 1] if is_last else storyboard.segments)
-    segments[segment] = take.of(segments[segment])
-    return replace(storyboard, segments=tuple(segments))
-
-
-def exchange(film: Path, new: Path, with_storyboard: bool) -> None:
-    """The film goes to `before`, with all that lies beside it, and the one of that name in the folder `new` takes its place.
-
-    `new` may be `before` itself. `with_storyboard`: the film's .yaml goes along. All are renamings within one folder's tree.
-    """
-    mend(film)
-    before, aside = before_folder(film), _aside(film)
-    with _disk_errors(film):
-        aside.mkdir(parents=True)
-        for path in _companions(film, with_storyboard):
-            if path.exists():
-                path.rename(aside / path.name)
-        for path in _companions(new / film.name, True):
-            if path.exists():
-                path.rename(film.with_name(path.name))
-        shutil.rmtree(before, ignore_errors=True)
-        aside.rename(before)
-
-
-def mend(film: Path) -> None:
-    """After a kill amid an exchange: the old film goes back to its place, unless the new one is there already."""
-    aside = _aside(film)
-    if not aside.is_dir():
-        return
-    with _disk_errors(film):
-        if film.exists() and (aside / film.name).exists():
-            shutil.rmtree(before_folder(film), ignore_errors=True)
-            aside.rename(before_folder(film))
-            return
-        for path in sorted(aside.iterdir(), key=lambda path: path.name == film.name):
-            if path.is_dir():
-                shutil.rmtree(film.with_name(path.name), ignore_errors=True)
-            path.replace(film.with_name(path.name))
-        aside.rmdir()
-
-
-def _aside(film: Path) -> Path:
-    """Where the old film is while the new one takes its place."""
-    return takes_path(film) / "aside"
-
-
-def _companions(film: Path, with_storyboard: bool) -> Iterator[Path]:
-    """The film last: where it is not, nothing else counts as finished."""
-    if with_storyboard:
-        yield film.with_suffix(".yaml")
-    yield from (trace_path(film), srt_path(film), run_path(film), record_path(film), film)
-
-
-@contextlib.contextmanager
-def _disk_errors(film: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise MemflowError(f"cannot write beside {film}: {error.strerror}") from error
+    """The story with a take in it, and what comes after it made again. `is_last`: it ends there."""
+    before, own = storyboard.segments[:segment], storyboard.segments[segment]
+    after = [replace(each, made_after=None) for each in storyboard.segments[segment + 1 :]]
+    return replace(storyboard, segments=(*before, take.of(own), *(() if is_last else after)))

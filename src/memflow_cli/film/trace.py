@@ -88,6 +88,8 @@ class TraceWriter:
     def copy(self, line: bytes) -> None:
         """A record's line, as it stands in another trace."""
         self._file.write(line)
+        self._file.flush()
+        self.last_crc = zlib.crc32(line)
 
     def sync(self) -> None:
         """Writes through to the disk what was written so far."""

@@ -1,29 +1,42 @@
 """A film steered by lines of text, so that scripts and pipes can drive it: no browser, no packages besides."""
 
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
-from memflow_cli.film.events import ChunkDone, Event, FilmStarted
+from memflow_cli.errors import MemflowError
+from memflow_cli.film.events import ChunkDone, Event
 from memflow_cli.story.quantities import parse_seconds
+from memflow_cli.story.schema import MAX_PROMPT_LENGTH
 from memflow_cli.story.storyboard import Segment
+from memflow_cli.story.texts import without_controls
 from memflow_cli.studio.take import Take
+
+LEAST_SECONDS = 0.3  # of a segment that are worth to be gone on with
+
+Stop = Callable[[], MemflowError | None]
 
 _WAIT = re.compile(r"wait\s+(\S+)", re.IGNORECASE)
 _CUT = re.compile(r"cut:\s*(.+)", re.IGNORECASE)
 
 
-def play_lines(take: Take, opening: Sequence[Segment], lines: Iterable[str]) -> Iterator[dict[str, Any]]:
+def play_lines(
+    take: Take, opening: Sequence[Segment], lines: Iterable[str], stop: Stop = lambda: None
+) -> Iterator[dict[str, Any]]:
     """Plays `opening`, then line by line: a prompt, `cut: prompt`, `wait 4s`, `undo`. An answer for each line.
 
     A prompt that nobody waits for gets one chunk. What a line says wrong is answered as `error`, and nothing is played.
+    A film that an earlier run has begun is told of first, as `resumed`. Raises what `stop` says after a chunk.
     """
-    player = _Player(take)
+    player = _Player(take, stop)
+    if take.segments:
+        yield {"event": "resumed", "from": player.seconds, "prompts": len(take.segments)}
     for segment in opening:
         yield player.begin(segment.prompt, segment.transition, segment.seed)
         player.wait(segment.seconds)
     for line in lines:
-        text = " ".join(line.split())
+        text = " ".join(without_controls(line).split())
         if not text:
             continue
         if (waiting := _WAIT.fullmatch(text)) is not None:
@@ -35,20 +48,41 @@ def play_lines(take: Take, opening: Sequence[Segment], lines: Iterable[str]) -> 
             yield player.begin(cut[1] if cut else text, "cut" if cut else "smooth")
 
 
+def rest_of(opening: Sequence[Segment], played: Sequence[Segment]) -> list[Segment]:
+    """What is left of an opening after so much was played of it: nothing, if something else was played."""
+    prompts = [segment.prompt for segment in played]
+    if not played or prompts != [segment.prompt for segment in opening[: len(played)]]:
+        return [] if played else list(opening)
+    last = opening[len(played) - 1]
+    missing = last.seconds - played[-1].seconds
+    rest = list(opening[len(played) :])
+    if missing >= LEAST_SECONDS:
+        rest.insert(0, replace(last, seconds=missing, transition="smooth"))
+    return rest
+
+
 class _Player:
     """The take, and how far it has been played."""
 
-    def __init__(self, take: Take) -> None:
+    def __init__(self, take: Take, stop: Stop) -> None:
         self._take = take
+        self._stop = stop
         self._playing: Generator[Event] | None = None
-        self._fps = 0
 
     @property
-    def _seconds(self) -> float:
-        return round(self._take.num_frames / self._fps, 6) if self._fps else 0.0
+    def seconds(self) -> float:
+        """Of the film, made so far."""
+        return round(self._take.num_frames / self._fps, 6) if self._take.num_frames else 0.0
+
+    @property
+    def _fps(self) -> int:
+        assert self._take.plan is not None, "something was played"
+        return self._take.plan.fps
 
     def begin(self, prompt: str, transition: str, seed: int | None = None) -> dict[str, Any]:
-        start = self._seconds
+        if len(prompt) > MAX_PROMPT_LENGTH:
+            return {"event": "error", "text": f"a prompt has at most {MAX_PROMPT_LENGTH:,} characters"}
+        start = self.seconds
         self._playing = self._take.shoot(prompt, None, transition, seed)
         self._chunk()
         return {"event": "prompt", "prompt": prompt, "transition": transition, "from": start}
@@ -58,7 +92,7 @@ class _Player:
         if self._playing is None:
             return
         end = self._take.segments[-1].start_frame / self._fps + seconds
-        while self._seconds + self._chunk_seconds / 2 < end:
+        while self.seconds + self._chunk_seconds / 2 < end:
             self._chunk()
 
     def waited(self, text: str) -> dict[str, Any]:
@@ -68,15 +102,15 @@ class _Player:
             return {"event": "error", "text": str(error)}
         if self._playing is None:
             return {"event": "error", "text": "wait comes after a prompt"}
-        end = self._seconds + seconds - (self._chunk_seconds if self._is_fresh else 0)
-        while self._seconds + self._chunk_seconds / 2 < end:
+        end = self.seconds + seconds - (self._chunk_seconds if self._is_fresh else 0)
+        while self.seconds + self._chunk_seconds / 2 < end:
             self._chunk()
-        return {"event": "wait", "until": self._seconds}
+        return {"event": "wait", "until": self.seconds}
 
     def undo(self) -> dict[str, Any]:
         self._playing = None
         self._take.undo()
-        return {"event": "undo", "from": self._seconds}
+        return {"event": "undo", "from": self.seconds}
 
     @property
     def _is_fresh(self) -> bool:
@@ -91,8 +125,7 @@ class _Player:
 
     def _chunk(self) -> None:
         assert self._playing is not None, "a prompt is playing"
-        for event in self._playing:
-            if isinstance(event, FilmStarted):
-                self._fps = event.plan.fps
-            if isinstance(event, ChunkDone):
-                return
+        if not any(isinstance(event, ChunkDone) for event in self._playing):
+            return
+        if (error := self._stop()) is not None:
+            raise error

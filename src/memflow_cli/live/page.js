@@ -109,6 +109,11 @@
     pump();
   });
 
+  const bringIntoList = (item) => { // scrolls the list alone, never the page away from the film
+    const top = item.offsetTop - segmentList.offsetTop, list = segmentList;
+    if (top < list.scrollTop) list.scrollTop = top;
+    if (top + item.offsetHeight > list.scrollTop + list.clientHeight) list.scrollTop = top + item.offsetHeight - list.clientHeight;
+  };
   const heard = {
     hello(content) {
       hello = content;
@@ -128,7 +133,7 @@
       item.append(make("span", "", clock(content.start)), make("p", "", content.prompt));
       segments[content.index] = { ...content, item };
       segmentList.append(item);
-      item.scrollIntoView({ block: "nearest" });
+      if (hello && hello.mode === "live") bringIntoList(item);
     },
     chunk(content) {
       const item = make("li", chunks.length === 0 || chunks.at(-1).segment !== content.segment ? "begins" : "");
@@ -149,6 +154,11 @@
       pump();
       if (film.currentTime > content.start) film.currentTime = Math.max(0, content.start - 0.05);
       say(`Back at ${clock(content.start)}.`);
+    },
+    resumed(content) {
+      const at = clock(content.start);
+      $("curtain").textContent = "Say what happens next.";
+      say(`The film goes on at ${at}, where it was left.`);
     },
     from(content) { say(`From ${clock(content.start)} on.`); },
     refused(content) { say(content.text, true); },
@@ -220,6 +230,7 @@
     shown = chunk;
     for (const item of chunks) item.item.className = item.item.classList.contains("begins") ? "begins" : "";
     segments.forEach((segment, index) => segment.item.classList.toggle("is-current", chunk !== null && index === chunk.segment));
+    if (chunk && segments[chunk.segment]) bringIntoList(segments[chunk.segment].item);
     if (!chunk) return;
     chunk.item.classList.add("is-playing");
     const pictures = chunk.recalled.map(({ seconds, share }) => {

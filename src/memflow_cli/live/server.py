@@ -6,12 +6,14 @@ page (their Origin) are refused; what viewers send is bounded in size and rate, 
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import secrets
 import socket
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import resources
 from types import TracebackType
 from typing import Any, Self
@@ -33,6 +35,7 @@ MAX_MESSAGES_A_SECOND = 20  # of one viewer; what comes faster is dropped
 MAX_VIEWERS = 64
 SEND_SECONDS = 20  # a viewer that takes nothing for so long is let go
 LOOPBACK = "127.0.0.1"
+EVERYWHERE = ("0.0.0.0", "::")  # all addresses of this machine
 _TYPES = {"page.html": "text/html", "page.css": "text/css", "page.js": "text/javascript"}
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; media-src blob:; "
@@ -56,13 +59,18 @@ class LiveServer:
         self._token = secrets.token_urlsafe(24)
         self._viewers = 0
         try:
-            self._socket = socket.create_server((host, port))
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._socket = socket.create_server((host, port), family=family)
         except OSError as error:
             raise UsageError(f"cannot listen on {host}, port {port}: {error.strerror}", "another --port?") from error
         name = f"[{host}]" if ":" in host else host
-        self._hosts = {f"{name}:{self.port}"}
+        names = {name}
         if host == LOOPBACK:
-            self._hosts.add(f"localhost:{self.port}")
+            names.add("localhost")
+        elif host in EVERYWHERE:
+            name = socket.gethostname()
+            names |= {name, name.lower(), "localhost"}
+        self._hosts = _Hosts(names, self.port, any_address=host in EVERYWHERE)
         self.address = f"http://{name}:{self.port}/{self._token}/"
         config = uvicorn.Config(
             self._app(),
@@ -163,10 +171,32 @@ class LiveServer:
                     self._command(content)
 
 
+@dataclass(frozen=True)
+class _Hosts:
+    """What a request may call this machine. `any_address`: also each of its addresses in numbers, which no stranger's name
+    stands for."""
+
+    names: set[str]
+    port: int
+    any_address: bool = False
+
+    def are(self, host: str) -> bool:
+        name, _, port = host.rpartition(":")
+        return port == str(self.port) and (name in self.names or (self.any_address and _is_address(name)))
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.removeprefix("[").removesuffix("]"))
+    except ValueError:
+        return False
+    return True
+
+
 class _OwnHostOnly:
     """Refuses what another host's name or another page's script has sent here."""
 
-    def __init__(self, app: ASGIApp, hosts: set[str]) -> None:
+    def __init__(self, app: ASGIApp, hosts: _Hosts) -> None:
         self._app = app
         self._hosts = hosts
 
@@ -184,8 +214,8 @@ class _OwnHostOnly:
         origin = headers.get(b"origin", b"").decode("latin-1")
         if scope["type"] == "websocket" and not origin:
             return False
-        own_origins = {f"http://{host}" for host in self._hosts}
-        return headers.get(b"host", b"").decode("latin-1") in self._hosts and (not origin or origin in own_origins)
+        is_own_page = not origin or (origin.startswith("http://") and self._hosts.are(origin.removeprefix("http://")))
+        return self._hosts.are(headers.get(b"host", b"").decode("latin-1")) and is_own_page
 
 
 def _file(name: str) -> Response:

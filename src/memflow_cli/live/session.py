@@ -14,6 +14,7 @@ from memflow_cli.errors import MemflowError
 from memflow_cli.film.events import ChunkDone, Event, FilmDone, FilmResult, FilmStarted
 from memflow_cli.live.channel import Channel
 from memflow_cli.live.showing import Showing
+from memflow_cli.story.plan import FilmPlan
 from memflow_cli.story.storyboard import Segment
 from memflow_cli.story.texts import without_controls
 from memflow_cli.studio.take import Take
@@ -39,13 +40,20 @@ class Session:
     """Plays `opening`, then what viewers ask for, until one of them finishes the film, or `stop` says so."""
 
     def __init__(
-        self, take: Take, channel: Channel, opening: Iterable[Segment] = (), stop: Stop = lambda: None
+        self,
+        take: Take,
+        channel: Channel,
+        opening: Iterable[Segment] = (),
+        stop: Stop = lambda: None,
+        finish: Callable[[], FilmResult | None] | None = None,
     ) -> None:
+        """`finish`: puts the film together, as the take does unless told otherwise."""
         self._take = take
         self._channel = channel
         self._showing = Showing(channel, "live")
         self._opening = list(opening)
         self._stop = stop
+        self._put_together = finish or take.finish
         self._wishes: queue.Queue[Wish] = queue.Queue(MAX_WISHES)
         self._played = 0.0  # seconds of the film, by the viewer who is furthest
         self._is_paused = False
@@ -54,9 +62,13 @@ class Session:
         self._fps = 0
 
     def greet(self) -> None:
-        """Lets viewers type before anything is there to be seen."""
-        told = self._take.storyboard
+        """Lets viewers type before anything is there to be seen; what an earlier run has played is told."""
+        told, plan = self._take.storyboard, self._take.plan
         self._showing.greet(told.title, told.width or 0, told.height or 0)
+        if plan is not None:
+            self._know(plan)
+            self._played = self._made_seconds
+            self._showing.go_on(plan, self._take.num_frames)
 
     def command(self, content: dict[str, Any]) -> None:
         """What a viewer has sent, from the server's thread. Whatever is not understood is dropped."""
@@ -72,6 +84,7 @@ class Session:
 
     def run(self) -> FilmResult | None:
         """Makes the film until it is finished; None if nothing was ever played. Raises what `stop` says."""
+        self._take.load()  # while the first prompt is still being typed
         while True:
             if (error := self._stop()) is not None:
                 raise error
@@ -145,13 +158,15 @@ class Session:
         assert self._playing is not None, "a prompt is playing"
         for event in self._playing:
             if isinstance(event, FilmStarted):
-                self._fps = event.plan.fps
-                frames = event.plan.geometry.chunk * event.plan.geometry.temporal_stride
-                self._lead = frames / event.plan.fps
+                self._know(event.plan)
             self._showing(event)
             if isinstance(event, ChunkDone):
                 return True
         return False
+
+    def _know(self, plan: FilmPlan) -> None:
+        self._fps = plan.fps
+        self._lead = plan.geometry.chunk * plan.geometry.temporal_stride / plan.fps
 
     def _undo(self) -> None:
         self._playing = None
@@ -163,7 +178,7 @@ class Session:
 
     def _finish(self) -> FilmResult | None:
         self._playing = None
-        result = self._take.finish()
+        result = self._put_together()
         if result is not None:
             self._showing(FilmDone(result))
         return result

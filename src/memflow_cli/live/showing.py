@@ -88,6 +88,13 @@ class Showing:
         """The first message of a film that nobody has played yet: a page to type into."""
         self._channel.tell(type="hello", mode=self._mode, title=title, width=width, height=height, mime=None, facts=[])
 
+    def go_on(self, plan: FilmPlan, num_frames: int) -> None:
+        """An earlier run has made so many frames; what comes now follows them."""
+        self._plan, self._first_frame = plan, num_frames
+        for segment in plan.segments:
+            self.tell_segment(segment)
+        self._channel.tell(type="resumed", start=num_frames / plan.fps)
+
     def begin_again(self) -> None:
         """The next frames take the place of some that were shown: they get a head of their own."""
         if self._writer is not None:

@@ -103,8 +103,12 @@ def load_stories(
         return _load_lines(path, text, segment_seconds, overrides, check_model)
     document = _read_document(path, text)
     if is_record(document.value):
-        draft, files = read_record(path, document.value)
-        return [dataclasses.replace(_build(path, draft, overrides, check_model, is_own=True), files=files)]
+        draft, files, made_after = read_record(path, document.value)
+        story = _build(path, draft, overrides, check_model, is_own=True)
+        segments = zip(story.storyboard.segments, made_after, strict=True)
+        told = tuple(dataclasses.replace(segment, made_after=before) for segment, before in segments)
+        storyboard = dataclasses.replace(story.storyboard, segments=told)
+        return [dataclasses.replace(story, storyboard=storyboard, files=files)]
     return [_build(path, _draft(document, segment_seconds), overrides, check_model)]
 
 

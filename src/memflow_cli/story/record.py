@@ -24,8 +24,8 @@ def is_record(content: Any) -> bool:
     return isinstance(content, dict) and "memflow" in content and isinstance(content.get("storyboard"), dict)
 
 
-def read_record(path: Path, content: dict[str, Any]) -> tuple[Draft, ModelFiles]:
-    """The resolved storyboard as a draft to be checked, its model's files where they were.
+def read_record(path: Path, content: dict[str, Any]) -> tuple[Draft, ModelFiles, list[str | None]]:
+    """The resolved storyboard as a draft to be checked, its model's files where they were, each segment's `made_after`.
 
     Raises StoryboardError for a damaged record.
     """
@@ -38,7 +38,10 @@ def read_record(path: Path, content: dict[str, Any]) -> tuple[Draft, ModelFiles]
         storyboard = Storyboard.from_json(values["storyboard"])
         if model.get("path") is not None:
             storyboard = dataclasses.replace(storyboard, model=model["path"])
-        return Draft(storyboard_to_content(storyboard)), files
+        made_after = [segment.made_after for segment in storyboard.segments]
+        if not all(stands_for is None or isinstance(stands_for, str) for stands_for in made_after):
+            raise TypeError("made_after is a text")
+        return Draft(storyboard_to_content(storyboard)), files, made_after
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"[:200]
         raise StoryboardError(str(path), [f"{path}: a film's record that cannot be read: {what}"]) from None

@@ -33,6 +33,9 @@ class Segment:
     remember: tuple[str, ...] = ()  # what is on screen at the segment's end is their memory from there on
     forget: tuple[str, ...] = ()  # their memory is gone from this segment on
     recall: tuple[str, ...] | None = None  # whose memory is in the bank, whatever the score says; (): nobody's
+    made_after: str | None = (
+        None  # in a record: stands for what came before when it was made, where that is another now
+    )
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from memflow_cli.film.shooting import LESS_MEMORY, machine_of
 from memflow_cli.geometry import Geometry
 from memflow_cli.machine.out_of_memory import doing, memory_errors
 from memflow_cli.models.entry import ModelEntry
-from memflow_cli.story.plan import SegmentPlan, Timeline, derive_seed
+from memflow_cli.story.plan import FilmPlan, SegmentPlan, Timeline, derive_seed
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.studio.job import draw_seed
 
@@ -59,7 +59,7 @@ class Take:
         if out.exists():
             raise UsageError(f"{out} exists", "Give the film another name.")
         self.out = out
-        self._load = load
+        self._load_model = load
         self._entry = entry
         self._begun = storyboard
         self._accelerations = accelerations
@@ -71,6 +71,11 @@ class Take:
         self._film: FilmUnderWay | None = None
         self._playing: Generator[Event] | None = None
         self._go_on()
+
+    def load(self) -> None:
+        """Loads the model now, not when the first prompt is played."""
+        told = replace(self._begun, segments=(Segment("", 1.0),))
+        self._load_model(write_script(told, self._entry, preview_decoder=self._preview_decoder))
 
     def play(
         self, prompt: str, seconds: float | None = None, transition: str = "smooth", seed: int | None = None
@@ -117,6 +122,11 @@ class Take:
     def segments(self) -> Sequence[SegmentPlan]:
         """What was played so far, in chunks and frames; the last one as long as it was planned."""
         return () if self._timeline is None else tuple(self._timeline.segments)
+
+    @property
+    def plan(self) -> FilmPlan | None:
+        """The film as far as it is known; None before anything is played. An earlier life's counts."""
+        return None if self._film is None else self._film.plan
 
     @property
     def geometry(self) -> Geometry:
@@ -260,7 +270,7 @@ class Take:
             self._script = write_script(told, self._entry, preview_decoder=self._preview_decoder)
         self._script = self._script.with_segments(self._segments)
         plan = self._script.plan
-        backbone = self._load(self._script)
+        backbone = self._load_model(self._script)
         self._timeline = Timeline(plan.geometry, plan.fps, plan.seed)
         self._film = FilmUnderWay(
             self._script, self._recipe_on(backbone), backbone, self.out, keep_run=self._keep, overlap=None
