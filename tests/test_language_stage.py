@@ -7,7 +7,7 @@ import pytest
 
 from memflow_cli.models.theatre.meaning import Act, Meaning, Role
 from memflow_cli.models.theatre.reader import Reading
-from memflow_cli.models.theatre.stage import Stage, read_story
+from memflow_cli.models.theatre.stage import Stage, picture_caption, read_story
 from memflow_cli.models.theatre.told_story import texts_of
 from memflow_cli.models.theatre.trained_captions import MOST_WORDS, read_caption
 from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
@@ -267,3 +267,60 @@ def test_stories_of_any_length_keep_their_state_small():
     stage = Stage(Told(*[reading({"fox": ("wave", "")})] * 300))
     texts = {stage.read("Something is told.").caption for _ in range(300)}
     assert len(texts) == 2  # the first tells the looks
+
+
+# Characters with pictures
+
+
+def captions_of(prompts, pictured, *readings):
+    return [meaning.caption for meaning in read_story(Told(*readings), prompts, [False] * len(prompts), pictured)]
+
+
+def test_with_a_picture_nothing_is_chosen():
+    """A fox whose picture showed a blue one came in orange: what a story never says was chosen, picture or not."""
+    prompts = ["A fox enters from the left in a meadow.", "The fox jumps."]
+    assert captions_of(prompts, ["a fox"]) == ["The fox comes back from the left in a meadow.", "The fox jumps."]
+    unpictured = Told(reading({"fox": ("enter", "left")}, setting="meadow"))
+    assert "orange" in read_story(unpictured, ["Something is told."], [False])[0].caption
+
+
+def test_a_story_may_open_on_who_has_a_picture():
+    assert captions_of(["In the snow, a fox waits."], ["a fox"]) == ["The fox stands still in the snow."]
+    read = captions_of(["Something is told."], ["a fox"], reading({"fox": ("idle", "")}, setting="snow"))
+    assert read == ["The fox stands still in the snow."]
+
+
+def test_what_is_said_of_who_has_a_picture_is_said():
+    """In full as it is written; a colour alone would say that nothing is worn, which the picture knows better."""
+    full = "A red fox with a blue scarf enters from the left in a meadow."
+    assert captions_of([full], ["a red fox with a blue scarf"]) == [full]
+    assert captions_of(["A red fox enters from the left."], ["a red fox"]) == [
+        "The fox comes back from the left in a meadow."
+    ]
+    changed = reading({"fox": ("stand", "")}, worn={"fox": ("hat", "red")})
+    lines = captions_of(["The fox waits in the snow.", "Something is told."], ["a fox"], changed)
+    assert lines[1] == "The fox with a red hat stands still."
+
+
+def test_others_are_told_as_ever():
+    lines = captions_of(["A fox enters from the left and a white cat enters from the right in the snow."], ["a fox"])
+    assert "white cat" in lines[0] and "orange" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("description", "caption"),
+    [
+        ("a fox", "The fox stands still."),
+        ("a red fox with a blue scarf", "A red fox with a blue scarf stands still."),
+        ("A red fox in the snow.", "The fox stands still in the snow."),
+    ],
+)
+def test_a_picture_is_committed_under_a_caption_of_training(description, caption):
+    told = reading({"fox": ("stand", "")}, {"fox": "red"}, setting="snow")
+    assert picture_caption(Told(told), description) == caption
+    assert read_caption(caption) is not None
+
+
+def test_a_place_s_picture_shows_it_empty():
+    assert picture_caption(Told(reading(setting="forest")), "a dark wood") == "The forest is empty."
+    assert picture_caption(Told(reading()), "a hall of mirrors") == "a hall of mirrors"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import memflow_cli
 
@@ -43,6 +44,7 @@ def test_examples_run(number, tmp_path, monkeypatch):
     """Every example of docs/python.md, as it stands there, in a folder with a storyboard."""
     monkeypatch.chdir(tmp_path)
     Path("fox.yaml").write_text(STORY)
+    Image.new("RGB", (64, 32), "blue").save("fox.png")
     exec(compile(EXAMPLES[number], f"docs/python.md, example {number + 1}", "exec"), {"__name__": "example"})
 
 

@@ -296,16 +296,3 @@ def test_a_model_that_is_wrong_is_among_every_problem_at_once(write):
         "line 1: model: there is no model named 'theater'" in caught.value.problems[0],
         len(caught.value.problems),
     ] == [True, 2]
-
-
-def test_what_memory_does_not_act_on_yet_is_told(tmp_path):
-    """`remember: fox` was read without a word, and nothing came of it."""
-    path = tmp_path / "story.yaml"
-    path.write_text(
-        "characters: {fox: {description: a red fox, picture: fox.png}}\nsegments:\n"
-        "- {prompt: '{fox}', duration: 3s}\n- {prompt: it goes, duration: 3s, remember: fox, recall: none}\n"
-    )
-    [loaded] = load_stories(path)
-    said = [warning.partition(": ")[2].split(":")[0] for warning in loaded.warnings]
-    assert said == ["picture", "remember", "recall"]
-    assert all("line" in warning and "does not act on it yet" in warning for warning in loaded.warnings)

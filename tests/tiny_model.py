@@ -19,7 +19,7 @@ from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoe
 from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.wan.model import WanModel
 from memflow_cli.models.wan.transformer import CausalWanTransformer
-from memflow_cli.models.wan.vae import WanDecoder
+from memflow_cli.models.wan.vae import WanDecoder, encode
 from memflow_cli.pipeline import Chunk, Walk, generate_chunks, planned_shots
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 from memflow_cli.story.storyboard import Segment, Storyboard
@@ -63,8 +63,16 @@ def tiny_backbone(entry: ModelEntry, device: str = "cpu", positions: PositionMod
     with torch.no_grad():
         for parameter in transformer.parameters():
             parameter.normal_(0, 0.2)
-    make_decoder = _wan_decoder() if geometry.first_frames == 1 else _patch_decoder(geometry)
-    return WanModel(transformer.to(device), geometry, entry.sampling, positions, encode_prompts, make_decoder)
+    make_decoder, encode_frames = _wan_autoencoder() if geometry.first_frames == 1 else _patch_autoencoder(geometry)
+    return WanModel(
+        transformer.to(device),
+        geometry,
+        entry.sampling,
+        positions,
+        encode_prompts,
+        make_decoder,
+        encode_frames=encode_frames,
+    )
 
 
 def encode_prompts(prompts: Sequence[str]) -> Tensor:
@@ -107,7 +115,7 @@ def film_chunks(model, plan: FilmPlan, memory, prompt_embeds, replay=(), **optio
     return generate_chunks(walk, planned_shots(plan, prompt_embeds), replay)
 
 
-def _patch_decoder(geometry: Geometry):
+def _patch_autoencoder(geometry: Geometry):
     config = AutoencoderConfig(
         latent_channels=geometry.latent_channels, refiner_channels=4, refiner_body_channels=4, refiner_blocks=1
     )
@@ -116,14 +124,15 @@ def _patch_decoder(geometry: Geometry):
     autoencoder.basis.copy_(
         (torch.randn(geometry.latent_channels, 4, 1, 1, 3) * 0.3).expand(-1, -1, 16, 16, -1).flatten(1)
     )
-    return lambda: PatchStreamingDecoder(autoencoder.eval())
+    return lambda: PatchStreamingDecoder(autoencoder.eval()), autoencoder.encode
 
 
-def _wan_decoder():
+def _wan_autoencoder():
     vae = AutoencoderKLWan(
         base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
     )
-    return lambda: WanDecoder(vae.eval().requires_grad_(False))
+    vae.eval().requires_grad_(False)
+    return lambda: WanDecoder(vae), lambda frames: encode(vae, frames)
 
 
 def story(*prompts: str, seconds: float = 1.5, fps: int = 16, **changes) -> Storyboard:

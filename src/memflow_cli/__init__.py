@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from memflow_cli.film.events import FramesShown as FramesShown
     from memflow_cli.film.events import SegmentDone as SegmentDone
     from memflow_cli.geometry import Geometry as Geometry
+    from memflow_cli.memory.cast import Casting as Casting
     from memflow_cli.memory.options import MemoryOptions as MemoryOptions
     from memflow_cli.models.entry import ModelEntry as ModelEntry
     from memflow_cli.models.family import Family as Family
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from memflow_cli.story.load import load_storyboard as load_storyboard
     from memflow_cli.story.storyboard import Segment as Segment
     from memflow_cli.story.storyboard import Storyboard as Storyboard
+    from memflow_cli.story.storyboard import Subject as Subject
     from memflow_cli.studio.job import Job as Job
     from memflow_cli.studio.studio import Studio as Studio
     from memflow_cli.studio.studio import make as make
@@ -57,6 +59,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AttentionContext",
     "Backbone",
+    "Casting",
     "ChunkDone",
     "DeviceError",
     "Event",
@@ -82,6 +85,7 @@ __all__ = [
     "StoryboardError",
     "StreamingDecoder",
     "Studio",
+    "Subject",
     "Take",
     "UsageError",
     "Walk",
@@ -114,12 +118,13 @@ _ROOMS = {
         "SegmentDone",
     ),
     "geometry": ("Geometry",),
+    "memory.cast": ("Casting",),
     "memory.options": ("MemoryOptions",),
     "models.entry": ("ModelEntry",),
     "models.family": ("Family",),
     "pipeline": ("Shot", "Walk", "generate_chunks"),
     "story.load": ("load_storyboard",),
-    "story.storyboard": ("Segment", "Storyboard"),
+    "story.storyboard": ("Segment", "Storyboard", "Subject"),
     "studio.job": ("Job",),
     "studio.studio": ("Studio", "make", "take"),
     "studio.take": ("Take",),

@@ -124,11 +124,20 @@ class Backbone(Protocol):
         """Frames [F', height, width, 3] in 0..1 -> latents [F, C, h, w]. Raises UsageError where the model has no encoder."""
         return no_encoder(frames)
 
-    def read_story(self, prompts: Sequence[str], cuts: Sequence[bool]) -> Sequence[Sequence[tuple[int, str]]]:
+    def read_story(
+        self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> Sequence[Sequence[tuple[int, str]]]:
         """What to encode for each segment, in the light of those before it: (chunk of the segment, text), from chunk 0 on.
         Unless a model knows better, each prompt as it is.
+
+        `pictured`: the descriptions of characters whose pictures say how they look. A model that has no use for them need
+        not take them.
         """
         return as_written(prompts)
+
+    def caption_picture(self, description: str) -> str:
+        """The text to commit a character's or place's picture under. Unless a model knows better, its description."""
+        return description
 
     def work_of_pass(self, grid: tuple[int, int], frames_in_view: int) -> tuple[float, float] | None:
         """Floating-point operations and bytes moved at least by a pass over one chunk; None where nobody has counted them.
@@ -145,7 +154,7 @@ def as_written(prompts: Sequence[str]) -> Sequence[Sequence[tuple[int, str]]]:
 
 def no_encoder(frames: Tensor) -> Tensor:
     """What `encode_frames` is of a model without an encoder."""
-    raise UsageError("this model cannot start from a picture", "leave out `image:`")
+    raise UsageError("this model cannot start from a picture, nor be given one", "leave out `image:` and `picture:`")
 
 
 def with_defaults(backbone: Any) -> Backbone:
@@ -153,7 +162,7 @@ def with_defaults(backbone: Any) -> Backbone:
 
     Raises TypeError for one that lacks others.
     """
-    for name in ("stage", "decoder_at", "encode_frames", "read_story", "work_of_pass"):
+    for name in ("stage", "decoder_at", "encode_frames", "read_story", "caption_picture", "work_of_pass"):
         if not hasattr(backbone, name):
             setattr(backbone, name, MethodType(getattr(Backbone, name), backbone))
     if missing := [name for name in _ALL_MEMBERS if not hasattr(backbone, name)]:

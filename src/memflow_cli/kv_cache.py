@@ -187,6 +187,10 @@ class KVCache:
         """Forget the local window; sink and bank stay."""
         self._frames[self.shape.sink :] = [None] * self.shape.window
 
+    def clear(self) -> None:
+        """Forget sink and window; the bank stays."""
+        self._frames = [None] * self._first_bank_slot
+
     def narrow_window(self, num_frames: int) -> None:
         """From the next pass on the window is so many latent frames shorter: the bank holds as many in their place."""
         self._window = self.shape.window - num_frames

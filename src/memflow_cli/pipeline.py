@@ -17,6 +17,7 @@ from memflow_cli.attention_context import PositionMode, PromptProjection
 from memflow_cli.backbone import Backbone, Timesteps
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.machine.out_of_memory import doing
+from memflow_cli.memory.cast import NOBODY, Casting
 from memflow_cli.memory.policy import CacheNeeds, MemoryPolicy, Recall, Remembered
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.sampler import chunk_noise, denoise, schedule
@@ -32,7 +33,7 @@ class Shot:
 
     `prompt_embeds`: [T, C], as `Backbone.encode_prompts` makes them. `transition`: "smooth" runs the local window again
     under the prompt, "cut" empties it. `num_chunks`: None, until the next shot comes. `turns`: a chunk of the shot -> the
-    embeddings that hold from there on, where it tells one thing after the other.
+    embeddings that hold from there on, where it tells one thing after the other. `casting`: whom to remember and to recall.
     """
 
     prompt: str
@@ -41,6 +42,7 @@ class Shot:
     transition: str = "smooth"
     num_chunks: int | None = None
     turns: Mapping[int, Tensor] = field(default_factory=dict)
+    casting: Casting = NOBODY
 
 
 @dataclass(frozen=True)
@@ -112,9 +114,25 @@ class Walk:
         self._scores: dict[int, float] = {}
         self._segment = -1
         self._index_in_shot = 0
+        self._num_pictures = 0
         self._first_frame = first_frame
         self._num_given = num_given
         self._timer = _Timer(backbone.device if synchronize else None)
+
+    @torch.no_grad()
+    def give(self, name: str, latents: Tensor, prompt_embeds: Tensor) -> None:
+        """Let the memory know a character or a place by a picture, before the first shot. Raises UsageError where the memory
+        takes none.
+
+        `latents`: the picture, held for a chunk, [1, F, C, h, w]; it is committed under the prompt [T, C] that describes it.
+        Pictures are the latent frames -1, -2 and so on.
+        """
+        assert self._segment < 0, "pictures are given before the first shot"
+        prompt = self.backbone.project_prompt(prompt_embeds.unsqueeze(0))
+        self._num_pictures += 1
+        self._commit(self._frames_of(0), latents.to(self.backbone.device), prompt)
+        self.memory.give(name, replace(self.cache.read(0), frame=-self._num_pictures), prompt)
+        self.cache.clear()
 
     @torch.no_grad()
     def enter(self, shot: Shot) -> None:
@@ -123,7 +141,7 @@ class Walk:
         self._shot, self._segment, self._index_in_shot = shot, self._segment + 1, 0
         self._prompt = self.backbone.project_prompt(shot.prompt_embeds.unsqueeze(0))
         self._timer.start()
-        self._entered = self._switch_prompt(shot.transition)
+        self._entered = [self.memory.enter(shot.casting), self._switch_prompt(shot.transition)]
         self._timer.stop("retrieve")
 
     @torch.no_grad()
@@ -143,16 +161,17 @@ class Walk:
         left = self.memory.leave(self.cache, self.cache.leaving(frames))
         record = self._record(frames, self._recall(prompt))
         self._timer.stop("retrieve")
+        is_given = latents is not None
         latents = (self._denoise(frames, prompt) if latents is None else latents).to(self.backbone.device)
-        use = self.cache.sink_and_bank_use()
+        use = {} if is_given else self.cache.sink_and_bank_use()
         self._timer.stop("denoise")
         self._commit(frames, latents, prompt)
         self._latents.append(latents)
         kept = self.memory.committed(self.cache, self.index, frames.start)
         self._timer.stop("commit")
-        record = _complete(record, use, (self._entered, left, kept))
+        record = _complete(record, use, (*self._entered, left, kept))
         chunk = Chunk(self.index, self._segment, latents, record, self._timer.take())
-        self._entered = Remembered()
+        self._entered = []
         self.index += 1
         self._index_in_shot += 1
         return chunk
@@ -247,6 +266,8 @@ class Walk:
             bank=tuple(Recalled(frame, self._scores.get(frame, 0.0)) for frame in recalled),
             candidates=recall.scores,
             layer_banks=() if shared else tuple(tuple(bank) for bank in banks),
+            called=self._shot.casting.called,
+            whose={frame: names for frame in recalled if (names := self.memory.whose(frame))},
         )
 
 
@@ -294,6 +315,8 @@ def _complete(record: ChunkRecord, use: dict[int, float], remembered: Sequence[R
         sink_use=tuple(use.get(frame, 0.0) for frame in record.sink) if use else (),
         archived=tuple(frame for part in remembered for frame in part.archived),
         evicted=tuple(frame for part in remembered for frame in part.evicted),
+        renewed=tuple(name for part in remembered for name in part.renewed),
+        forgotten=tuple(name for part in remembered for name in part.forgotten),
     )
 
 

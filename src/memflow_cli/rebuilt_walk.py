@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.backbone import Backbone
-from memflow_cli.memory.policy import NoMemory, Recall, Remembered
+from memflow_cli.memory.policy import NoMemory, Recall
 from memflow_cli.pipeline import Chunk, Shot, Walk
 
 PROMPT_STEPS = 4  # chunks over which one prompt becomes the next; the first of them still has the old one
@@ -50,7 +50,6 @@ class RebuiltWalk(Walk):
     def enter(self, shot: Shot) -> None:
         """A new segment: its prompt takes over from the one before, step by step; with a cut, at once."""
         self._shot, self._segment, self._index_in_shot = shot, self._segment + 1, 0
-        self._entered = Remembered()
         steps = 1 if shot.transition == "cut" or self._embeds is None else self.prompt_steps
         before = shot.prompt_embeds if self._embeds is None else self._embeds
         weights = torch.linspace(0, 1, steps).tolist() if steps > 1 else [1.0]

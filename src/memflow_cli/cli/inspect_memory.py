@@ -11,6 +11,7 @@ from memflow_cli.cli.talk import note, result_json
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from memflow_cli.film.trace import GivenPicture
     from memflow_cli.report import Inspection
     from memflow_cli.report.summary import RecalledFrame, SegmentMemory
 
@@ -123,16 +124,25 @@ def _segment_json(segment: "SegmentMemory", top: int) -> dict[str, Any]:
         "recalled": [
             {
                 "frame": item.frame,
-                "seconds": item.seconds,
-                "segment": item.segment + 1,
+                "seconds": item.seconds if item.picture is None else None,
+                "segment": item.segment + 1 if item.picture is None else None,
                 "score": item.score,
                 "use": round(item.use, 4),
                 "chunks": item.num_chunks,
+                "names": list(item.names),
+                "picture": None if item.picture is None else _picture_json(item.picture),
             }
             for item in segment.recalled[:top]
         ],
         "candidates": segment.num_candidates,
+        "called": list(segment.called),
+        "renewed": list(segment.renewed),
+        "forgotten": list(segment.forgotten),
     }
+
+
+def _picture_json(picture: "GivenPicture") -> dict[str, str]:
+    return {"name": picture.name, "kind": picture.kind, "file": picture.file}
 
 
 def _checked(found: "Inspection", numbers: list[int]) -> list[int]:
@@ -180,13 +190,14 @@ def _print_table(found: "Inspection", top: int, only: list[int]) -> None:
 def _recalled_text(recalled: "tuple[RecalledFrame, ...]", is_activated: bool) -> Any:
     from rich.text import Text
 
-    from memflow_cli.report.telling import score_text
-    from memflow_cli.story.texts import clock
+    from memflow_cli.report.telling import score_text, when_text
+    from memflow_cli.story.texts import clock, one_line
 
     text = Text()
     for index, item in enumerate(recalled):
         text.append("  " if index else "")
-        text.append(clock(item.seconds), "bold" if item.use >= 0.5 else "")
+        when = clock(item.seconds) if item.picture is None else one_line(when_text(item))
+        text.append(when, "bold" if item.use >= 0.5 else "")
         use = f"{item.use:.0%}, " if is_activated else ""
         text.append(f" ({use}{score_text(item.score)})", "dim")
     return text or Text("nothing", "dim")

@@ -16,6 +16,7 @@ from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import RECALLING
 from memflow_cli.models.footprint import card_use, least_bytes, place
 from memflow_cli.models.identity import files_below
+from memflow_cli.story.calls import Called, calls_of, source_in_words
 from memflow_cli.story.texts import clock, one_line
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def _meanings(story: Story) -> list[str]:
 
     segments = story.plan.segments
     cuts = [segment.transition == "cut" for segment in segments]
-    found = family_of(story.entry).meanings(story.entry, [segment.prompt for segment in segments], cuts)
+    prompts, pictured = [segment.prompt for segment in segments], story.storyboard.pictured_descriptions
+    found = family_of(story.entry).meanings(story.entry, prompts, cuts, pictured)
     if found is None:
         raise UsageError(
             f"--meaning: {story.entry.name} is given the prompts as they are written", "leave the option out"
@@ -87,7 +89,7 @@ def _meanings(story: Story) -> list[str]:
 def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
     """The plan as one JSON document. Its keys are stable. `lost_tokens` is null where it cannot be told."""
     plan, entry, storyboard = story.plan, story.entry, story.storyboard
-    rate = plan.fps
+    rate, calls = plan.fps, _calls(story)
     return {
         "storyboard": str(story.path),
         "title": plan.title,
@@ -116,6 +118,14 @@ def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
                 "transition": segment.transition,
                 "lost_tokens": lost.of_segment[segment.index] if lost.is_exact else None,
                 "meaning": None,
+                "calls": [
+                    {
+                        "name": called.name,
+                        "source": called.source,
+                        "segment": None if called.segment is None else called.segment + 1,
+                    }
+                    for called in calls[segment.index]
+                ],
             }
             for segment in plan.segments
         ],
@@ -196,7 +206,25 @@ def plan_to_text(story: Story) -> str:
             f"  {segment.requested_seconds:7.2f} s  {segment.num_chunks:6}  "
         )
         lines.append(beside(label, cut + shorten(one_line(segment.prompt), 72)))
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_calls_to_lines(story)]) + "\n"
+
+
+def _calls(story: Story) -> list[tuple[Called, ...]]:
+    """Whom each segment calls, as far as the film's memory knows who is who."""
+    nobody: list[tuple[Called, ...]] = [()] * len(story.plan.segments)
+    return calls_of(story.storyboard) if story.storyboard.memory.policy == "nam" else nobody
+
+
+def _calls_to_lines(story: Story) -> list[str]:
+    """Who is called, and where their memory comes from; nothing where nobody is."""
+    lines: list[str] = []
+    if story.storyboard.memory.policy != "nam":
+        return lines
+    for segment, calls in enumerate(_calls(story), start=1):
+        told = [f"{one_line(called.name)}: {source_in_words(called)}" for called in calls]
+        if told or story.storyboard.segments[segment - 1].recall == ():
+            lines.append(f"{segment:5}  {'; '.join(told) or 'nothing is recalled'}")
+    return ["", "    #  who is called, and where memory has them from", *lines] if lines else []
 
 
 def _card(entry: "ModelEntry", needs: dict[str, int]) -> dict[str, str]:

@@ -17,8 +17,24 @@ def warn_of_texts(story: "Story") -> None:
     """Everything that `plan`, `--dry-run` and `generate` say about a story's texts."""
     for warning in story.warnings:
         warn(warning)
+    _warn_of_what_memory_ignores(story)
     _warn_of_unknown_words(story)
     _warn_of_what_is_not_shown(story)
+
+
+def _warn_of_what_memory_ignores(story: "Story") -> None:
+    """`remember`, `forget` and `recall`, where the film's memory does not know who is who."""
+    policy = story.storyboard.memory.policy
+    said = [
+        f"{key} (segment {number})"
+        for number, segment in enumerate(story.storyboard.segments, start=1)
+        for key in ("remember", "forget", "recall")
+        if getattr(segment, key) not in ((), None) or (key == "recall" and segment.recall == ())
+    ]
+    if policy != "nam" and said:
+        rest = f" and {len(said) - _MOST_SEGMENTS} more" if len(said) > _MOST_SEGMENTS else ""
+        listed = ", ".join(said[:_MOST_SEGMENTS])
+        warn(f"{story.path}: the memory policy {policy} does not know who is who, and ignores {listed}{rest}")
 
 
 def _warn_of_unknown_words(story: "Story") -> None:
@@ -52,7 +68,8 @@ def _warn_of_what_is_not_shown(story: "Story") -> None:
 
     segments = story.plan.segments[:_MOST_READ]
     cuts = [segment.transition == "cut" for segment in segments]
-    told = family_of(story.entry).not_shown(story.entry, [segment.prompt for segment in segments], cuts)
+    prompts, pictured = [segment.prompt for segment in segments], story.storyboard.pictured_descriptions
+    told = family_of(story.entry).not_shown(story.entry, prompts, cuts, pictured)
     for sentence in told[:_MOST_TOLD]:
         warn(f"{story.path}: {sentence}")
     if len(told) > _MOST_TOLD:

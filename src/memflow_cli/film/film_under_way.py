@@ -5,7 +5,7 @@ What happens is told as events: every stage is a generator of them.
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,19 +30,22 @@ from memflow_cli.film.events import (
 )
 from memflow_cli.film.film_file import check_tracks, join_film, place_subtitles
 from memflow_cli.film.frames import FilmFrames, Shown
+from memflow_cli.film.given import encode_told, give_pictures, load_given, shot_of, still
 from memflow_cli.film.names import record_path, run_path, trace_path
 from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
 from memflow_cli.film.parts import FilmParts
 from memflow_cli.film.placing import place
 from memflow_cli.film.preflight import check_made_after
+from memflow_cli.film.prompt_embeds import StoryEmbeds
 from memflow_cli.film.recipe import Recipe, read_record
 from memflow_cli.film.record import make_record
 from memflow_cli.film.run_folder import RunFolder
 from memflow_cli.film.run_on_disk import FILM
 from memflow_cli.film.script import ShootingScript
+from memflow_cli.film.trace import TraceHeader
 from memflow_cli.machine.heap import give_back_freed_memory
 from memflow_cli.memory.record import ChunkRecord
-from memflow_cli.pipeline import Chunk, Shot, Walk
+from memflow_cli.pipeline import Chunk, Walk
 from memflow_cli.story.picture import load_picture
 from memflow_cli.story.plan import SegmentPlan
 from memflow_cli.walks import make_walk
@@ -77,8 +80,10 @@ class FilmUnderWay:
         self._keep_run = keep_run
         check_tracks(script.storyboard)
         self._picture = _first_picture(script)
+        self._pictures = load_given(script.storyboard, *script.plan.size)
         decoder = backbone.decoder_at(*self.plan.size)
-        self._run = RunFolder(run_path(out), recipe, script.trace_header, _latent_bytes(script), resume)
+        header = self._header_of(script)
+        self._run = RunFolder(run_path(out), recipe, header, _latent_bytes(script), resume)
         self.resumed = self._run.num_chunks
         try:
             check_made_after(out, recipe, sum(segment.end_chunk <= self.resumed for segment in self.plan.segments))
@@ -132,12 +137,16 @@ class FilmUnderWay:
         """Whether the walk has to be gone: otherwise all chunks are there, at most some frames are not yet encoded."""
         return self.resumed < self.plan.num_chunks
 
-    def enter(self, segment: SegmentPlan, prompt_embeds: Tensor, turns: Mapping[int, Tensor]) -> None:
-        """A segment begins. `prompt_embeds`: [T, C]; `turns`: those that hold from one of its chunks on."""
-        walk = self._walk = self._walk or self._begin_walk()
+    def encode_story(self, segments: Sequence[SegmentPlan]) -> StoryEmbeds:
+        """What the film's first segments are told, each in the light of those before it."""
+        return encode_told(self.backbone, self.script.storyboard, segments, self._pictures)
+
+    def enter(self, segment: SegmentPlan, told: StoryEmbeds) -> None:
+        """A segment begins. `told`: what the film's segments are told, this one among them."""
+        walk = self._walk = self._walk or self._begin_walk(told)
         is_replayed = walk.index < self.resumed
         with self.timed("replay") if is_replayed else contextlib.nullcontext():
-            walk.enter(Shot(segment.prompt, prompt_embeds, segment.seed, segment.transition, segment.num_chunks, turns))
+            walk.enter(shot_of(self.script.storyboard, segment, told))
 
     def chunk(self) -> Iterator[Event]:
         """The next chunk of the segment: made, kept and handed to the decoder, or replayed."""
@@ -161,7 +170,7 @@ class FilmUnderWay:
         """The story has gone on, or its last segment got another length. `recipe`: the script's, with the machine."""
         yield from self.settle()
         self.script, self.plan, self.recipe = script, script.plan, recipe
-        self._run.grow(recipe, script.trace_header)
+        self._run.grow(recipe, self._header_of(script))
         yield from [self._parts.seal(segment) for segment in self._parts.grow(script.plan)]
 
     def settle(self) -> Iterator[Event]:
@@ -215,12 +224,17 @@ class FilmUnderWay:
             self._heed_interrupts()
         yield from self._tell(everything=True)
 
-    def _begin_walk(self) -> Walk:
+    def _header_of(self, script: ShootingScript) -> TraceHeader:
+        return replace(script.trace_header, given=tuple(picture.about for picture in self._pictures))
+
+    def _begin_walk(self, told: StoryEmbeds) -> Walk:
         # A GPU takes remembered frames back from the host's memory without waiting; a CPU's own memory stays flat.
         archive_folder = self._run.path if self.backbone.device.type == "cpu" else None
         options = self.script.storyboard.memory
         self._given = self._kept_latents() if self.resumed else self._picture_latents()
-        return make_walk(self.backbone, self.plan.size, self.plan.fps, options, archive_folder)
+        walk = make_walk(self.backbone, self.plan.size, self.plan.fps, options, archive_folder)
+        give_pictures(walk, self._pictures, told)
+        return walk
 
     def _heed_interrupts(self) -> None:
         """While an earlier run is gone over again. A time limit waits until there is a new chunk: every run gets on."""
@@ -240,9 +254,7 @@ class FilmUnderWay:
     def _picture_latents(self) -> Iterator[Tensor]:
         """The picture that the film starts from, held for the first chunk: [1, F, C, h, w], committed, not denoised."""
         if self._picture is not None:
-            pixels = torch.from_numpy(self._picture.copy()).float() / 255
-            still = pixels.expand(self.plan.geometry.num_frames(1), *pixels.shape)
-            yield self.backbone.encode_frames(still).unsqueeze(0).to("cpu", torch.float32)
+            yield still(self.backbone, self._picture)
 
     def _keep(self, chunk: int, latents: Tensor, record: ChunkRecord) -> None:
         values = latents.to("cpu", torch.float32).contiguous().numpy()

@@ -11,20 +11,31 @@ from memflow_cli.backbone import Backbone
 
 class StoryEmbeds(NamedTuple):
     """What a film's segments are told: the embeddings [T, C] that each begins with, and those that hold from one of its
-    chunks on.
+    chunks on. `given`: what each given picture is committed under.
     """
 
     prompts: Sequence[Tensor]
     turns: Sequence[Mapping[int, Tensor]]
+    given: Sequence[Tensor] = ()
 
 
-def encode_story(backbone: Backbone, prompts: Sequence[str], cuts: Sequence[bool]) -> StoryEmbeds:
-    """The prompts of a film's segments, or what the model reads in them, each text encoded once and alone."""
-    told = backbone.read_story(prompts, cuts)
+def encode_story(
+    backbone: Backbone,
+    prompts: Sequence[str],
+    cuts: Sequence[bool],
+    given: Sequence[str] = (),
+    pictured: Sequence[str] = (),
+) -> StoryEmbeds:
+    """The prompts of a film's segments, or what the model reads in them, each text encoded once and alone.
+
+    `given`: the description of each given picture; `pictured`: those of the characters that have any.
+    """
+    told = backbone.read_story(prompts, cuts, pictured) if pictured else backbone.read_story(prompts, cuts)
     texts = [text for parts in told for _, text in parts]
+    texts += [backbone.caption_picture(description) for description in given]
     rows = iter(encode_each(texts, backbone.encode_prompts))
     embeds = [{chunk: next(rows) for chunk, _ in parts} for parts in told]
-    return StoryEmbeds([parts.pop(0) for parts in embeds], embeds)
+    return StoryEmbeds([parts.pop(0) for parts in embeds], embeds, list(rows))
 
 
 def encode_each(texts: Sequence[str], encode: Callable[[list[str]], Tensor]) -> "PromptEmbeds":

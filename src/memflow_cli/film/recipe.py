@@ -16,10 +16,12 @@ from memflow_cli.memory.options import PUBLISHED, REBUILT, RECALLING
 from memflow_cli.story.picture import picture_identity
 from memflow_cli.story.plan import FilmPlan, plan_film
 from memflow_cli.story.schema import MAX_SEED
-from memflow_cli.story.storyboard import Storyboard
+from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.version import __version__
 
 MAX_RECIPE_BYTES = 256 * 2**20
+CASTING = ("names", "recall", "remember", "forget")
+"""Of a segment, what a recipe says of whom to remember."""
 
 
 class FilmModel(Protocol):
@@ -145,9 +147,20 @@ def resolve(storyboard: Storyboard, entry: FilmModel, seed: int) -> Storyboard:
             f"which are not whole groups of {KV_GROUP}",
             "leave it out",
         )
+    _check_pictures(storyboard, str(memory.policy), memory.bank)
     seed = seed if storyboard.seed is None else storyboard.seed
     fps = storyboard.fps or entry.fps
     return replace(storyboard, model=entry.name, width=width, height=height, fps=fps, seed=seed, memory=memory)
+
+
+def _check_pictures(storyboard: Storyboard, policy: str, bank: int) -> None:
+    """Raises UsageError for pictures of characters where memory can recall none."""
+    for name, subject in storyboard.subjects.items() if policy != "nam" or not bank else ():
+        if subject.pictures:
+            reason = (
+                "a bank of 0 recalls nothing" if policy == "nam" else f"the policy {policy} recalls no given picture"
+            )
+            raise UsageError(f"memory: {reason}, and {name} has one", "choose policy nam, or leave the picture out")
 
 
 def _policy(asked: str | None, entry: FilmModel) -> str:
@@ -182,7 +195,19 @@ def make_recipe(
         "memflow": __version__,
         **run,
     }
+    if given := _given_pictures(storyboard):
+        common["given"] = given
     return plan, Recipe(json.loads(json.dumps(common)), recipe_segments(plan, storyboard))
+
+
+def _given_pictures(storyboard: Storyboard) -> dict[str, Any]:
+    """Whoever has pictures: by name, the kind, the description, and what tells the pictures from others."""
+    return {
+        name: [kind, subject.description, [picture_identity(path) for path in subject.pictures]]
+        for kind, subjects in (("character", storyboard.characters), ("place", storyboard.places))
+        for name, subject in subjects.items()
+        if subject.pictures
+    }
 
 
 def recipe_segments(plan: FilmPlan, storyboard: Storyboard) -> tuple[dict[str, Any], ...]:
@@ -195,9 +220,18 @@ def recipe_segments(plan: FilmPlan, storyboard: Storyboard) -> tuple[dict[str, A
             "transition": segment.transition,
             "image": picture_identity(source.image),
             **({"made_after": source.made_after} if source.made_after else {}),
+            **_casting(storyboard, source),
         }
         for segment, source in zip(plan.segments, storyboard.segments, strict=True)
     )
+
+
+def _casting(storyboard: Storyboard, segment: Segment) -> dict[str, list[str]]:
+    """What a segment says of whom to remember, where memory knows who is who. What it does not say is left out."""
+    if storyboard.memory.policy != "nam":
+        return {}
+    said = {key: getattr(segment, key) for key in CASTING}
+    return {key: list(names) for key, names in said.items() if names or (key == "recall" and names is not None)}
 
 
 def read_record(film: Path) -> dict[str, Any] | None:

@@ -15,10 +15,9 @@ from memflow_cli.backbone import Backbone
 from memflow_cli.film.events import Event, FilmDone, FilmResult, StageStarted
 from memflow_cli.film.film_under_way import FilmUnderWay, Stop
 from memflow_cli.film.preflight import check_names
-from memflow_cli.film.prompt_embeds import encode_story
 from memflow_cli.film.recipe import FilmModel, recorded_seed
 from memflow_cli.film.script import ShootingScript, write_script
-from memflow_cli.machine.out_of_memory import HINT, doing, memory_errors
+from memflow_cli.machine.out_of_memory import HINT, memory_errors
 from memflow_cli.story.storyboard import Storyboard
 
 LESS_MEMORY = f"{HINT}; what was finished is kept, and the same command goes on from there."
@@ -100,12 +99,12 @@ def shoot(
 def _make_chunks(film: FilmUnderWay) -> Iterator[Event]:
     prompts = [segment.prompt for segment in film.plan.segments]
     yield StageStarted("prompts", len(set(prompts)))
-    with film.timed("prompts"), doing("encoding the prompts"):
-        told = encode_story(film.backbone, prompts, [segment.transition == "cut" for segment in film.plan.segments])
+    with film.timed("prompts"):
+        told = film.encode_story(film.plan.segments)
     if film.resumed:
         yield StageStarted("replay", film.resumed)
     for segment in film.plan.segments:
-        film.enter(segment, told.prompts[segment.index], told.turns[segment.index])
+        film.enter(segment, told)
         for chunk in range(segment.start_chunk, segment.end_chunk):
             yield from film.chunk()
             if film.resumed <= chunk < film.plan.num_chunks - 1:

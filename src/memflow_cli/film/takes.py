@@ -17,7 +17,9 @@ from memflow_cli.film.durable import write_through
 from memflow_cli.film.excerpt import RecordedFilm
 from memflow_cli.film.names import takes_path
 from memflow_cli.film.ours import read_regular
+from memflow_cli.film.recipe import CASTING
 from memflow_cli.story.plan import derive_seed
+from memflow_cli.story.prompts import names_in
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.version import __version__
 
@@ -36,8 +38,11 @@ class Take:
     follows: str
 
     def of(self, segment: Segment) -> Segment:
-        """The segment as this take has it."""
-        return replace(segment, seed=self.seed, prompt=self.prompt, made_after=None)
+        """The segment as this take has it. A prompt that refers to somebody is about those, any other about the same as
+        before.
+        """
+        named = tuple(dict.fromkeys(names_in(self.written or "")))
+        return replace(segment, seed=self.seed, prompt=self.prompt, names=named or segment.names, made_after=None)
 
 
 def take_folder(film: Path, segment: int) -> Path:
@@ -53,6 +58,7 @@ def follows(film: RecordedFilm, segment: int) -> str:
     """What stands for everything that a take of this segment depends on besides its own prompt and seed."""
     recipe = film.record["recipe"]
     own = {key: recipe["segments"][segment].get(key) for key in ("num_chunks", "transition", "image")}
+    own |= {key: value for key, value in recipe["segments"][segment].items() if key in CASTING}
     content = [recipe["common"], recipe["segments"][:segment], own]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 

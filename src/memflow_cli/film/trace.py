@@ -11,6 +11,7 @@ import contextlib
 import json
 import math
 import os
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,7 +32,24 @@ _SEGMENT_START = b'{"%b"' % SEGMENT.encode()
 MAX_HEADER_BYTES = 64 * 2**20  # of version 1, with all segments
 MAX_SEGMENTS = 100_000
 MAX_RECORD_BYTES = 16 * 2**20
+MAX_GIVEN = 10_000  # pictures
+MAX_NAMES, MAX_NAME = 10_000, 100  # in one list; characters of one
+_FRAME = re.compile(r"-?[0-9]{1,11}", re.ASCII)
 SCORE_DIGITS = 6  # significant digits; float32 holds seven
+
+
+@dataclass(frozen=True)
+class GivenPicture:
+    """A picture of a character or place that the film was given: memory's latent frame `frame`, below 0.
+
+    `kind`: "character" or "place". `jpeg`: a small picture of it, in base64.
+    """
+
+    frame: int
+    name: str
+    kind: str
+    file: str
+    jpeg: str
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,7 @@ class TraceHeader:
     policy: str
     plan: FilmPlan
     version: int = FORMAT_VERSION
+    given: tuple[GivenPicture, ...] = ()
 
 
 class TraceWriter:
@@ -59,6 +78,8 @@ class TraceWriter:
             if not append:
                 about = asdict(header)
                 del about["plan"]["segments"]
+                if not header.given:
+                    del about["given"]
                 self._write_line({"format": FORMAT, **about})
         except OSError as error:
             raise self._error(error) from error
@@ -78,6 +99,7 @@ class TraceWriter:
         # A prompt is kept once, in the header's plan; a record repeats it by its segment's number.
         del line["prompt"]
         line["candidates"] = {str(frame): _short(score) for frame, score in record.candidates.items()}
+        line["whose"] = {str(frame): names for frame, names in record.whose.items()}
         line["bank"] = [[item.frame, _short(item.score), _short(item.use)] for item in record.bank]
         line["sink_use"] = [_short(use) for use in record.sink_use]
         try:
@@ -134,7 +156,8 @@ class MemoryTrace:
                     raise UsageError(
                         f"{self.path}, line {number}: longer than {MAX_RECORD_BYTES >> 20} MiB: no memory trace"
                     )
-                yield _record(parse_object(line, self.path, number), plan, f"{self.path}, line {number}", chunk)
+                where = f"{self.path}, line {number}"
+                yield _record(parse_object(line, self.path, number), plan, where, chunk, len(self.header.given))
 
 
 def numbered_records(file: IO[bytes]) -> Iterator[tuple[int, bytes]]:
@@ -206,6 +229,7 @@ def read_trace(path: Path) -> MemoryTrace:
     if version > 1:
         header = replace(header, plan=replace(header.plan, segments=tuple(_read_segments(path))))
     _check_plan(header.plan, where)
+    _check_given(header.given, where)
     return MemoryTrace(path, header)
 
 
@@ -235,11 +259,11 @@ def _open(path: Path) -> Any:
         raise UsageError(f"cannot read the memory trace {path}: {error.strerror}") from error
 
 
-def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> ChunkRecord:
+def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int, num_given: int) -> ChunkRecord:
     num_latent_frames = plan.num_chunks * plan.geometry.chunk
 
     def frame(value: object) -> int:
-        if type(value) is not int or not 0 <= value < num_latent_frames:
+        if type(value) is not int or not -num_given <= value < num_latent_frames:
             raise UsageError(f"{where}: {quote(value)} is not a latent frame of a film of {num_latent_frames}")
         return value
 
@@ -250,7 +274,7 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
 
     def items(key: str) -> list[Any]:
         value = content.get(key, [])
-        if not isinstance(value, list) or len(value) > num_latent_frames:
+        if not isinstance(value, list) or len(value) > num_latent_frames + num_given:
             raise UsageError(f"{where}: {key} is not a list of latent frames")
         return value
 
@@ -259,14 +283,20 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
             raise UsageError(f"{where}: {quote(value)} is not a recalled frame (frame, score, use)")
         return Recalled(frame(value[0]), number(value[1]), number(value[2]))
 
+    def names(value: object) -> tuple[str, ...]:
+        if not isinstance(value, list) or len(value) > MAX_NAMES or not all(isinstance(name, str) for name in value):
+            raise UsageError(f"{where}: {quote(value)} is not a list of names")
+        return tuple(name[:MAX_NAME] for name in value)
+
+    def table(key: str) -> dict[int, Any]:
+        value = content.get(key, {})
+        if not isinstance(value, dict) or not all(_FRAME.fullmatch(each) for each in value):
+            raise UsageError(f"{where}: {key} is not a table by latent frames")
+        return {frame(int(each)): item for each, item in value.items()}
+
     segment = content.get("segment")
     if content.get("chunk") != chunk or type(segment) is not int or segment != plan.segment_of_chunk(chunk).index:
         raise UsageError(f"{where}: not the record of chunk {chunk}")
-    candidates = content.get("candidates", {})
-    if not isinstance(candidates, dict) or not all(
-        key.isascii() and key.isdecimal() and len(key) < 12 for key in candidates
-    ):
-        raise UsageError(f"{where}: candidates is not a table of latent frames and scores")
     layer_banks = content.get("layer_banks", [])
     if not isinstance(layer_banks, list) or not all(isinstance(bank, list) for bank in layer_banks):
         raise UsageError(f"{where}: layer_banks is not a list of lists")
@@ -280,10 +310,14 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int) -> 
         window=tuple(map(frame, items("window"))),
         bank=tuple(map(recalled, items("bank"))),
         sink_use=tuple(map(number, items("sink_use"))),
-        candidates={frame(int(key)): number(score) for key, score in candidates.items()},
+        candidates={key: number(score) for key, score in table("candidates").items()},
         archived=tuple(map(frame, items("archived"))),
         evicted=tuple(map(frame, items("evicted"))),
         layer_banks=tuple(tuple(map(frame, bank)) for bank in layer_banks),
+        called=names(content.get("called", [])),
+        whose={key: names(each) for key, each in table("whose").items()},
+        renewed=names(content.get("renewed", [])),
+        forgotten=names(content.get("forgotten", [])),
     )
 
 
@@ -302,6 +336,13 @@ def _check_plan(plan: FilmPlan, where: str) -> None:
         chunk, frame = chunk + segment.num_chunks, frame + segment.num_frames
     if (plan.num_chunks, plan.num_frames) != (chunk, frame) or geometry.num_frames(chunk) != frame:
         raise UsageError(f"{where}: the segments do not add up to the film")
+
+
+def _check_given(given: Sequence[GivenPicture], where: str) -> None:
+    if [item.frame for item in given] != [-number for number in range(1, len(given) + 1)]:
+        raise UsageError(f"{where}: the given pictures are not numbered -1, -2 and so on")
+    if len(given) > MAX_GIVEN:
+        raise UsageError(f"{where}: more than {MAX_GIVEN:,} given pictures")
 
 
 def _short(value: float) -> float:

@@ -1,6 +1,6 @@
 """The archive: the prototypes of the whole film so far, within a byte budget, in memory or in a file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,7 +38,8 @@ class Prototype:
 
 
 class Archive:
-    """Prototypes in film order. When full, the one most like its neighbour in time goes first: what is rare stays.
+    """Prototypes in film order, given pictures first. When full, the one most like its neighbour in time goes first: what is
+    rare stays, and so does what is pinned.
 
     `folder`: keep the states in a nameless file there, so that the process stays as small as it was. `int8`: keep their
     keys and values in eight bits.
@@ -51,9 +52,17 @@ class Archive:
         self._int8 = int8
         self._budget = num_bytes
         self._used = 0
+        self._pinned: set[int] = set()
         self._sizes: list[int] = []
         self._pooled: list[Tensor] = []
         self._likeness: list[float] = []  # of each prototype to the one before it
+
+    def pin(self, frame: int) -> None:
+        """This latent frame stays, whatever the budget; also if it is yet to come."""
+        self._pinned.add(frame)
+
+    def unpin(self, frame: int) -> None:
+        self._pinned.discard(frame)
 
     @doing("remembering a frame")
     def add(
@@ -82,12 +91,23 @@ class Archive:
         remembered = held if part is None else PartOfState(stored, part, features.shape, features.dtype)
         self.prototypes.append(Prototype(stored, remembered, words, row))
         evicted = []
-        while self._used > self._budget and len(self.prototypes) > 1:
-            evicted.append(self._evict(max(range(1, len(self._likeness)), key=self._likeness.__getitem__)))
+        while self._used > self._budget and (loose := self._loose()):
+            evicted.append(self._evict(max(loose, key=self._likeness.__getitem__)))
         return tuple(evicted)
 
     def _to_keep(self, index: int, part: Tensor) -> Stored:
         return Stored.of(part, self._int8 and index < NUM_KV_PARTS).on_host()
+
+    def _loose(self) -> Sequence[int]:
+        """What may go: all but the first of the film's own, and what is pinned."""
+        if not self._pinned:
+            return range(1, len(self.prototypes))
+        first = next((index for index, item in enumerate(self.prototypes) if item.state.frame >= 0), None)
+        return [
+            index
+            for index, item in enumerate(self.prototypes)
+            if index != first and item.state.frame not in self._pinned
+        ]
 
     def _evict(self, index: int) -> int:
         gone = self.prototypes.pop(index)

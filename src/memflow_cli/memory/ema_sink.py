@@ -10,12 +10,12 @@ from dataclasses import replace
 
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.kv_cache import KVCache
-from memflow_cli.memory.policy import CacheNeeds, Recache, Recall, Remembered
+from memflow_cli.memory.policy import CacheNeeds, Nameless, Recache, Recall, Remembered
 
 PUBLISHED_ALPHA = 0.999
 
 
-class EmaSink:
+class EmaSink(Nameless):
     """Implements `MemoryPolicy`. `alpha` in 0..1: how much of the sink stays when a chunk is folded in."""
 
     recache: Recache = "never"

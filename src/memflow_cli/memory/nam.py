@@ -11,6 +11,7 @@ from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.archive import Archive
+from memflow_cli.memory.cast import NOBODY, Cast, Casting
 from memflow_cli.memory.policy import CacheNeeds, Recache, Recall, Remembered
 from memflow_cli.memory.retrieval import Retrieval
 from memflow_cli.memory.scores import Score, SketchingScore
@@ -20,7 +21,7 @@ SHORTLIST = 128  # prototypes that a prompt is compared with in full; up to so m
 
 class NarrativeMemory:
     """Archives the first latent frame of every `record_interval`-th chunk when it leaves the window; recalls the best
-    `bank` of them for the prompt at hand, in film order.
+    `bank` of them for the prompt at hand, in film order: whoever the segment calls first (see `Cast.choose`), then by score.
 
     `shortlist`: see `Retrieval`, which compares a prompt with the archive. `int8`: see `Archive`.
     """
@@ -51,17 +52,56 @@ class NarrativeMemory:
         self._prompt: PromptProjection | None = None
         self._retrieval: Retrieval | None = None  # the prompt's
         self._made_under: dict[int, PromptProjection] = {}  # prototypes still in the window, and their prompt
+        self._cast = Cast()
+        self._casting = NOBODY  # of the segment at hand
+        self._latest: int | None = None  # the first latent frame of the last chunk
+        self._renewed: dict[str, int] = {}  # the frame that a character was remembered by last
         self._stale = False
+
+    def give(self, name: str, state: FrameState, prompt: PromptProjection) -> None:
+        """It stays in the archive, and is recalled for whoever calls this name."""
+        self.archive.pin(state.frame)
+        self._cast.give(state.frame, name)
+        self.remember(state, prompt)
+
+    def enter(self, casting: Casting) -> Remembered:
+        """What was on screen at the end of a segment that said `remember` is their memory; others are forgotten."""
+        renewed = self._casting.remember
+        for name in renewed:
+            assert self._latest is not None, "a segment has at least one chunk"
+            self._unpin(name)
+            self._cast.renew(name, self._latest)
+            self._renewed[name] = self._latest
+            self.archive.pin(self._latest)
+        for name in casting.forget:
+            self._unpin(name)
+            self._cast.forget(name)
+        self._casting = casting
+        return Remembered(renewed=renewed, forgotten=casting.forget)
+
+    def _unpin(self, name: str) -> None:
+        """What somebody was remembered by may go, unless another is remembered by it."""
+        frame = self._renewed.pop(name, None)
+        if frame is not None and frame not in self._renewed.values():
+            self.archive.unpin(frame)
+
+    def whose(self, frame: int) -> tuple[str, ...]:
+        return tuple(sorted(self._cast.whose(frame)))
 
     def switch_prompt(self, prompt: PromptProjection) -> None:
         self._prompt = prompt
-        self._retrieval = Retrieval(prompt, self._score, self.archive, self.needs.bank, self._shortlist)
+        self._retrieval = Retrieval(
+            prompt, self._score, self.archive, self.needs.bank, self._shortlist, self._cast, self._casting
+        )
         self._stale = True
 
     def committed(self, cache: KVCache, chunk: int, first_frame: int) -> Remembered:
         assert self._prompt is not None, "a film begins with a prompt"
-        if self.needs.bank and chunk % self._record_interval == 0 and first_frame >= self.needs.sink:
+        is_due = chunk % self._record_interval == 0 or bool(self._casting.remember)
+        if self.needs.bank and is_due and first_frame >= self.needs.sink:
             self._made_under[first_frame] = self._prompt
+            self._cast.show(first_frame, self._casting.names)
+        self._latest = first_frame
         return Remembered()
 
     def leave(self, cache: KVCache, frames: Sequence[int]) -> Remembered:
@@ -85,6 +125,8 @@ class NarrativeMemory:
                 self._retrieval.came(self.archive.prototypes[-1])
             for frame in evicted:
                 self._retrieval.went(frame)
+        for frame in evicted:
+            self._cast.drop(frame)
         self._stale = True
         return evicted
 
@@ -98,6 +140,9 @@ class NarrativeMemory:
             return Recall()
         assert self._retrieval is not None, "what is recalled is recalled for a prompt"
         self._stale = False
+        if self._casting.wants_nothing:
+            cache.load_bank([])
+            return Recall()
         best, scores = self._retrieval.best()
         cache.load_bank([item.state for item in best])
         return Recall(scores)

@@ -14,10 +14,10 @@ from torch import Tensor
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
-from memflow_cli.memory.policy import CacheNeeds, Recache, Recall, Remembered
+from memflow_cli.memory.policy import CacheNeeds, Nameless, Recache, Recall, Remembered
 
 
-class OfficialMemory:
+class OfficialMemory(Nameless):
     """Source: the published inference code's behaviour, as recorded in the parity files."""
 
     recache: Recache = "jointly"

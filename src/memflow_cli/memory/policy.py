@@ -4,8 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from memflow_cli.attention_context import Activation, PromptProjection
+from memflow_cli.attention_context import Activation, FrameState, PromptProjection
+from memflow_cli.errors import UsageError
 from memflow_cli.kv_cache import KVCache
+from memflow_cli.memory.cast import Casting
 
 
 @dataclass(frozen=True)
@@ -30,10 +32,12 @@ class Recall:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What entered and what left the archive, as latent frames."""
+    """What entered and what left the archive, as latent frames; whose memory was renewed, and whose is gone."""
 
     archived: tuple[int, ...] = ()
     evicted: tuple[int, ...] = ()
+    renewed: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
 
 Recache = Literal["chunks", "jointly", "never"]
@@ -41,13 +45,30 @@ Recache = Literal["chunks", "jointly", "never"]
 
 
 class MemoryPolicy(Protocol):
-    """What is remembered and recalled. The loop calls: `switch_prompt`, `leave`, `recall`, (the chunk), `committed`."""
+    """What is remembered and recalled. The loop calls: `enter` and `switch_prompt`, `leave`, `recall`, (the chunk),
+    `committed`.
+    """
 
     needs: CacheNeeds
     recache: Recache
 
+    def give(self, name: str, state: FrameState, prompt: PromptProjection) -> None:
+        """Take in a picture of a character or place, before the film begins. Raises UsageError where none can be given.
+
+        `state`: committed under `prompt`; its frame is below 0, another one for each picture.
+        """
+        ...
+
+    def enter(self, casting: Casting) -> Remembered:
+        """A new segment begins. `casting`: what it says of whom to remember."""
+        ...
+
+    def whose(self, frame: int) -> tuple[str, ...]:
+        """Whose memory a latent frame is: names, in alphabetical order."""
+        ...
+
     def switch_prompt(self, prompt: PromptProjection) -> None:
-        """A new segment begins."""
+        """The prompt changes: with a new segment, or amid one."""
         ...
 
     def cut(self, cache: KVCache, first_frame: int) -> Remembered:
@@ -67,7 +88,20 @@ class MemoryPolicy(Protocol):
         ...
 
 
-class NoMemory:
+class Nameless:
+    """What policies have in common that do not know who is who."""
+
+    def give(self, name: str, state: FrameState, prompt: PromptProjection) -> None:
+        raise UsageError(f"{name}: this memory policy takes no pictures", "choose memory.policy nam")
+
+    def enter(self, casting: Casting) -> Remembered:
+        return Remembered()
+
+    def whose(self, frame: int) -> tuple[str, ...]:
+        return ()
+
+
+class NoMemory(Nameless):
     """`window` (no sink) and `sink`: nothing is remembered but what the cache holds anyway."""
 
     recache: Recache = "chunks"

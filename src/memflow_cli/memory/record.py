@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """One remembered latent frame in the bank; `use` is the share of layers x heads that read it (1.0 without SMA)."""
+    """One remembered latent frame, or given picture, in the bank. `use`: the share of layers x heads that read it (1.0 without
+    SMA).
+    """
 
     frame: int
     score: float
@@ -14,7 +16,9 @@ class Recalled:
 
 @dataclass(frozen=True)
 class ChunkRecord:
-    """What memory did for one chunk. Every frame number is a latent frame of the film; scores have no unit."""
+    """What memory did for one chunk. A frame number is a latent frame of the film, or below 0 a given picture; scores have
+    no unit.
+    """
 
     chunk: int
     segment: int
@@ -30,3 +34,7 @@ class ChunkRecord:
     archived: tuple[int, ...] = ()
     evicted: tuple[int, ...] = ()
     layer_banks: tuple[tuple[int, ...], ...] = ()  # policy `official`: each layer's own bank
+    called: tuple[str, ...] = ()  # characters and places whose memory must be in the bank
+    whose: dict[int, tuple[str, ...]] = field(default_factory=dict)  # frame of the bank -> whose memory it is
+    renewed: tuple[str, ...] = ()  # whose memory is what was on screen just before this chunk
+    forgotten: tuple[str, ...] = ()  # whose memory ended before this chunk

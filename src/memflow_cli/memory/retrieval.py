@@ -7,6 +7,7 @@ from torch import Tensor
 
 from memflow_cli.attention_context import PromptProjection
 from memflow_cli.memory.archive import Archive, Prototype
+from memflow_cli.memory.cast import NOBODY, Cast, Casting
 from memflow_cli.memory.scores import Score, SketchingScore
 
 SCORE_BATCH_BYTES = 2**21  # of features compared at a time, so that a long film's archive is never copied whole
@@ -40,8 +41,20 @@ class Retrieval:
     most promising ones and with every one that comes while it lasts. What is compared once is kept.
     """
 
-    def __init__(self, prompt: PromptProjection, score: Score, archive: Archive, bank: int, shortlist: int) -> None:
+    def __init__(
+        self,
+        prompt: PromptProjection,
+        score: Score,
+        archive: Archive,
+        bank: int,
+        shortlist: int,
+        cast: Cast,
+        casting: Casting = NOBODY,
+    ) -> None:
+        """`cast`: whom the archive's frames show; `casting`: what the prompt's segment says of whom to remember."""
         self._prompt = prompt
+        self._cast = cast
+        self._casting = casting
         self._score = score
         self._sketching = score if isinstance(score, SketchingScore) else None
         self._archive = archive
@@ -76,7 +89,7 @@ class Retrieval:
         if self._weighed <= self._bank:  # until now everything was recalled
             self._weights, self._weighed = self._score.weigh(table.matches), len(table.matches)
         scores = self._score.rank(table.matches * table.agreed, self._weights)
-        rows = scores.topk(min(self._bank, len(scores))).indices.sort().values.tolist()
+        rows = self._cast.choose(_frames(table.rows), scores, self._casting, self._bank)
         recalled = [table.rows[row] for row in rows]
         changed = torch.ones(len(scores), dtype=torch.bool)
         changed[: len(table.told)] = scores[: len(table.told)] != table.told
@@ -85,7 +98,7 @@ class Retrieval:
         told = zip(news.tolist(), scores[news].tolist(), strict=True)
         changes = {table.rows[row].state.frame: score for row, score in told}
         if self._sketching and len(scores) > 2 * self._shortlist:  # a segment's cost does not grow with its length
-            table.keep(scores.topk(self._shortlist).indices.sort().values)
+            table.keep(self._shortlisted(table.rows, scores))
         return recalled, changes
 
     def _compare(self) -> None:
@@ -124,5 +137,11 @@ class Retrieval:
         # Weights are drawn from the whole film: in the shortlist itself, all frames may show who is named.
         self._weights, self._weighed = self._score.weigh(estimates), len(estimates)
         scores = self._score.rank(estimates * self._agreed_on(prototypes), self._weights)
-        best = scores.topk(self._shortlist).indices.sort().values
-        return [prototypes[index] for index in best.tolist()]
+        return [prototypes[index] for index in self._shortlisted(prototypes, scores).tolist()]
+
+    def _shortlisted(self, prototypes: Sequence[Prototype], scores: Tensor) -> Tensor:
+        return self._cast.shortlist(_frames(prototypes), scores, self._casting, self._shortlist, self._bank)
+
+
+def _frames(prototypes: Sequence[Prototype]) -> list[int]:
+    return [item.state.frame for item in prototypes]

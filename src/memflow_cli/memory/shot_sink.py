@@ -9,12 +9,12 @@ from collections.abc import Sequence
 
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.kv_cache import KVCache
-from memflow_cli.memory.policy import CacheNeeds, Recache, Recall, Remembered
+from memflow_cli.memory.policy import CacheNeeds, Nameless, Recache, Recall, Remembered
 
 PUBLISHED_OFFSET = 8  # latent frames that each shot is numbered further on
 
 
-class ShotSink:
+class ShotSink(Nameless):
     """Implements `MemoryPolicy`. `pins`: whether a shot's first chunk is pinned; `offset`: positions skipped at a cut."""
 
     recache: Recache = "never"

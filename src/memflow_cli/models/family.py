@@ -95,11 +95,18 @@ class Family:
         """The words of a prompt that mean nothing to it, each once."""
         return []
 
-    def meanings(self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[str] | None:
-        """What it takes each segment to mean, in words; None: prompts are taken as they are written."""
+    def meanings(
+        self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> list[str] | None:
+        """What it takes each segment to mean, in words; None: prompts are taken as they are written.
+
+        `pictured`: see `Backbone.read_story`.
+        """
         return None
 
-    def not_shown(self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[str]:
+    def not_shown(
+        self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> list[str]:
         """Sentences about what a film of these prompts will not show, although they ask for it."""
         return []
 

@@ -15,10 +15,11 @@ from memflow_cli.film.names import run_path, trace_path
 from memflow_cli.film.ours import not_a_link
 from memflow_cli.film.trace import read_trace
 from memflow_cli.film.video_reader import VideoInfo, probe, read_frames
+from memflow_cli.report.given import read_given
 from memflow_cli.report.page import make_page, relative_url
 from memflow_cli.report.pictures import Picture, clock, draw_map, draw_sheet
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory, summarise
-from memflow_cli.report.telling import score_text, told, use_text
+from memflow_cli.report.telling import score_text, told, use_text, when_text
 from memflow_cli.report.without_trace import memory_of_film
 
 OWN_FRAMES = 6  # pictures that stand for a segment
@@ -152,14 +153,19 @@ class _Gallery:
         """Reads every picture that is wanted, keeps its thumbnail, and writes the recalled frames themselves."""
         dumps = self._dumps()
         wanted = {frame for own in self.own.values() for frame in own}
-        wanted |= {item.film_frame for segment in self._segments for item in segment.recalled[: self._top]}
+        shown = [item for segment in self._segments for item in segment.recalled[: self._top]]
+        wanted |= {item.film_frame for item in shown if item.picture is None}
         sources: dict[int, list[int]] = {}  # frame of the video file -> frames of the film as planned
         for frame in sorted(wanted):
             if (source := self._source(frame)) is not None:
                 sources.setdefault(source, []).append(frame)
+        pictures = {item.film_frame: item.picture for item in shown if item.picture is not None}
+        size = self._thumbnail_size(max(1, len(sources) + len(pictures)))
+        for frame, picture in pictures.items():
+            if (pixels := read_given(picture)) is not None:
+                self._keep(pixels, [frame], dumps.get(frame, []), size)
         if not sources or self._found.film is None:
             return
-        size = self._thumbnail_size(len(sources))
         with ThreadPoolExecutor(_workers()) as pool:
             jobs: list[Callable[[], None]] = []
             for source, pixels in read_frames(self._found.film, list(sources), self._found.video):
@@ -191,7 +197,7 @@ class _Gallery:
         recalled = [
             Picture(
                 self._picture(item.film_frame),
-                clock(item.seconds),
+                " · ".join([when_text(item), *(item.names if item.picture is None else ())]),
                 f"score {score_text(item.score)}   {use_text(memory, segment, item)}",
             )
             for item in segment.recalled[: self._top]
@@ -252,7 +258,8 @@ def _same_file(path: Path, other: Path) -> None:
 
 
 def recall_name(rank: int, item: RecalledFrame) -> str:
-    return f"recall-{rank}_t={clock(item.seconds).replace(':', '-').zfill(8)}_score={score_text(item.score)}.png"
+    when = clock(item.seconds).replace(":", "-").zfill(8) if item.picture is None else f"given{item.frame}"
+    return f"recall-{rank}_t={when}_score={score_text(item.score)}.png"
 
 
 def _own_frames(segment: SegmentMemory, count: int) -> list[int]:

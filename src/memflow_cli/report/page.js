@@ -116,10 +116,11 @@
       const row = make("li"), button = make("button"), frame = make("span", "picture"), text = make("span");
       const seconds = latentSeconds(item.frame);
       button.type = "button";
-      button.title = "Show this moment";
-      if (item.image !== null) frame.append(picture(item.image, `Frame at ${clock(seconds)}`));
-      const line = make("span");
-      line.append(make("span", "time", clock(seconds)), make("span", "from", `segment ${item.segment + 1}`));
+      button.title = item.given ? "A picture that the film was given" : "Show this moment";
+      if (item.image !== null) frame.append(picture(item.image, item.given ? `Given picture of ${item.given}` : `Frame at ${clock(seconds)}`));
+      const line = make("span"), names = item.names.length ? ` · ${item.names.join(", ")}` : "";
+      if (item.given) line.append(make("span", "time", "given picture"), make("span", "from", item.given));
+      else line.append(make("span", "time", clock(seconds)), make("span", "from", `segment ${item.segment + 1}${names}`));
       const meter = make("span", "meter"), bar = make("span", "bar"), fill = make("i");
       fill.style.width = `${Math.round(Math.min(1, item.use) * 100)}%`;
       bar.append(fill);
@@ -127,7 +128,7 @@
       text.append(line, meter);
       button.append(frame, text);
       button.addEventListener("click", () => {
-        seek(seconds);
+        if (!item.given) seek(seconds);
         if (item.image !== null) showStill(item);
       });
       row.append(button);

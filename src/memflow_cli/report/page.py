@@ -18,6 +18,7 @@ from urllib.parse import quote
 
 from memflow_cli.report.pictures import clock
 from memflow_cli.report.summary import FilmMemory, SegmentMemory
+from memflow_cli.report.telling import notes as cast_notes
 from memflow_cli.report.telling import told, use_text
 
 MAX_PICTURE_BYTES = 10_000_000  # as JPEG; a third more as text. What does not fit is shown as an empty frame
@@ -115,7 +116,11 @@ def _chunks(memory: FilmMemory) -> dict[str, Any]:
     """What each chunk remembered, a list of each kind."""
     return {
         "bank": [
-            [[item.frame, round(100 * min(1.0, max(0.0, item.use))), _score(item.score)] for item in chunk.bank]
+            [
+                [item.frame, round(100 * min(1.0, max(0.0, item.use))), _score(item.score)]
+                for item in chunk.bank
+                if item.frame >= 0  # given pictures have no place on the map
+            ]
             for chunk in memory.chunks
         ],
         "sink": [chunk.sink for chunk in memory.chunks],
@@ -126,7 +131,7 @@ def _chunks(memory: FilmMemory) -> dict[str, Any]:
 
 def _segment(memory: FilmMemory, segment: SegmentMemory, own: Sequence[int], image: Any, top: int) -> dict[str, Any]:
     plan = memory.plan
-    notes = ["begins with a cut"] if segment.plan.transition == "cut" else []
+    notes = [*(["begins with a cut"] if segment.plan.transition == "cut" else []), *cast_notes(segment)]
     if segment.sink_use is not None:
         notes.append(f"the film's opening was read by {segment.sink_use:.0%} of the attention")
     pictures = [{"seconds": frame / plan.fps, "image": image(frame)} for frame in own]
@@ -148,6 +153,8 @@ def _segment(memory: FilmMemory, segment: SegmentMemory, own: Sequence[int], ima
                 "use": round(item.use, 4),
                 "useText": use_text(memory, segment, item),
                 "image": image(item.film_frame),
+                "names": item.names,
+                "given": None if item.picture is None else f"{item.picture.name}, {item.picture.file}",
             }
             for item in segment.recalled[:top]
         ],

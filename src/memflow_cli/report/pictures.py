@@ -168,6 +168,8 @@ def _map_area(memory: FilmMemory, width: int, height: int) -> np.ndarray:
         own = memory.plan.geometry.chunk
         area[rows(index * own, own, 1), columns] = SINK
         for item in chunk.bank:
+            if item.frame < 0:  # a given picture has no place in the film
+                continue
             mark = use[rows(item.frame, 1, 5), columns]
             # Even the least used mark is seen; the eye compares the rest.
             np.maximum(mark, 0.25 + 0.75 * min(1.0, max(0.0, item.use)), out=mark)

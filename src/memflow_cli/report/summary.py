@@ -7,7 +7,7 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memflow_cli.film.trace import MemoryTrace, TraceHeader
+from memflow_cli.film.trace import GivenPicture, MemoryTrace, TraceHeader
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
@@ -19,10 +19,12 @@ BEST_CANDIDATES = 24  # of all that were scored for a segment, kept for show
 
 @dataclass(frozen=True)
 class RecalledFrame:
-    """A latent frame that a segment recalled. Times in seconds of the film.
+    """A latent frame that a segment recalled, or a given picture. Times in seconds of the film.
 
+    A picture has a frame below 0 and no place in the film: `segment` is -1, `film_frame` stands for the picture itself.
     `use`: share of layers x heads that read it, averaged over the segment's chunks (0 where it was not in the bank).
-    `score`: the best it got in this segment. `film_frame`: the first pixel frame that the latent frame decodes to.
+    `score`: the best it got in this segment. `film_frame`: the first pixel frame that the latent frame decodes to. `names`:
+    whose memory it is.
     """
 
     frame: int
@@ -32,6 +34,8 @@ class RecalledFrame:
     score: float
     use: float
     num_chunks: int
+    names: tuple[str, ...] = ()
+    picture: GivenPicture | None = None
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SegmentMemory:
-    """`recalled`: most used first. `candidates`: the best of all frames scored for it, best first; `num_candidates`: how many."""
+    """`recalled`: most used first. `candidates`: the best of all frames scored for it, best first; `num_candidates`: how many.
+
+    `called`: whose memory had to be in the bank. `renewed`: whose memory is from here on what was on screen just before;
+    `forgotten`: whose memory ended here.
+    """
 
     plan: SegmentPlan
     start_seconds: float
@@ -54,11 +62,18 @@ class SegmentMemory:
     num_candidates: int
     sink_use: float | None
     is_activated: bool = False  # heads read some of what was recalled, not all: `use` says something
+    called: tuple[str, ...] = ()
+    renewed: tuple[str, ...] = ()
+    forgotten: tuple[str, ...] = ()
 
     def returns(self) -> list[RecalledFrame]:
         """The recalled frames of at least two segments before this one, the most like the prompt first."""
-        far = [item for item in self.recalled if item.segment + 1 < self.plan.index]
+        far = [item for item in self.recalled if item.picture is None and item.segment + 1 < self.plan.index]
         return sorted(far, key=lambda item: (-item.score, item.frame))
+
+    def pictures(self) -> list[RecalledFrame]:
+        """The given pictures that it recalled."""
+        return [item for item in self.recalled if item.picture is not None]
 
 
 @dataclass(frozen=True)
@@ -110,7 +125,11 @@ class _SegmentSum:
         self.count: dict[int, int] = {}
         self.sink_use: list[float] = []
         self.is_activated = False
-        self.candidates: dict[int, float] = {}  # the latest score of each
+        self.candidates: dict[int, float] = {}  # the latest score of each moment of the film
+        self.names: dict[int, tuple[str, ...]] = {}
+        self.called: tuple[str, ...] = ()
+        self.renewed: tuple[str, ...] = ()
+        self.forgotten: tuple[str, ...] = ()
 
     def add(self, record: ChunkRecord) -> None:
         self.num_chunks += 1
@@ -122,21 +141,29 @@ class _SegmentSum:
         if record.sink_use:
             self.is_activated = True
             self.sink_use.append(sum(map(_share, record.sink_use)) / len(record.sink_use))
-        self.candidates |= record.candidates
+        self.candidates |= {frame: score for frame, score in record.candidates.items() if frame >= 0}
+        self.names |= record.whose
+        self.called = self.called or record.called
+        self.renewed += record.renewed
+        self.forgotten += record.forgotten
 
-    def finish(self, plan: FilmPlan, segment: SegmentPlan) -> SegmentMemory:
-        recalled = [
-            RecalledFrame(
-                frame=frame,
-                film_frame=plan.geometry.latent_frame_range(frame).start,
-                seconds=plan.latent_frame_seconds(frame),
-                segment=plan.segment_of_chunk(frame // plan.geometry.chunk).index,
-                score=self.score[frame],
-                use=use / self.num_chunks,
-                num_chunks=self.count[frame],
-            )
-            for frame, use in self.use.items()
-        ]
+    def _recalled(self, header: TraceHeader, frame: int) -> RecalledFrame:
+        plan, is_picture = header.plan, frame < 0
+        return RecalledFrame(
+            frame=frame,
+            film_frame=frame if is_picture else plan.geometry.latent_frame_range(frame).start,
+            seconds=0.0 if is_picture else plan.latent_frame_seconds(frame),
+            segment=-1 if is_picture else plan.segment_of_chunk(frame // plan.geometry.chunk).index,
+            score=self.score[frame],
+            use=self.use[frame] / self.num_chunks,
+            num_chunks=self.count[frame],
+            names=self.names.get(frame, ()),
+            picture=header.given[-frame - 1] if is_picture else None,
+        )
+
+    def finish(self, header: TraceHeader, segment: SegmentPlan) -> SegmentMemory:
+        plan = header.plan
+        recalled = [self._recalled(header, frame) for frame in self.use]
         recalled.sort(key=lambda item: (-item.use, -item.score, item.frame))
         best = heapq.nlargest(BEST_CANDIDATES, ((score, frame) for frame, score in self.candidates.items()))
         candidates = tuple(
@@ -151,6 +178,9 @@ class _SegmentSum:
             num_candidates=len(self.candidates),
             sink_use=sum(self.sink_use) / len(self.sink_use) if self.sink_use else None,
             is_activated=self.is_activated,
+            called=self.called,
+            renewed=self.renewed,
+            forgotten=self.forgotten,
         )
 
 
@@ -167,7 +197,7 @@ def _summarise(header: TraceHeader, plan: FilmPlan, records: Iterable[ChunkRecor
     current, index = _SegmentSum(), 0
     for record in records:
         if record.segment != index:
-            segments.append(current.finish(plan, plan.segments[index]))
+            segments.append(current.finish(header, plan.segments[index]))
             current, index = _SegmentSum(), len(segments)
         current.add(record)
         archive_size = max(0, archive_size + len(record.archived) - len(record.evicted))
@@ -175,7 +205,7 @@ def _summarise(header: TraceHeader, plan: FilmPlan, records: Iterable[ChunkRecor
         bank = tuple(heapq.nlargest(SHOWN_OF_A_BANK, record.bank, key=lambda item: item.use))
         chunks.append(ChunkMemory(bank, len(record.sink), window, archive_size))
     if current.num_chunks:
-        segments.append(current.finish(plan, plan.segments[index]))
+        segments.append(current.finish(header, plan.segments[index]))
     return FilmMemory(header, tuple(segments), tuple(chunks))
 
 

@@ -30,13 +30,39 @@ def told(memory: FilmMemory, segment: SegmentMemory) -> str:
     """One sentence: what memory did in this segment."""
     if not memory.chunks:
         return "What memory did here is not known: its trace is missing."
-    if not segment.recalled:
+    moments = [item for item in segment.recalled if item.picture is None]
+    if given := segment.pictures():
+        names = " and of ".join(dict.fromkeys(item.picture.name for item in given if item.picture))
+        sentence = f"Memory looked at the given picture of {names}"
+        return f"{sentence}." if not moments else f"{sentence}. {_told_of_moments(memory, segment, moments)}"
+    return _told_of_moments(memory, segment, moments)
+
+
+def notes(segment: SegmentMemory) -> list[str]:
+    """What a segment says of whom to remember, as far as memory acted on it."""
+    told = []
+    if segment.called:
+        told.append(f"calls {', '.join(segment.called)}")
+    if segment.renewed:
+        told.append(f"{', '.join(segment.renewed)}: remembered as they were just before")
+    if segment.forgotten:
+        told.append(f"{', '.join(segment.forgotten)}: forgotten")
+    return told
+
+
+def when_text(item: RecalledFrame) -> str:
+    """When a recalled frame was shown, or whose picture it is."""
+    return clock(item.seconds) if item.picture is None else f"picture of {item.picture.name}"
+
+
+def _told_of_moments(memory: FilmMemory, segment: SegmentMemory, moments: list[RecalledFrame]) -> str:
+    if not moments:
         return "Nothing from further back was needed: this segment saw the film's opening and the last seconds."
     if returns := segment.returns():
         item = returns[0]
         gap = segment.start_seconds - item.seconds
         return f"Memory went back {_span(gap)}, to {_moment(memory, item)}, and made this segment while looking at it."
-    item = max(segment.recalled, key=lambda item: item.score)
+    item = max(moments, key=lambda item: item.score)
     if item.segment == segment.plan.index:
         return f"Memory kept a moment of this segment itself in view, {clock(item.seconds)}."
     return f"Memory kept {_moment(memory, item)}, in view."

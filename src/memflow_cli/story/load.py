@@ -6,7 +6,7 @@ Files are untrusted: their size, depth, texts and numbers are bounded, and nothi
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -198,19 +198,8 @@ def _build(
         problems.append((line, begin + message))
     if problems or entry is None:
         raise StoryboardError(str(path), [message for _, message in sorted(problems, key=lambda item: item[0])])
-    for key_path in _not_acted_on(entry):
-        draft.say(f"{key_path[-1]}: kept in the storyboard, but memory does not act on it yet", lines.get(key_path))
     warnings = tuple(bare.line(line) + sentence for line, sentence in draft.warnings)
     return LoadedStory(_resolve(path, entry, origins), places, warnings)
-
-
-def _not_acted_on(entry: StoryEntry) -> Iterator[KeyPath]:
-    """What an entry says of whom to remember: read, checked and written again, and told to be in vain."""
-    for kind, subjects in (("characters", entry.characters), ("places", entry.places)):
-        yield from ((kind, name, "picture") for name, subject in subjects.items() if subject.picture)
-    for index, segment in enumerate(entry.segments):
-        said = segment.model_fields_set
-        yield from (("segments", index, key) for key in ("names", "remember", "forget", "recall") if key in said)
 
 
 def _outside_files(path: Path, entry: StoryEntry, known: Mapping[KeyPath, str]) -> list[tuple[KeyPath, str]]:

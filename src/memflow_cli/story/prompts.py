@@ -4,6 +4,8 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 
+from memflow_cli.errors import UsageError
+
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _BLANKS = re.compile(r"[ \t\r\n]+")
 _SENTENCE_ENDS = (".", "!", "?")
@@ -49,6 +51,20 @@ def complete_prompt(prompt: str, descriptions: Mapping[str, str], style: str) ->
         position = match.end()
     text = one_line("".join([*pieces, prompt[position:]]))
     return with_style(text, one_line(style))
+
+
+def refer(text: str, descriptions: Mapping[str, str], style: str = "") -> tuple[str, tuple[str, ...]]:
+    """A prompt that is written while its film is there already: complete, and the names that it refers to.
+
+    Where a film has neither characters nor places, braces are braces. Raises UsageError for a name that nobody has.
+    """
+    if not descriptions:
+        return one_line(text), ()
+    names = tuple(dict.fromkeys(names_in(text)))
+    if unknown := [name for name in names if name not in descriptions]:
+        known = ", ".join(list(descriptions)[:10])
+        raise UsageError(f"{{{unknown[0][:40]}}} is not a character or place of this film; known are {known}")
+    return complete_prompt(text, descriptions, style), names
 
 
 def with_style(text: str, style: str) -> str:

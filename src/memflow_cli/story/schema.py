@@ -117,11 +117,12 @@ class SegmentEntry(_Entry):
     names: Names = Field(
         (),
         description="Characters and places that are meant to be in the picture, besides those that the prompt refers to "
-        "as `{name}`: `[fox]` for a prompt that says `the fox`. Like the next three keys it is kept and "
-        "checked, but memory does not act on it yet.",
+        "as `{name}`: `[fox]` for a prompt that says `the fox`. Memory recalls each of them.",
     )
     remember: Names = Field(
-        (), description="A name or a list: what is seen at this segment's end is how they look from here on."
+        (),
+        description="A name or a list: what is seen at this segment's end is how they look from here on; what memory held of "
+        "them before, pictures too, is out of date.",
     )
     forget: Names = Field((), description="A name or a list: what memory holds of them is gone from this segment on.")
     recall: Annotated[tuple[str, ...], _sentence(_recalled)] | None = Field(
@@ -140,7 +141,7 @@ class SubjectEntry(_Entry):
     picture: Annotated[tuple[str, ...], _sentence(_paths)] = Field(
         (),
         description="A PNG, JPEG or WebP, or a list of them, in the storyboard's folder or below: "
-        "how they look before the film has shown them. Kept and checked, but memory does not act on it yet.",
+        "how they look. Memory recalls it whenever a prompt calls them, before the film has shown them too.",
     )
 
     @model_validator(mode="before")

@@ -61,6 +61,16 @@ class Storyboard:
         """Characters and places by name."""
         return {**self.characters, **self.places}
 
+    @property
+    def descriptions(self) -> Mapping[str, str]:
+        """Of characters and places, by name."""
+        return {name: subject.description for name, subject in self.subjects.items()}
+
+    @property
+    def pictured_descriptions(self) -> tuple[str, ...]:
+        """How the characters that have pictures are described."""
+        return tuple(subject.description for subject in self.characters.values() if subject.pictures)
+
     def with_seed(self, seed: int) -> "Storyboard":
         return dataclasses.replace(self, seed=seed)
 

@@ -6,9 +6,10 @@ studio.make(load_storyboard(Path("fox.yaml")), "fox.mp4")
 
 import gc
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -31,7 +32,7 @@ from memflow_cli.models.entry import Lora, ModelEntry
 from memflow_cli.models.family import family_of
 from memflow_cli.models.footprint import Placement, place
 from memflow_cli.story.load import load_storyboard
-from memflow_cli.story.storyboard import Storyboard
+from memflow_cli.story.storyboard import Storyboard, Subject
 from memflow_cli.studio.job import Job
 from memflow_cli.studio.needs import Wishes, check_inputs, check_options, check_preview_decoder, prepare
 from memflow_cli.studio.take import Take
@@ -127,14 +128,18 @@ class Studio:
         fps: int | None = None,
         memory: MemoryOptions = MemoryOptions(),
         keep: bool = True,
+        characters: Mapping[str, Subject] = MappingProxyType({}),
+        places: Mapping[str, Subject] = MappingProxyType({}),
     ) -> Take:
         """A film whose story is told while it is made; goes on with one that was interrupted. See `Take`.
 
-        `seed`: drawn unless given. `size`: width and height in pixels, the model's own unless given.
+        `seed`: drawn unless given. `size`: width and height in pixels, the model's own unless given. `characters`, `places`:
+        whom its prompts may refer to as {name}; memory knows them from their pictures.
         """
         out = Path(out)
         width, height = size or (None, None)
         empty = Storyboard(title or out.stem, (), self.entry.name, width, height, fps, seed, memory=memory)
+        empty = replace(empty, characters=dict(characters), places=dict(places))
         return Take(self._loaded, self.entry, empty, out, self._accelerate, self._preview_decoder, keep)
 
     def load(self, job: Job, prompts: Sequence[str] = ()) -> Iterator[Event]:

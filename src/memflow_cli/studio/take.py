@@ -10,7 +10,7 @@ It is a film like any other: with its record and its trace, and a run folder fro
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -23,15 +23,16 @@ from memflow_cli.film.events import Event, FilmDone, FilmResult, FramesShown
 from memflow_cli.film.film_under_way import FilmUnderWay
 from memflow_cli.film.names import run_path
 from memflow_cli.film.preflight import check_names
-from memflow_cli.film.prompt_embeds import encode_story
-from memflow_cli.film.recipe import Recipe, recorded_seed
+from memflow_cli.film.recipe import CASTING, Recipe, recorded_seed
 from memflow_cli.film.run_on_disk import begun_recipe
 from memflow_cli.film.script import ShootingScript, write_script
 from memflow_cli.film.shooting import LESS_MEMORY, machine_of
 from memflow_cli.geometry import Geometry
-from memflow_cli.machine.out_of_memory import doing, memory_errors
+from memflow_cli.machine.out_of_memory import memory_errors
+from memflow_cli.memory.cast import NOBODY, Casting
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.story.plan import FilmPlan, SegmentPlan, Timeline, derive_seed
+from memflow_cli.story.prompts import refer
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.studio.job import draw_seed
 
@@ -78,25 +79,51 @@ class Take:
         self._load_model(write_script(told, self._entry, preview_decoder=self._preview_decoder))
 
     def play(
-        self, prompt: str, seconds: float | None = None, transition: str = "smooth", seed: int | None = None
+        self,
+        prompt: str,
+        seconds: float | None = None,
+        transition: str = "smooth",
+        seed: int | None = None,
+        casting: Casting = NOBODY,
     ) -> Iterator[np.ndarray]:
         """The frames [F, height, width, 3] uint8 that follow under a prompt, as they are decoded.
 
         `seconds`: for how long it holds, to the nearest chunk; None: until the next one comes. Playing something else, or
         ending the take, before all frames were asked for ends the segment with what was made. `transition`: "smooth", or
-        "cut". `seed`: the segment's own.
+        "cut". `seed`: the segment's own. `casting`: whom to remember and recall, besides those whom the prompt refers to as
+        {name}, where the take was given characters or places.
         """
-        return (
-            event.frames for event in self.shoot(prompt, seconds, transition, seed) if isinstance(event, FramesShown)
-        )
+        events = self.shoot(prompt, seconds, transition, seed, casting)
+        return (event.frames for event in events if isinstance(event, FramesShown))
 
     def shoot(
-        self, prompt: str, seconds: float | None = None, transition: str = "smooth", seed: int | None = None
+        self,
+        prompt: str,
+        seconds: float | None = None,
+        transition: str = "smooth",
+        seed: int | None = None,
+        casting: Casting = NOBODY,
     ) -> Generator[Event]:
-        """As `play`, but all that happens is told; a chunk at a time, for as long as events are asked for."""
+        """As `play`, but all that happens is told; a chunk at a time, for as long as events are asked for.
+
+        Raises UsageError for a prompt that refers to nobody's name.
+        """
+        prompt, names = self.refer(prompt)
+        whom = asdict(replace(casting, names=tuple(dict.fromkeys([*names, *casting.names]))))
+        return self.shoot_segment(Segment(prompt, float(seconds or 0), seed, transition, **whom))
+
+    def shoot_segment(self, segment: Segment) -> Generator[Event]:
+        """A segment whose prompt is complete, as a storyboard's are. 0 seconds: until the next one comes."""
         self._stop_playing()
-        self._playing = self._shoot(Segment(prompt, float(seconds or OPEN_SECONDS), seed, transition))
+        self._playing = self._shoot(replace(segment, seconds=segment.seconds or OPEN_SECONDS, image=None))
         return self._playing
+
+    def refer(self, prompt: str) -> tuple[str, tuple[str, ...]]:
+        """A prompt with its {names} described, and these names; as it is where the take has no characters and places.
+
+        Raises UsageError for a name that nobody has.
+        """
+        return refer(prompt, self._begun.descriptions) if self._begun.subjects else (prompt, ())
 
     def undo(self) -> None:
         """Takes the last prompt back, with all that was made under it: the film is where it was before."""
@@ -279,10 +306,7 @@ class Take:
     def _enter(self, film: FilmUnderWay, index: int) -> None:
         """A segment's prompt, read in the light of those before it."""
         planned = film.plan.segments[: index + 1]
-        with doing("encoding the prompts"):
-            cuts = [one.transition == "cut" for one in planned]
-            told = encode_story(film.backbone, [one.prompt for one in planned], cuts)
-        film.enter(planned[-1], told.prompts[index], told.turns[index])
+        film.enter(planned[-1], film.encode_story(planned))
 
     def _recipe_on(self, backbone: Backbone) -> Recipe:
         assert self._script is not None, "a film that is open has its script"
@@ -298,6 +322,7 @@ def _segment_of(timeline: Timeline, recipe: Mapping[str, Any]) -> Segment:
     """A segment as a recipe has it: so many chunks, in seconds."""
     index = len(timeline.segments)
     seed = None if recipe["seed"] == derive_seed(timeline.film_seed, index) else recipe["seed"]
-    segment = Segment(recipe["prompt"], 1.0, seed, recipe["transition"])
+    casting: dict[str, Any] = {key: tuple(recipe[key]) for key in CASTING if key in recipe}
+    segment = Segment(recipe["prompt"], 1.0, seed, recipe["transition"], **casting)
     timeline.add(segment)
     return replace(segment, seconds=timeline.set_length(recipe["num_chunks"]).requested_seconds)

@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Member:
-    """A puppet of the story. `place`: left, middle or right, while on stage; `came`: the side on which it last came in."""
+    """A puppet of the story. `place`: left, middle or right, while on stage; `came`: the side on which it last came in;
+    `is_pictured`: a picture tells how it looks, and it counts as seen before the story begins.
+    """
 
     species: str
     colour: str | None = None
@@ -14,6 +16,7 @@ class Member:
     place: str = ""
     came: str | None = None
     was_seen: bool = False
+    is_pictured: bool = False
 
 
 @dataclass

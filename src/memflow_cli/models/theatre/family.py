@@ -26,10 +26,10 @@ class TheatreFamily(WanFamily):
     def load(
         self, entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: LoadOptions = LoadOptions()
     ) -> Backbone:
-        from memflow_cli.models.theatre.told_story import story_reader
+        from memflow_cli.models.theatre.told_story import picture_captioner, story_reader
         from memflow_cli.models.wan.loading import load
 
-        return load(entry, device, dtype, options, story_reader(entry))
+        return load(entry, device, dtype, options, story_reader(entry), picture_captioner(entry))
 
     def check(self, entry: ModelEntry) -> Iterator[str]:
         from memflow_cli.models.theatre.told_story import load_reader, reader_folder
@@ -44,17 +44,21 @@ class TheatreFamily(WanFamily):
     def unknown_words(self, prompt: str) -> list[str]:
         return []
 
-    def meanings(self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[str] | None:
+    def meanings(
+        self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> list[str] | None:
         from memflow_cli.models.theatre.told_story import meanings_of
 
-        found = meanings_of(entry, prompts, cuts)
+        found = meanings_of(entry, prompts, cuts, pictured)
         return None if found is None else [meaning.in_words() for meaning in found]
 
-    def not_shown(self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[str]:
+    def not_shown(
+        self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> list[str]:
         from memflow_cli.models.theatre.limits import cannot_draw
         from memflow_cli.models.theatre.told_story import meanings_of
 
-        meanings = meanings_of(entry, prompts, cuts) or []
+        meanings = meanings_of(entry, prompts, cuts, pictured) or []
         noted = [f"{note} (segment {index})" for index, item in enumerate(meanings, start=1) for note in item.notes]
         return [*cannot_draw(prompts), *noted]
 

@@ -24,7 +24,7 @@ class Role:
     """A puppet that is on stage in a segment. `acts`: one, or what it does first and then."""
 
     species: str
-    colour: str
+    colour: str | None  # None: nobody said it, and a picture knows
     worn: tuple[str, str] | None  # accessory, its colour
     acts: tuple[Act, ...]
     says_looks: bool  # a caption tells how it looks; else memory knows
@@ -131,4 +131,5 @@ def _role_in_words(role: Role) -> str:
         for act in role.acts
         if act.verb != "away"
     ]
-    return f"{role.colour} {role.species}{worn} {', then '.join(done)}"
+    looks = f"{role.colour} {role.species}" if role.colour else f"{role.species} as in its picture"
+    return f"{looks}{worn} {', then '.join(done)}"

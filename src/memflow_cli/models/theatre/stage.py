@@ -4,14 +4,19 @@ What a prompt does not say stays as it is: who is on stage, how they look, where
 A prompt that is a caption as theatre was trained on stays as it is written, too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Told
-from memflow_cli.models.theatre.meaning import Meaning, Role
+from memflow_cli.models.theatre.meaning import Act, Meaning, Role
 from memflow_cli.models.theatre.reader import Reader, Reading, Seen
-from memflow_cli.models.theatre.trained_captions import MOST_WORDS, TrainedCaption, read_caption
+from memflow_cli.models.theatre.trained_captions import (
+    MOST_WORDS,
+    TrainedCaption,
+    read_caption,
+    write_empty_caption,
+)
 from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
 from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
 
@@ -40,6 +45,20 @@ class Stage:
         self._setting: str | None = None
         self._is_open = False  # whether any prompt was read
 
+    def meet(self, description: str) -> Told:
+        """Who is described so has a picture: how they look is known before the story begins, as if they had been seen."""
+        told = Told()
+        standing = f"{description.rstrip(' .!')} stands still."
+        caption = read_caption(standing)
+        if caption is not None:
+            self._take(_reading(caption), told)
+        else:
+            self._take_sentences(standing, told)
+        for member in map(self._cast.__getitem__, told.newcomers):
+            member.is_pictured = member.was_seen = True
+            member.is_on_stage = False
+        return told
+
     def read(self, prompt: str, cut: bool = False) -> Meaning:
         """The next prompt's meaning."""
         opens = cut or not self._is_open
@@ -57,19 +76,23 @@ class Stage:
         moved = told.setting is not None and told.setting != self._setting
         self._setting = told.setting or self._setting or FIRST_SETTING
         acts = Blocking(self._cast, self._recent, told).acts(before, opens)
-        roles = [
+        roles = self.roles(told, acts)
+        for role in roles:
+            self._cast[role.species].was_seen = True
+        is_short = len(prompt.split()) < MOST_WORDS
+        written = prompt if caption is not None and is_short and self._leaves_to_pictures(caption, prompt) else None
+        names_setting = opens or moved or told.setting is not None
+        return Meaning(self._setting, roles, names_setting, written, tuple(told.notes))
+
+    def roles(self, told: Told, acts: Mapping[str, Sequence[Act]]) -> tuple[Role, ...]:
+        """Those who act, in the order of their introduction."""
+        return tuple(
             Role(
                 member.species, *self._looks(member, told), tuple(acts[member.species]), self._says_looks(member, told)
             )
             for member in self._cast.values()
             if member.species in acts
-        ]
-        for role in roles:
-            self._cast[role.species].was_seen = True
-        is_short = len(prompt.split()) < MOST_WORDS
-        written = prompt if caption is not None and is_short else None
-        names_setting = opens or moved or told.setting is not None
-        return Meaning(self._setting, tuple(roles), names_setting, written, tuple(told.notes))
+        )
 
     # reading
 
@@ -168,9 +191,9 @@ class Stage:
 
     # looks
 
-    def _looks(self, member: Member, told: Told) -> tuple[str, tuple[str, str] | None]:
-        """Colour and accessory, those that theatre has; what nobody said is chosen."""
-        colour = member.colour or USUAL_COLOURS[member.species]
+    def _looks(self, member: Member, told: Told) -> tuple[str | None, tuple[str, str] | None]:
+        """Colour and accessory, those that theatre has; what nobody said is chosen, or left to the picture."""
+        colour = member.colour or (None if member.is_pictured else USUAL_COLOURS[member.species])
         if member.worn is None:
             return colour, None
         kind, worn = member.worn
@@ -182,7 +205,22 @@ class Stage:
         return colour, (kind, worn)
 
     def _says_looks(self, member: Member, told: Told) -> bool:
+        """Once, and whenever the prompt does. Of who has a picture only with what is worn: a colour alone would say that
+        nothing is.
+        """
+        if member.is_pictured and member.worn is None:
+            return False
         return not member.was_seen or member.species in told.described
+
+    def _leaves_to_pictures(self, caption: TrainedCaption, prompt: str) -> bool:
+        """Whether a caption may stay as it is written: of those who have pictures it says how they look, in full, or nothing
+        ("the fox waits"); that somebody comes for the first time, or is a fox like any other, is news to training.
+        """
+        return all(
+            bool(colour and worn) or not (colour or worn or verb == "enter" or f"a {species} " in f"{prompt.lower()} ")
+            for species, colour, worn, verb, _ in caption.clauses
+            if species in self._cast and self._cast[species].is_pictured
+        )
 
 
 def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
@@ -204,7 +242,23 @@ def _reading(caption: TrainedCaption) -> Reading:
     return Reading(acts, colours, worn, caption.setting, caption.is_empty, {})
 
 
-def read_story(reader: Reader, prompts: Sequence[str], cuts: Sequence[bool]) -> list[Meaning]:
-    """The meaning of each prompt after those before it. `cuts`: where a prompt begins a new scene."""
+def read_story(
+    reader: Reader, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+) -> list[Meaning]:
+    """The meaning of each prompt after those before it. `cuts`: where a prompt begins a new scene; `pictured`: the
+    descriptions of characters whose pictures say how they look.
+    """
     stage = Stage(reader)
+    for description in pictured:
+        stage.meet(description)
     return [stage.read(prompt, cut) for prompt, cut in zip(prompts, cuts, strict=True)]
+
+
+def picture_caption(reader: Reader, description: str) -> str:
+    """The caption of a picture that shows whom, or the place that, this describes; the description where neither is found."""
+    stage = Stage(reader)
+    told = stage.meet(description)
+    standing = {species: (Act("stand"),) for species in told.newcomers}
+    if standing:
+        return Meaning(told.setting or FIRST_SETTING, stage.roles(told, standing), told.setting is not None).caption
+    return description if told.setting is None else write_empty_caption(told.setting)

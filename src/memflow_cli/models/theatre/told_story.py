@@ -7,9 +7,9 @@ from pathlib import Path
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.theatre.meaning import Meaning
 from memflow_cli.models.theatre.reader import Reader
-from memflow_cli.models.theatre.stage import read_story
+from memflow_cli.models.theatre.stage import picture_caption, read_story
 
-ReadStory = Callable[[Sequence[str], Sequence[bool]], Sequence[Sequence[tuple[int, str]]]]
+ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str]], Sequence[Sequence[tuple[int, str]]]]
 READER_FOLDER = "reader"  # of a model's folder
 COMING_CHUNKS = 2  # theatre's puppets come in and go out in so many
 
@@ -31,16 +31,26 @@ def story_reader(entry: ModelEntry) -> ReadStory | None:
     if folder is None:
         return None
 
-    def read(prompts: Sequence[str], cuts: Sequence[bool]) -> list[tuple[tuple[int, str], ...]]:
-        return [texts_of(meaning) for meaning in read_story(load_reader(folder), prompts, cuts)]
+    def read(
+        prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> list[tuple[tuple[int, str], ...]]:
+        return [texts_of(meaning) for meaning in read_story(load_reader(folder), prompts, cuts, pictured)]
 
     return read
 
 
-def meanings_of(entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool]) -> list[Meaning] | None:
+def picture_captioner(entry: ModelEntry) -> Callable[[str], str]:
+    """A model's `Backbone.caption_picture`."""
+    folder = reader_folder(entry)
+    return lambda description: description if folder is None else picture_caption(load_reader(folder), description)
+
+
+def meanings_of(
+    entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+) -> list[Meaning] | None:
     """What a story's segments mean; None for a model that is given the prompts as they are written."""
     folder = reader_folder(entry)
-    return None if folder is None else read_story(load_reader(folder), prompts, cuts)
+    return None if folder is None else read_story(load_reader(folder), prompts, cuts, pictured)
 
 
 def texts_of(meaning: Meaning) -> tuple[tuple[int, str], ...]:

@@ -129,7 +129,7 @@ def _write(clauses: list[Clause], setting: str | None, phrases: dict[str, str]) 
     for species, colour, worn, verb, side in clauses:
         article = "the" if colour is None else "an" if colour[0] in "aeiou" else "a"
         name = " ".join(word for word in (article, colour, species) if word)
-        accessory = f" with a {worn[1]} {worn[0]}" if worn and colour else ""
+        accessory = f" with a {worn[1]} {worn[0]}" if worn else ""
         told.append(f"{name}{accessory} {phrases[verb].format(side=side)}")
     text = " and ".join(told) + (f" {_PLACES[setting]}" if setting else "")
     return text[0].upper() + text[1:] + "."

@@ -1,6 +1,6 @@
 """A Wan model put together from its files: transformer, text encoder, autoencoder."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import cast
 
 import torch
@@ -26,8 +26,11 @@ def load(
     dtype: torch.dtype,
     options: LoadOptions,
     read_story: ReadStory | None = None,
+    caption_picture: Callable[[str], str] = lambda description: description,
 ) -> Backbone:
-    """A model ready to make films. `read_story`: see `Backbone`. Raises ModelError: files missing, broken, or not fitting."""
+    """A model ready to make films. `read_story`, `caption_picture`: see `Backbone`. Raises ModelError: files missing, broken,
+    or not fitting.
+    """
     files, placement = locate(entry), options.placement
     config = transformer_config(entry, files.transformer)
     resident = None if placement is None else placement.resident_blocks
@@ -54,6 +57,7 @@ def load(
         encode_frames=autoencoder.encode_frames,
         read_story=read_story,
         make_decoder_at=autoencoder.make_decoder_at,
+        caption_picture=caption_picture,
     )
     if options.preview_decoder is not None:
         use_tiny_decoder(model, options.preview_decoder)
@@ -65,7 +69,9 @@ def read_cuts(prefix: str) -> ReadStory | None:
     if not prefix:
         return None
 
-    def read(prompts: Sequence[str], cuts: Sequence[bool]) -> list[tuple[tuple[int, str], ...]]:
+    def read(
+        prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> list[tuple[tuple[int, str], ...]]:
         return [
             ((0, prefix + prompt), (1, prompt)) if is_cut and index else ((0, prompt),)
             for index, (prompt, is_cut) in enumerate(zip(prompts, cuts, strict=True))

@@ -12,7 +12,7 @@ from memflow_cli.geometry import Geometry
 from memflow_cli.models.wan.fused import fuse
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 
-ReadStory = Callable[[Sequence[str], Sequence[bool]], Sequence[Sequence[tuple[int, str]]]]
+ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str]], Sequence[Sequence[tuple[int, str]]]]
 EncodePrompts = Callable[[Sequence[str]], Tensor]
 WholePass = Callable[[Tensor, Timesteps, PromptProjection, AttentionContext], Tensor]
 
@@ -23,7 +23,7 @@ class WanModel:
     `encode_prompts`: prompts -> [P, T, C], padding rows zero. `make_decoder`: a fresh streaming decoder a film.
     `make_decoder_at`: one for films of a width and height, where there are several kinds.
     `encode_frames`: frames [F', height, width, 3] in 0..1 -> normalised latents [F, C, h, w].
-    `read_story`: of a model that understands more than its text encoder was trained on.
+    `read_story`, `caption_picture`: of a model that understands more than its text encoder was trained on.
     `release_text`: called when a prompt is projected, that is when encoding is over: a large text encoder leaves then.
     """
 
@@ -39,6 +39,7 @@ class WanModel:
         encode_frames: Callable[[Tensor], Tensor] | None = None,
         read_story: ReadStory | None = None,
         make_decoder_at: Callable[[int, int], StreamingDecoder] | None = None,
+        caption_picture: Callable[[str], str] = lambda description: description,
     ) -> None:
         weight = transformer.patch_embedding.weight
         self.transformer = transformer.eval().requires_grad_(False)
@@ -56,9 +57,12 @@ class WanModel:
         self._release_text = release_text
         self.encode_frames = encode_frames or no_encoder
         self._read_story = read_story
+        self.caption_picture = caption_picture
 
-    def read_story(self, prompts: Sequence[str], cuts: Sequence[bool]) -> Sequence[Sequence[tuple[int, str]]]:
-        return as_written(prompts) if self._read_story is None else self._read_story(prompts, cuts)
+    def read_story(
+        self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> Sequence[Sequence[tuple[int, str]]]:
+        return as_written(prompts) if self._read_story is None else self._read_story(prompts, cuts, pictured)
 
     def decoder_at(self, width: int, height: int) -> StreamingDecoder:
         return self._make_decoder_at(width, height) if self._make_decoder_at else self.decoder()

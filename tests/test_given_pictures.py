@@ -1,0 +1,339 @@
+"""Films that are given pictures of their characters: the same path for theatre's family and for Wan's, at tiny size."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from memflow_cli.backbone import with_defaults
+from memflow_cli.cli.app import run
+from memflow_cli.errors import UsageError
+from memflow_cli.film.events import ChunkDone
+from memflow_cli.film.recipe import make_recipe, resolve
+from memflow_cli.film.shooting import make_film
+from memflow_cli.film.trace import read_trace
+from memflow_cli.memory.cast import Casting
+from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.story.load import load_stories, load_storyboard
+from memflow_cli.story.storyboard import Subject
+from memflow_cli.studio.studio import Studio
+from tiny_model import make, story, tiny_backbone, tiny_entry
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    for name, colour in (("fox", (200, 30, 60)), ("cat", (40, 60, 200)), ("wood", (20, 120, 40))):
+        Image.new("RGB", (96, 48), colour).save(tmp_path / f"{name}.png")
+    return tmp_path
+
+
+def told(folder, *segments, **changes):
+    """A story of segments as {what a `Segment` has besides its length}; the fox and the wood have pictures, the cat none."""
+    board = story(*(segment.get("prompt", "a film") for segment in segments), seconds=2.25, **changes)
+    characters = {"fox": Subject("a red fox", (str(folder / "fox.png"),)), "cat": Subject("a cat")}
+    places = {"wood": Subject("a dark wood", (str(folder / "wood.png"),))}
+    filled = tuple(replace(each, **segment) for each, segment in zip(board.segments, segments, strict=True))
+    return replace(board, segments=filled, characters=characters, places=places)
+
+
+FOX_COMES = {"prompt": "a red fox in a dark wood", "names": ("fox", "wood")}
+NOBODY, CAT = {"prompt": "an empty hall"}, {"prompt": "a cat", "names": ("cat",)}
+CHANGED = {"prompt": "the fox has a coat", "names": ("fox",), "remember": ("fox",)}
+AGAIN, WITHOUT = {"prompt": "the fox again", "names": ("fox",)}, {"prompt": "the fox", "recall": ()}
+
+
+def records_of(result):
+    return list(read_trace(result.trace_path).records())
+
+
+@pytest.mark.parametrize("kind", ["theatre", "wan"])
+def test_a_picture_is_encoded_committed_and_recalled_from_the_first_chunk_on(pictures, kind):
+    result = make(pictures, told(pictures, FOX_COMES, NOBODY, CAT, CHANGED, AGAIN, WITHOUT), kind)
+    trace = read_trace(result.trace_path)
+    assert [(item.frame, item.name, item.kind, item.file) for item in trace.header.given] == [
+        (-1, "fox", "character", "fox.png"),
+        (-2, "wood", "place", "wood.png"),
+    ]
+    first_of = {record.segment: record for record in reversed(list(trace.records()))}
+    banks = {index: [item.frame for item in record.bank] for index, record in first_of.items()}
+    assert banks[0] == [-1, -2] and first_of[0].called == ("fox", "wood")
+    assert first_of[0].whose == {-1: ("fox",), -2: ("wood",)}
+    assert all(frame >= 0 for frame in banks[1] + banks[2]), "the pictures are for those who call"
+    assert -1 in banks[3]
+    assert first_of[4].renewed == ("fox",) and -1 not in banks[4]
+    assert banks[5] == [] and all(not record.bank for record in trace.records() if record.segment == 5)
+    assert 0 < first_of[0].bank[0].use <= 1
+
+
+@pytest.mark.parametrize("kind", ["theatre", "wan"])
+def test_what_a_picture_shows_changes_the_film(pictures, kind):
+    board = told(pictures, FOX_COMES, memory=MemoryOptions(policy="nam"))
+    first = make(pictures, board, kind, "a.mp4").path.read_bytes()
+    assert make(pictures, board, kind, "b.mp4").path.read_bytes() == first
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 96, 3), np.uint8)
+    Image.fromarray(pixels).save(pictures / "fox.png")
+    assert make(pictures, board, kind, "c.mp4").path.read_bytes() != first
+
+
+class Killed(BaseException):
+    """Ends a render in the middle."""
+
+
+@pytest.mark.parametrize("chunks", [1, 4, 8])
+def test_a_resumed_film_is_the_same_film(pictures, chunks):
+    board = told(pictures, FOX_COMES, CHANGED, {**AGAIN, "forget": ("wood",)})
+    whole = make(pictures, board, name="whole.mp4")
+
+    def stop(event):
+        if isinstance(event, ChunkDone) and event.chunk == chunks - 1:
+            raise Killed
+
+    with pytest.raises(Killed):
+        make(pictures, board, events=stop)
+    again = make(pictures, board)
+    assert again.path.read_bytes() == whole.path.read_bytes()
+    assert again.trace_path.read_bytes() == whole.trace_path.read_bytes()
+    assert records_of(again)[-1].called == ("fox",)
+
+
+def test_another_picture_or_another_word_about_memory_is_another_film(pictures):
+    entry = tiny_entry()
+
+    def recipe(board):
+        return make_recipe(resolve(board, entry, 0), entry)[1]
+
+    board = told(pictures, FOX_COMES, AGAIN)
+    before = recipe(board)
+    assert recipe(board) == before
+    for changed in ({**AGAIN, "remember": ("fox",)}, {**AGAIN, "forget": ("fox",)}, {**AGAIN, "recall": ()}, NOBODY):
+        assert recipe(told(pictures, FOX_COMES, changed)).unchanged_segments(before) == 1
+    Image.new("RGB", (96, 48), "white").save(pictures / "fox.png")
+    assert any("given" in difference for difference in before.differences(recipe(board)))
+
+
+def test_a_story_without_a_cast_is_recorded_as_it_always_was(tmp_path):
+    """Its recipe and its trace have no word of all this."""
+    board = story()
+    entry = tiny_entry()
+    recipe = make_recipe(resolve(board, entry, 0), entry)[1]
+    assert "given" not in recipe.common
+    assert all(segment.keys() == {"prompt", "num_chunks", "seed", "transition", "image"} for segment in recipe.segments)
+    sink = replace(board, memory=MemoryOptions(policy="sink"), segments=(replace(board.segments[0], names=("fox",)),))
+    assert "names" not in make_recipe(resolve(sink, entry, 0), entry)[1].segments[0]
+    header, *lines = make(tmp_path, board).trace_path.read_text().splitlines()
+    assert "given" not in json.loads(header)
+    assert not {"called", "whose", "renewed", "forgotten"} & {key for line in lines for key in json.loads(line)}
+
+
+@pytest.mark.parametrize("policy", ["official", "sink", "window", "ema-sink", "shot-sink"])
+def test_policies_that_recall_no_picture_refuse_them(pictures, policy):
+    board = told(pictures, FOX_COMES, memory=MemoryOptions(policy=policy))
+    with pytest.raises(UsageError, match=f"the policy {policy} recalls no given picture, and fox has one"):
+        resolve(board, tiny_entry(), 0)
+    without = replace(board, characters={"fox": Subject("a red fox")}, places={})
+    assert resolve(without, tiny_entry(), 0).memory.policy == policy
+
+
+def test_a_bank_that_holds_nothing_takes_no_pictures(pictures):
+    with pytest.raises(UsageError, match="a bank of 0 recalls nothing"):
+        resolve(told(pictures, FOX_COMES, memory=MemoryOptions(policy="nam", bank=0)), tiny_entry(), 0)
+
+
+@pytest.mark.parametrize("content", [None, b"not a picture"])
+def test_a_bad_picture_is_a_sentence_and_nothing_is_left(pictures, content):
+    (pictures / "fox.png").unlink()
+    if content is not None:
+        (pictures / "fox.png").write_bytes(content)
+    (pictures / "films").mkdir()
+    with pytest.raises(UsageError, match=r"fox\.png"):
+        make(pictures / "films", told(pictures, FOX_COMES))
+    assert list((pictures / "films").iterdir()) == []
+
+
+def test_a_model_without_an_encoder_says_so(pictures, tmp_path):
+    entry = tiny_entry()
+    backbone = tiny_backbone(entry)
+    del backbone.encode_frames
+    with pytest.raises(UsageError, match="cannot start from a picture, nor be given one"):
+        make_film(told(pictures, FOX_COMES), entry, with_defaults(backbone), tmp_path / "film.mp4")
+
+
+def test_the_film_s_record_makes_it_again(pictures, tiny_model_folder):
+    studio = Studio(tiny_model_folder, dtype="fp32")
+    (pictures / "story.yaml").write_text(
+        f"model: {tiny_model_folder}\nsize: 32x32\nseed: 1\nmemory: {{policy: nam}}\n"
+        "characters: {fox: {description: a red fox, picture: fox.png}, cat: a cat}\n"
+        "segments:\n- {prompt: '{fox} meets {cat}', duration: 1.5s}\n"
+        "- {prompt: the fox goes, duration: 1.5s, names: fox, forget: cat}\n"
+    )
+    made = studio.make(load_storyboard(pictures / "story.yaml"), pictures / "film.mp4")
+    [loaded] = load_stories(made.record_path)
+    again = studio.make(loaded.storyboard, pictures / "again.mp4")
+    assert again.path.read_bytes() == made.path.read_bytes() and not loaded.warnings
+    assert [record.called for record in records_of(again)] == 2 * [("fox", "cat")] + 2 * [("fox",)]
+
+
+def test_a_take_is_given_characters_and_its_prompts_refer_to_them(pictures, tiny_model_folder):
+    studio = Studio(tiny_model_folder, dtype="fp32")
+    fox = {"fox": Subject("a red fox", (str(pictures / "fox.png"),))}
+    nam = MemoryOptions(policy="nam")
+    with studio.take(pictures / "take.mp4", seed=7, size=(32, 32), memory=nam, characters=fox) as take:
+        list(take.play("{fox} comes in", seconds=1.5))
+        with pytest.raises(UsageError, match="{cat} is not a character or place of this film; known are fox"):
+            take.play("{cat} comes in")
+        list(take.play("it has a coat", seconds=1.5, casting=Casting(names=("fox",), remember=("fox",))))
+        list(take.play("an empty hall", seconds=1.5))
+        board = take.storyboard
+    assert board.segments[0].prompt == "a red fox comes in"
+    records = list(read_trace(pictures / "take.memory.jsonl").records())
+    assert [item.frame for item in records[0].bank] == [-1] and records[4].renewed == ("fox",)
+    again = studio.make(board, pictures / "again.mp4")
+    assert again.trace_path.read_bytes() == (pictures / "take.memory.jsonl").read_bytes()
+
+
+def test_an_interrupted_take_goes_on_with_whom_it_remembers(pictures, tiny_model_folder):
+    studio = Studio(tiny_model_folder, dtype="fp32")
+    fox = {"fox": Subject("a red fox", (str(pictures / "fox.png"),))}
+    options = {"size": (32, 32), "memory": MemoryOptions(policy="nam"), "characters": fox}
+    with pytest.raises(Killed), studio.take(pictures / "take.mp4", seed=7, **options) as take:
+        list(take.play("{fox} comes in", seconds=1.5, casting=Casting(remember=("fox",))))
+        raise Killed
+    with studio.take(pictures / "take.mp4", **options) as take:
+        list(take.play("{fox} again", seconds=1.5))
+        board = take.storyboard
+    assert board.segments[0].names == ("fox",) == board.segments[0].remember
+    again = studio.make(board, pictures / "again.mp4")
+    assert again.trace_path.read_bytes() == (pictures / "take.memory.jsonl").read_bytes()
+
+
+# Looked at afterwards
+
+
+@pytest.fixture(scope="module")
+def inspected(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inspected")
+    Image.new("RGB", (96, 48), (200, 30, 60)).save(folder / "fox.png")
+    Image.new("RGB", (96, 48), (20, 120, 40)).save(folder / "wood.png")
+    changed = {**CHANGED, "forget": ("wood",)}
+    return make(folder, told(folder, FOX_COMES, NOBODY, changed, AGAIN))
+
+
+def test_inspect_memory_shows_a_given_picture_as_what_it_is(inspected, tmp_path, capsys):
+    assert (
+        run(["inspect-memory", str(inspected.path), "-o", str(tmp_path), "-f", "json", "-f", "html", "-f", "png"]) == 0
+    )
+    segments = json.loads(capsys.readouterr().out)["segments"]
+    fox, wood = (item for item in segments[0]["recalled"] if item["frame"] < 0)
+    if fox["frame"] == -2:
+        fox, wood = wood, fox
+    assert fox["picture"] == {"name": "fox", "kind": "character", "file": "fox.png"} and fox["names"] == ["fox"]
+    assert fox["seconds"] is None is fox["segment"] and 0 < fox["use"] <= 1
+    assert segments[0]["called"] == ["fox", "wood"] and wood["picture"]["kind"] == "place"
+    assert segments[2]["forgotten"] == ["wood"] and segments[3]["renewed"] == ["fox"]
+    [dumped] = tmp_path.glob("segment-01/recall-*_t=given-1_*.png")
+    assert np.abs(np.asarray(Image.open(dumped)).astype(int) - (200, 30, 60)).max() < 12, "a JPEG is lossy"
+    page = (tmp_path / "index.html").read_text()
+    assert "Memory looked at the given picture of fox and of wood." in page and '"given":"fox, fox.png"' in page
+    assert (
+        "calls fox, wood" in page and "fox: remembered as they were just before" in page and "wood: forgotten" in page
+    )
+
+
+def test_the_table_names_given_pictures(inspected, capsys):
+    assert run(["inspect-memory", str(inspected.path), "-f", "table"]) == 0
+    assert "picture of fox" in capsys.readouterr().out
+
+
+def edited(result, folder, header=lambda content: None, record=lambda content: None):
+    """The trace with its header and its first record changed."""
+    lines = [json.loads(line) for line in result.trace_path.read_text().splitlines()]
+    header(lines[0])
+    record(next(line for line in lines if "chunk" in line))
+    path = folder / "film.memory.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"bank": [[-3, 0.5, 1.0]]},
+        {"whose": {"-3": ["fox"]}},
+        {"whose": {"-1": "fox"}},
+        {"whose": {"- 1": ["fox"]}},
+        {"called": "fox"},
+        {"renewed": [1]},
+        {"forgotten": {}},
+        {"candidates": {"-7": 0.5}},
+    ],
+)
+def test_a_trace_that_tells_of_pictures_nobody_gave_is_refused(inspected, tmp_path, change):
+    path = edited(inspected, tmp_path, record=lambda content: content.update(change))
+    with pytest.raises(UsageError, match=r"film\.memory\.jsonl, line"):
+        list(read_trace(path).records())
+
+
+@pytest.mark.parametrize("frames", [[-2, -1], [-1, -1], [0, -1], [-1, -3]])
+def test_given_pictures_are_numbered(inspected, tmp_path, frames):
+    def renumber(content):
+        for item, frame in zip(content["given"], frames, strict=True):
+            item["frame"] = frame
+
+    with pytest.raises(UsageError, match="not numbered -1, -2"):
+        read_trace(edited(inspected, tmp_path, header=renumber))
+
+
+@pytest.mark.parametrize("content", ["", "no base64!", "aGVsbG8=", "A" * (4 << 20)])
+def test_what_is_not_a_picture_in_a_trace_is_shown_without_one(inspected, tmp_path, content):
+    def spoil(header):
+        header["given"][0]["jpeg"] = content
+
+    path = edited(inspected, tmp_path, header=spoil)
+    (tmp_path / "film.mp4").write_bytes(inspected.path.read_bytes())
+    assert run(["inspect-memory", str(path), "-o", str(tmp_path / "out"), "-f", "png", "-f", "html"]) == 0
+    assert not list(tmp_path.glob("out/segment-01/recall-*_t=given-1_*.png"))
+    assert list(tmp_path.glob("out/segment-01/recall-*_t=given-2_*.png"))
+
+
+def test_plan_says_who_is_called_and_where_memory_has_them_from(pictures, capsys):
+    (pictures / "story.yaml").write_text(
+        "memory: {policy: nam}\ncharacters: {fox: {description: a fox, picture: fox.png}, cat: a white cat}\nsegments:\n"
+        "- {prompt: '{fox} comes in', duration: 3s}\n"
+        "- {prompt: '{cat} comes in', duration: 3s}\n"
+        "- {prompt: the fox has a red hat, duration: 3s, names: fox, remember: fox}\n"
+        "- {prompt: '{fox} and {cat} come back', duration: 3s, forget: cat}\n"
+        "- {prompt: the stage is empty, duration: 3s, recall: [cat]}\n"
+        "- {prompt: the stage is empty, duration: 3s, recall: none}\n"
+    )
+    assert run(["plan", str(pictures / "story.yaml")]) == 0
+    said = capsys.readouterr().out
+    assert "    1  fox: its picture\n    2  cat: nothing yet: this segment first shows it\n" in said
+    assert "4  fox: the end of segment 3, which remembers it; cat: nothing yet" in said
+    assert "5  cat: segment 4, which first shows it\n    6  nothing is recalled\n" in said
+    assert run(["plan", str(pictures / "story.yaml"), "--json"]) == 0
+    calls = [segment["calls"] for segment in json.loads(capsys.readouterr().out)["segments"]]
+    assert calls[0] == [{"name": "fox", "source": "picture", "segment": None}]
+    assert calls[3][0] == {"name": "fox", "source": "remembered", "segment": 3} and calls[5] == []
+
+
+def test_what_a_policy_ignores_is_told(pictures, capsys):
+    (pictures / "story.yaml").write_text(
+        "memory: {policy: sink}\ncharacters: {fox: a red fox}\nsegments:\n"
+        "- {prompt: '{fox} comes in', duration: 3s, remember: fox}\n- {prompt: it goes, duration: 3s, recall: none}\n"
+    )
+    assert run(["plan", str(pictures / "story.yaml")]) == 0
+    said = capsys.readouterr()
+    assert "does not know who is who, and ignores remember (segment 1), recall (segment 2)" in said.err
+    assert "who is called" not in said.out
+
+
+def test_plan_refuses_pictures_where_memory_takes_none(pictures, capsys):
+    (pictures / "story.yaml").write_text(
+        "memory: {policy: official}\ncharacters:\n  fox: {description: a fox, picture: fox.png}\n"
+        "segments: [{prompt: '{fox}', duration: 3s}]\n"
+    )
+    assert run(["plan", str(pictures / "story.yaml")]) == 2
+    said = capsys.readouterr().err
+    assert "line 1" in said and "the policy official recalls no given picture, and fox has one" in said
