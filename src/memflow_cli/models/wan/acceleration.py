@@ -4,7 +4,8 @@
 shape pays for compiling, later ones find it in TORCHINDUCTOR_CACHE_DIR. Where no compiler works, one warning, and the plain
 path. `graphs`: a pass over memory that stays in place is recorded once and replayed as a CUDA graph. `cudnn`: SDPA asks
 cuDNN's attention before FlashAttention. `sage`: self-attention by SageAttention (8 bit, an approximation; its package must
-be installed). `fp8`: the blocks' matrix products in 8 bit floats (an approximation; Hopper or newer).
+be installed). `fp8`: the blocks' matrix products in 8 bit floats (an approximation, by torchao, which must be installed; Ada
+or newer).
 
 What is true of CUDA here was reasoned from shapes and documentation and has not been measured: nothing but `compile` has
 been run where it is meant to run. What a graph replays is tested without recording, on the CPU (`record_nothing`).
@@ -32,7 +33,6 @@ from memflow_cli.models.wan.transformer import Block, CausalWanTransformer
 
 RECORD_AFTER = 16  # plain passes over a layout before it is recorded: while memory fills up, most layouts come once
 MAX_GRAPHS = 8  # of a film, at a time; a full window has as many layouts as it has chunks
-LARGEST_FLOAT8 = 448.0  # of torch.float8_e4m3fn
 
 
 def accelerate(model: Backbone, wanted: Iterable[str]) -> None:
@@ -61,6 +61,8 @@ def accelerate(model: Backbone, wanted: Iterable[str]) -> None:
             raise DeviceError(f"{kind} needs an NVIDIA GPU; the model is on {model.device.type}")
     if (low := sorted(kinds & {"sage", "fp8"})) and model.dtype == torch.float32:
         raise UsageError(f"{', '.join(low)}: works on 16 bits, and the model is in fp32", "--dtype bf16")
+    if "fp8" in kinds and model.dtype != torch.bfloat16:
+        raise UsageError("fp8: torchao makes it of bf16, and the model is in fp16", "--dtype bf16")
     if "fp8" in kinds:
         use_float8(transformer)
     if "cudnn" in kinds:
@@ -272,43 +274,44 @@ def sage_attention() -> Callable[[Tensor, Tensor, Tensor], Tensor]:
     return attend
 
 
-# 8 bit matrix products
+# 8 bit matrix products, by torchao
 
-
-class Float8Linear(nn.Module):
-    """A linear layer in float8: a scale for each row of the weight, and for each token as it comes."""
-
-    def __init__(self, linear: nn.Linear) -> None:
-        super().__init__()
-        weight, scale = to_float8(linear.weight.detach())
-        self.register_buffer("weight", weight)
-        self.register_buffer("scale", scale.t().contiguous())
-        self.bias = linear.bias
-
-    def forward(self, x: Tensor) -> Tensor:
-        tokens, scale = to_float8(x.flatten(0, -2))
-        bias = None if self.bias is None else self.bias.to(x.dtype)
-        product = torch._scaled_mm(
-            tokens, self.weight.t(), scale_a=scale, scale_b=self.scale, bias=bias, out_dtype=x.dtype
-        )
-        return product.view(*x.shape[:-1], -1)
-
-
-def to_float8(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """[M, K] -> float8 [M, K] and the fp32 scale [M, 1] that brings each row back."""
-    scale = rows.abs().amax(dim=1, keepdim=True).float().clamp_min(1e-12) / LARGEST_FLOAT8
-    return (rows / scale).clamp(-LARGEST_FLOAT8, LARGEST_FLOAT8).to(torch.float8_e4m3fn), scale
+FLOAT8_MATRICES = (
+    "self_attn.q",
+    "self_attn.k",
+    "self_attn.v",
+    "self_attn.o",
+    "cross_attn.q",
+    "cross_attn.o",
+    "ffn.0",
+    "ffn.2",
+)
+"""Of each block: what every pass multiplies with. Those that meet a prompt only once stay as they are."""
+FLOAT8_CAPABILITY = (8, 9)  # Ada; before it a GPU multiplies no float8
 
 
 def use_float8(transformer: CausalWanTransformer) -> None:
-    """Replace the matrices that every pass multiplies with; those that meet a prompt only once stay as they are."""
+    """Products of every pass in float8. Raises DeviceError for a GPU that has none, or where torchao is not installed."""
     device = transformer.patch_embedding.weight.device
-    if torch.cuda.get_device_capability(device) < (9, 0):
-        raise DeviceError(
-            f"fp8 needs a GPU of the Hopper generation or newer, not {torch.cuda.get_device_name(device)}"
-        )
-    for block in transformer.blocks:
-        assert isinstance(block, Block), "a transformer is made of blocks"
-        for parent, names in ((block.self_attn, "qkvo"), (block.cross_attn, "qo"), (block.ffn, "02")):
-            for name in names:
-                setattr(parent, name, Float8Linear(getattr(parent, name)))
+    if torch.cuda.get_device_capability(device) < FLOAT8_CAPABILITY:
+        raise DeviceError(f"fp8 needs a GPU of the Ada generation or newer, not {torch.cuda.get_device_name(device)}")
+    quantise_products(transformer)
+
+
+def quantise_products(transformer: CausalWanTransformer) -> None:
+    """Weights in float8 with a scale for each row, tokens as they come, each with its own. A matrix with a side that is not
+    a multiple of 16 stays as it is. Raises DeviceError without torchao.
+    """
+    try:
+        ao = import_module("torchao.quantization")
+    except ImportError as error:
+        raise DeviceError("products in fp8 are torchao's, which is not installed", "pip install torchao") from error
+    transformer.parts = None  # wan/fused.py's have weights of their own
+    # Its settings for the compiler would hold for all of the process.
+    config = ao.Float8DynamicActivationFloat8WeightConfig(granularity=ao.PerRow(), set_inductor_config=False)
+    ao.quantize_(transformer.blocks, config, filter_fn=_is_multiplied_by_every_pass)
+
+
+def _is_multiplied_by_every_pass(module: nn.Module, name: str) -> bool:
+    """`name`: within the blocks, "0.self_attn.q"."""
+    return isinstance(module, nn.Linear) and name.partition(".")[2] in FLOAT8_MATRICES

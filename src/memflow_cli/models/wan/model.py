@@ -95,7 +95,7 @@ class WanModel:
         a_token += config.num_layers * 4 * config.dim * (keys + config.text_len)
         a_token += 4 * config.dim * config.in_dim * config.patch_size[1] * config.patch_size[2]
         tensors = (*self.transformer.parameters(), *self.transformer.buffers())
-        weights = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        weights = sum(getattr(tensor, "qdata", tensor).nbytes for tensor in tensors)  # of torchao's: their eight bits
         read = 2 * config.num_layers * keys * config.dim * torch.finfo(self.dtype).bits // 8
         return float(tokens * a_token), float(weights + read)
 
