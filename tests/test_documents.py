@@ -74,7 +74,7 @@ def film(story, tiny_model_folder):
     options = ["--activate", "2", "--set", "memory.archive=3KB", "--progress", "none"]
     command = ["generate", str(story), "--model", str(tiny_model_folder), "-o", str(path), *options]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("memflow_cli.film.film_under_way.overlap_pays", lambda device: True)
+        patch.setattr("memflow_cli.film.film_under_way.overlap_pays", lambda *_: True)
         assert run([*command, "--max-time", "0.001s"]) == 5
         assert run(command) == 0
     return path

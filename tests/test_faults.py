@@ -32,7 +32,7 @@ segments:
 @pytest.fixture(autouse=True, params=[False, True], ids=["in turn", "overlapped"])
 def overlap(request, monkeypatch):
     """Every fault twice: decode and encode in their turn, and beside the denoising."""
-    monkeypatch.setattr("memflow_cli.film.film_under_way.overlap_pays", lambda device: request.param)
+    monkeypatch.setattr("memflow_cli.film.film_under_way.overlap_pays", lambda *_: request.param)
 
 
 @pytest.fixture

@@ -13,10 +13,12 @@ import torch
 from memflow_cli.errors import Interrupted, MemflowError, OutOfMemoryError
 from memflow_cli.film import video
 from memflow_cli.film.events import ChunkDone, ChunkReplayed, SegmentDone
-from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
+from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays, threads_beside, walk_threads
 from memflow_cli.film.shooting import make_film
 from memflow_cli.machine.stop_requests import StopRequests
 from tiny_model import make, story, tiny_backbone, tiny_entry
+from toy_backbone import ToyBackbone
+from toy_backbone import model as toy_model
 
 CPU = torch.device("cpu")
 STORY = story("a fox", "an empty wood", "the fox again", "a bear", seconds=2.25)  # 12 chunks
@@ -106,8 +108,60 @@ def test_closing_gives_up_what_has_not_begun():
     assert done == [1] and overlap.take(everything=True) is None
 
 
-def test_only_a_gpu_overlaps_unasked():
-    assert overlap_pays(torch.device("cuda:1")) and not overlap_pays(CPU)
+class Somewhere(ToyBackbone):
+    """On a device, with passes of so much work."""
+
+    def __init__(self, device: str, flops: float | None) -> None:
+        super().__init__(toy_model(), CPU)
+        self.device, self._flops = torch.device(device), flops
+
+    def work_of_pass(self, grid, frames_in_view):
+        return None if self._flops is None else (self._flops, 1.0)
+
+
+@pytest.fixture
+def threads():
+    """Sets how many torch uses."""
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
+def test_a_gpu_overlaps_and_so_does_a_cpu_whose_walk_uses_one_core(threads):
+    size = (64, 48)
+    threads(4)
+    assert overlap_pays(Somewhere("cuda:1", None), size) and walk_threads(Somewhere("cuda:1", 1e6), size) is None
+    assert overlap_pays(Somewhere("cpu", 1e9), size) and walk_threads(Somewhere("cpu", 1e9), size) == 1
+    for flops in (1e12, None):
+        assert not overlap_pays(Somewhere("cpu", flops), size), "its operators use every core already"
+        assert walk_threads(Somewhere("cpu", flops), size) is None
+    assert (threads_beside(1), threads_beside(None)) == (3, None)
+    threads(1)
+    assert not overlap_pays(Somewhere("cpu", 1e9), size) and threads_beside(1) == 1
+
+
+@pytest.mark.parametrize("overlap", [False, True])
+def test_the_walk_keeps_to_one_thread_and_the_pieces_to_the_others(threads, tmp_path, overlap):
+    """On two cores theatre's passes took a third longer with both: threads woke each other for operators of microseconds."""
+    threads(3)
+    backbone = tiny_backbone(tiny_entry())
+    decoder = backbone.decoder()
+    used = {"walk": set(), "decode": set()}
+    decode, predict = decoder.decode, backbone.predict
+    decoder.decode = lambda latents: used["decode"].add(torch.get_num_threads()) or decode(latents)
+    backbone.predict = lambda *args, **more: used["walk"].add(torch.get_num_threads()) or predict(*args, **more)
+    backbone.decoder = lambda: decoder
+    make_film(STORY, tiny_entry(), backbone, tmp_path / "film.mp4", overlap=overlap)
+    assert used == {"walk": {1}, "decode": {2 if overlap else 3}} and torch.get_num_threads() == 3
+
+
+def test_the_film_is_the_same_with_any_number_of_threads(threads, plain, tmp_path):
+    """With seven and more the sums of a product were taken in another order, in fp32 with two already."""
+    kind, film, trace, _ = plain
+    for count in (2, 8):
+        threads(count)
+        result = make(tmp_path, STORY, kind, name=f"{count}.mp4")
+        assert result.path.read_bytes() == film and result.trace_path.read_bytes() == trace
 
 
 def test_the_film_its_trace_and_its_events_are_the_same(plain, tmp_path):

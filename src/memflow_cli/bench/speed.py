@@ -19,9 +19,10 @@ from memflow_cli.backbone import Backbone
 from memflow_cli.bench.ceilings import Ceilings, measure_ceilings, peak_bytes
 from memflow_cli.errors import UsageError
 from memflow_cli.film.frames import to_uint8
-from memflow_cli.film.overlap import AHEAD, Overlap
+from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays, threads_beside, walk_threads
 from memflow_cli.film.video import PartWriter
 from memflow_cli.geometry import Geometry
+from memflow_cli.machine.threads import using_threads
 from memflow_cli.memory.options import RECALLING, MemoryOptions
 from memflow_cli.pipeline import Chunk, generate_chunks, planned_shots
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
@@ -131,12 +132,14 @@ def run_bench(
     prompts: Sequence[str] | Tensor,
     on_chunk: Callable[[int], None] = lambda chunk: None,
     overlap: str | None = None,
+    measures_overlap: bool | None = None,
 ) -> BenchReport:
     """Measure `policies` ("window", "sink", "official", "nam"; those that recall also with "+sma", all with "+int8") on films
     of `chunks` chunks.
 
     `size`: width, height. `prompts`: two texts, or two embeddings [2, T, C]. `on_chunk`: told how many of `num_chunks`
-    are done. `overlap`: a policy whose film is then made with overlap and without, block by block.
+    are done. `overlap`: a policy whose film is then made with overlap and without, block by block; `measures_overlap`: whether
+    that is done, None: where films are made so.
     Raises UsageError for an unknown policy, or for a film too short to reach the steady state.
     """
     warm_up = steady_after(backbone.geometry)
@@ -162,7 +165,7 @@ def run_bench(
     peak, ceilings = peak_bytes(backbone), measure_ceilings(backbone)
     del lanes, lane
     overlapped = None
-    if overlap is not None:
+    if overlap is not None and (overlap_pays(backbone, size) if measures_overlap is None else measures_overlap):
         overlapped = _measure_overlap(backbone, size, overlap, embeds, lambda chunk: on_chunk(chunks + chunk))
     return BenchReport(figures, _ratios(figures), ceilings, first_frame, peak, overlapped)
 
@@ -248,6 +251,7 @@ class Lane:
         self._options = memory_options(name)
         prompts = [embeds[segment.index % len(embeds)] for segment in plan.segments]
         walk = make_walk(backbone, plan.size, plan.fps, self._options, synchronize=synchronize)
+        self._threads = walk_threads(backbone, plan.size)
         self._chunks = generate_chunks(walk, planned_shots(plan, prompts))
         self._decoder = backbone.decoder_at(*plan.size)
         self._decoder.reset()
@@ -257,7 +261,8 @@ class Lane:
 
     def step(self, counted: bool) -> None:
         start = time.perf_counter()
-        chunk = next(self._chunks)
+        with using_threads(self._threads):
+            chunk = next(self._chunks)
         generated = time.perf_counter()
         frames = self._decoder.decode(chunk.latents[0])
         pixels = to_uint8(frames)
@@ -275,9 +280,10 @@ class Lane:
     def block(self, count: int, ahead: int) -> float:
         """Makes so many chunks as a film is made; the seconds until all their frames are with the encoder."""
         start = time.perf_counter()
-        beside: Overlap[None, None] = Overlap(self._backbone.device, ahead)
+        beside: Overlap[None, None] = Overlap(self._backbone.device, ahead, threads_beside(self._threads))
         for _ in range(count):
-            latents = next(self._chunks).latents
+            with using_threads(self._threads):
+                latents = next(self._chunks).latents
             latents.to("cpu")  # a film keeps them
             beside.submit(None, self._show, latents[0])
             while beside.take() is not None:

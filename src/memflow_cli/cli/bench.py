@@ -100,7 +100,6 @@ def bench(given: BenchOptions) -> None:
 def _measure(given: BenchOptions) -> "tuple[str, BenchReport]":
     """What was measured, in words, and how fast it was."""
     from memflow_cli.bench.speed import num_chunks, run_bench
-    from memflow_cli.film.overlap import overlap_pays
     from memflow_cli.machine.out_of_memory import memory_errors
     from memflow_cli.models.catalog import find_model
     from memflow_cli.models.load import load_model, random_model
@@ -110,18 +109,17 @@ def _measure(given: BenchOptions) -> "tuple[str, BenchReport]":
     entry = find_model(given.model or "theatre")
     place = choose_device(given.device)
     load = random_model if given.random_weights else load_model
-    overlap = overlap_pays(place) if given.overlap is None else given.overlap
     width, height = given.width_and_height() or (entry.width, entry.height)
     prompts = random_prompts(entry, len(PROMPTS)) if given.random_weights else PROMPTS
-    overlapped = (entry.policy if entry.policy in names else names[0]) if overlap else None
-    total = num_chunks(entry.geometry, given.chunks, overlapped is not None)
+    overlapped = entry.policy if entry.policy in names else names[0]
+    total = num_chunks(entry.geometry, given.chunks, given.overlap is not False)
     with (
         memory_errors(f"at {width}x{height}", "fewer --policies at a time, or a smaller --size, need less"),
         chunk_bar(total, f"loading {entry.name}", shown=not given.as_json) as on_chunk,
     ):
         backbone = load(entry, place, choose_dtype(given.dtype, place))
         speed_up(entry, backbone, accelerations)
-        report = run_bench(backbone, (width, height), names, given.chunks, prompts, on_chunk, overlapped)
+        report = run_bench(backbone, (width, height), names, given.chunks, prompts, on_chunk, overlapped, given.overlap)
     what = f"{entry.name} {width}x{height} on {place}, {str(backbone.dtype).removeprefix('torch.')}"
     what += "".join(f", {name}" for name in accelerations)
     return what, report

@@ -32,7 +32,7 @@ from memflow_cli.film.film_file import check_tracks, join_film, place_subtitles
 from memflow_cli.film.frames import FilmFrames, Shown
 from memflow_cli.film.given import encode_told, give_pictures, load_given, shot_of, still
 from memflow_cli.film.names import record_path, run_path, trace_path
-from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays
+from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays, threads_beside, walk_threads
 from memflow_cli.film.parts import FilmParts
 from memflow_cli.film.placing import place
 from memflow_cli.film.preflight import check_made_after
@@ -44,6 +44,7 @@ from memflow_cli.film.run_on_disk import FILM
 from memflow_cli.film.script import ShootingScript
 from memflow_cli.film.trace import TraceHeader
 from memflow_cli.machine.heap import give_back_freed_memory
+from memflow_cli.machine.threads import using_threads
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.pipeline import Chunk, Walk
 from memflow_cli.story.picture import load_picture
@@ -95,8 +96,10 @@ class FilmUnderWay:
         self._parts = FilmParts(self.plan, self._run)
         self._frames = FilmFrames(decoder, self._parts)
         self._next_frame = self.plan.geometry.num_frames(self._parts.start_chunk)
-        pays = overlap_pays(backbone.device) if overlap is None else overlap
-        self._beside: Overlap[Chunk | None, Shown] = Overlap(backbone.device, AHEAD if pays else 0)
+        pays = overlap_pays(backbone, self.plan.size) if overlap is None else overlap
+        self._threads = walk_threads(backbone, self.plan.size)
+        ahead = AHEAD if pays else 0
+        self._beside: Overlap[Chunk | None, Shown] = Overlap(backbone.device, ahead, threads_beside(self._threads))
         self._walk: Walk | None = None
         self._given: Iterator[Tensor] = iter(())
         self._is_closed = False
@@ -139,25 +142,27 @@ class FilmUnderWay:
 
     def encode_story(self, segments: Sequence[SegmentPlan]) -> StoryEmbeds:
         """What the film's first segments are told, each in the light of those before it."""
-        return encode_told(self.backbone, self.script.storyboard, segments, self._pictures)
+        with self._walking():
+            return encode_told(self.backbone, self.script.storyboard, segments, self._pictures)
 
     def enter(self, segment: SegmentPlan, told: StoryEmbeds) -> None:
         """A segment begins. `told`: what the film's segments are told, this one among them."""
         walk = self._walk = self._walk or self._begin_walk(told)
         is_replayed = walk.index < self.resumed
-        with self.timed("replay") if is_replayed else contextlib.nullcontext():
+        with self._walking(), self.timed("replay") if is_replayed else contextlib.nullcontext():
             walk.enter(shot_of(self.script.storyboard, segment, told))
 
     def chunk(self) -> Iterator[Event]:
         """The next chunk of the segment: made, kept and handed to the decoder, or replayed."""
         assert self._walk is not None, "a chunk belongs to a segment"
         if self._walk.index < self.resumed:
-            with self.timed("replay"):
+            with self._walking(), self.timed("replay"):
                 chunk = self._walk.chunk(next(self._given))
             yield ChunkReplayed(chunk.index)
             self._heed_interrupts()
             return
-        chunk = self._walk.chunk(next(self._given, None))
+        with self._walking():
+            chunk = self._walk.chunk(next(self._given, None))
         seconds = dict(chunk.seconds)
         for stage, spent in seconds.items():
             self._add(stage, spent)
@@ -211,6 +216,10 @@ class FilmUnderWay:
             seconds[stage] = seconds.get(stage, 0.0) + spent
 
     # inside
+
+    def _walking(self) -> contextlib.AbstractContextManager[None]:
+        """The walk, and what it is told, is made within: with as many threads as pay, whatever the machine has."""
+        return using_threads(self._threads)
 
     def _decode_again(self) -> Iterator[Event]:
         """Frames of the segment that was under way are encoded once more."""

@@ -6,21 +6,46 @@ With `ahead` 0 the same calls are made at once, in the caller's thread: the slow
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from functools import cache
+from functools import cache, partial
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor
 
+from memflow_cli.backbone import Backbone
+
+SMALL_PASS = 2**32  # floating-point operations; theatre's passes have half as many
 AHEAD = 2  # pieces that may be unfinished when the caller goes on: one under way, one waiting
 
 Tag = TypeVar("Tag")
 Result = TypeVar("Result")
 
 
-def overlap_pays(device: torch.device) -> bool:
-    """A GPU has room for a second stream; on a CPU denoising uses every core already."""
-    return device.type == "cuda"
+def overlap_pays(backbone: Backbone, size: tuple[int, int]) -> bool:
+    """A GPU has room for a second stream. On a CPU there are cores to spare where a walk uses one of them."""
+    if backbone.device.type == "cpu":
+        return walk_threads(backbone, size) is not None and torch.get_num_threads() > 1
+    return backbone.device.type == "cuda"
+
+
+def walk_threads(backbone: Backbone, size: tuple[int, int]) -> int | None:
+    """How many threads a CPU walks a film of this size with; None: with all that torch has.
+
+    One, where passes are small: their operators are too short to share, and threads that wait for each other cost more than
+    they save. The film does not depend on the number of cores then, since with some of them products are summed in another
+    order.
+    """
+    if backbone.device.type != "cpu":
+        return None
+    geometry = backbone.geometry
+    in_view = geometry.sink + geometry.bank + geometry.window
+    work = backbone.work_of_pass(geometry.grid_size(*size), in_view)
+    return 1 if work is not None and work[0] <= SMALL_PASS else None
+
+
+def threads_beside(walk: int | None) -> int | None:
+    """With how many threads pieces are done beside a walk with `walk` of them: the others."""
+    return None if walk is None else max(1, torch.get_num_threads() - walk)
 
 
 class Overlap(Generic[Tag, Result]):
@@ -30,10 +55,12 @@ class Overlap(Generic[Tag, Result]):
     after all that the caller had issued when it was handed over.
     """
 
-    def __init__(self, device: torch.device, ahead: int = AHEAD) -> None:
+    def __init__(self, device: torch.device, ahead: int = AHEAD, threads: int | None = None) -> None:
+        """`threads`: with how many of them torch does the pieces, if not with all; see `threads_beside`."""
         self.ahead = ahead
         self._pending: deque[tuple[Tag, Future[Result]]] = deque()
-        self._thread = ThreadPoolExecutor(1, "overlap") if ahead else None
+        begin = None if threads is None else partial(torch.set_num_threads, threads)
+        self._thread = ThreadPoolExecutor(1, "overlap", begin) if ahead else None
         self._stream = _second_stream(device) if ahead and device.type == "cuda" else None
 
     def submit(self, tag: Tag, work: Callable[..., Result], *inputs: Tensor) -> None:

@@ -1,6 +1,7 @@
-"""How the threads of numerical libraries wait for each other."""
+"""How many threads numerical libraries use, and how these wait for each other."""
 
-from collections.abc import MutableMapping
+import contextlib
+from collections.abc import Iterator, MutableMapping
 
 
 def wait_without_spinning(environment: MutableMapping[str, str]) -> None:
@@ -10,3 +11,19 @@ def wait_without_spinning(environment: MutableMapping[str, str]) -> None:
     times what one takes alone. Alone it costs nothing that can be measured. What the user chose stays.
     """
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+@contextlib.contextmanager
+def using_threads(count: int | None) -> Iterator[None]:
+    """What torch does meanwhile for the calling thread it does with so many threads. None: with as many as before."""
+    if count is None:
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,7 +1,7 @@
 """Matrices and convolutions packed once, as oneDNN wants them, which torch else does in every call.
 
-The operators are those that torch's own compiler calls. Where they are not there, or this CPU does not multiply bf16, or
-the numbers are not bf16, torch's plain operators are taken: the slow twins, which give the same results.
+The operators are those that torch's own compiler calls. Where they are not there, or this CPU does not multiply such
+numbers, torch's plain operators are taken: the slow twins.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ class Product:
 
     def __init__(self, weight: Tensor, bias: Tensor, gelu: bool = False) -> None:
         self._bias, self._gelu = bias, gelu
-        self._is_packed = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and packs()
+        self._is_packed = weight.device.type == "cpu" and packs(weight.dtype)
         self._weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous(), None) if self._is_packed else weight
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ class Convolution:
     def __init__(self, weight: Tensor, bias: Tensor, padding: int = 0, stride: int = 1) -> None:
         self._bias = bias
         self._padding, self._stride = [padding] * 2, [stride] * 2
-        self._is_packed = weight.dtype == torch.bfloat16 and weight.device.type == "cpu" and packs()
+        self._is_packed = weight.device.type == "cpu" and packs(weight.dtype)
         self._weight = weight.contiguous(memory_format=torch.channels_last)
         if self._is_packed:
             self._weight = torch.ops.mkldnn._reorder_convolution_weight(
@@ -64,14 +64,14 @@ class Convolution:
 
 
 @cache
-def packs() -> bool:
-    """Whether this CPU multiplies bf16 and this torch has the operators, which are not promised to stay."""
-    if not torch.backends.mkldnn.is_available():
+def packs(dtype: torch.dtype) -> bool:
+    """Whether this CPU multiplies `dtype` and this torch has the operators, which are not promised to stay."""
+    if dtype not in (torch.bfloat16, torch.float32) or not torch.backends.mkldnn.is_available():
         return False
     try:
-        if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if dtype == torch.bfloat16 and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
             return False
-        ones = torch.ones(2, 2, dtype=torch.bfloat16)
+        ones = torch.ones(2, 2, dtype=dtype)
         packed = torch.ops.mkldnn._reorder_linear_weight(ones, None)
         made = torch.ops.mkldnn._linear_pointwise(ones, packed, ones[0], *_NOTHING)
         picture, kernel = ones[None, None], ones[None, None, :1, :1]
