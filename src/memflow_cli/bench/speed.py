@@ -132,7 +132,7 @@ def run_bench(
     prompts: Sequence[str] | Tensor,
     on_chunk: Callable[[int], None] = lambda chunk: None,
     overlap: str | None = None,
-    measures_overlap: bool | None = None,
+    measures_overlap: bool | None = True,
 ) -> BenchReport:
     """Measure `policies` ("window", "sink", "official", "nam"; those that recall also with "+sma", all with "+int8") on films
     of `chunks` chunks.
