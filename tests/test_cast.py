@@ -49,6 +49,16 @@ def test_a_frame_that_shows_both_serves_both():
     assert bank(cast, Casting(names=("fox", "cat")), count=3) == [0, 1, 3], "then by score"
 
 
+def test_a_segment_s_own_frames_are_not_trusted_to_show_all_whom_it_names():
+    """One of two had come back already: that frame stood for both, and nothing in the bank showed the one yet to come."""
+    cast = cast_of("fox", "fox cat", "cat", "fox cat", "")
+    cast.begin_segment(3)
+    assert bank(cast, Casting(names=("fox", "cat")), count=1) == [1]
+    cast = cast_of("fox", "fox", "cat", "fox cat", "fox cat")
+    cast.begin_segment(3)
+    assert bank(cast, Casting(names=("fox", "cat")), count=2) == [1, 2]
+
+
 def test_two_who_never_met_are_both_in_the_bank():
     cast = cast_of("cat", "fox", "cat", "fox", "fox")
     assert bank(cast, Casting(names=("fox", "cat")), count=2) == [0, 1]

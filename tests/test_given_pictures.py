@@ -13,11 +13,13 @@ from memflow_cli.errors import UsageError
 from memflow_cli.film.events import ChunkDone
 from memflow_cli.film.recipe import make_recipe, resolve
 from memflow_cli.film.shooting import make_film
+from memflow_cli.film.takes import Take
 from memflow_cli.film.trace import read_trace
+from memflow_cli.live.lines import play_lines
 from memflow_cli.memory.cast import Casting
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.story.load import load_stories, load_storyboard
-from memflow_cli.story.storyboard import Subject
+from memflow_cli.story.storyboard import Segment, Subject
 from memflow_cli.studio.studio import Studio
 from tiny_model import make, story, tiny_backbone, tiny_entry
 
@@ -206,6 +208,49 @@ def test_an_interrupted_take_goes_on_with_whom_it_remembers(pictures, tiny_model
     assert board.segments[0].names == ("fox",) == board.segments[0].remember
     again = studio.make(board, pictures / "again.mp4")
     assert again.trace_path.read_bytes() == (pictures / "take.memory.jsonl").read_bytes()
+
+
+def test_an_extended_film_goes_on_with_whom_it_knows(pictures, tiny_model_folder):
+    """By name in a prompt; with those whom another storyboard brings, but not with pictures of them."""
+    head = f"model: {tiny_model_folder}\nsize: 32x32\nseed: 1\nmemory: {{policy: nam}}\ncharacters:\n"
+    fox = "  fox: {description: a red fox, picture: fox.png}\n"
+    first = "segments:\n- {prompt: '{fox} comes in', duration: 1.5s, remember: fox}\n"
+    (pictures / "story.yaml").write_text(head + fox + first)
+    film, longer = pictures / "film.mp4", pictures / "longer.mp4"
+    assert run(["generate", str(pictures / "story.yaml"), "-o", str(film), "--keep-run"]) == 0
+    assert run(["extend", str(film), "--prompt", "{fox} again", "--duration", "1.5s", "-o", str(longer)]) == 0
+    (pictures / "whole.yaml").write_text(head + fox + first + "- {prompt: '{fox} again', duration: 1.5s}\n")
+    assert run(["generate", str(pictures / "whole.yaml"), "-o", str(pictures / "whole.mp4")]) == 0
+    trace = read_trace(longer.with_suffix(".memory.jsonl"))
+    assert [record.called for record in trace.records()] == 4 * [("fox",)] and trace.header.given
+    assert list(trace.records()) == list(read_trace(pictures / "whole.memory.jsonl").records())
+    assert run(["extend", str(film), "--prompt", "{cat} again", "-o", str(pictures / "no.mp4")]) == 2
+    (pictures / "more.yaml").write_text("characters: {cat: a cat}\nsegments: [{prompt: '{cat}', duration: 1.5s}]\n")
+    assert run(["extend", str(film), str(pictures / "more.yaml"), "-o", str(pictures / "cat.mp4")]) == 0
+    assert list(read_trace(pictures / "cat.memory.jsonl").records())[-1].called == ("cat",)
+    (pictures / "more.yaml").write_text(
+        "characters: {cat: {description: a cat, picture: cat.png}}\nsegments: [{prompt: '{cat}', duration: 1.5s}]\n"
+    )
+    assert run(["extend", str(film), str(pictures / "more.yaml"), "-o", str(pictures / "no.mp4")]) == 2
+    assert not (pictures / "no.yaml").exists()
+
+
+def test_lines_of_a_live_film_refer_to_its_characters(pictures, tiny_model_folder):
+    fox = {"fox": Subject("a red fox", (str(pictures / "fox.png"),))}
+    studio, nam = Studio(tiny_model_folder, dtype="fp32"), MemoryOptions(policy="nam")
+    opening = told(pictures, {"prompt": "a red {fox}", "names": ("fox",)}).segments
+    with studio.take(pictures / "take.mp4", seed=7, size=(32, 32), memory=nam, characters=fox) as take:
+        answers = list(play_lines(take, [replace(opening[0], seconds=0.75)], ["{fox} again", "{cat} comes in", "snow"]))
+        board = take.storyboard
+    assert [answer["event"] for answer in answers] == ["prompt", "prompt", "error", "prompt"]
+    assert [segment.prompt for segment in board.segments] == ["a red {fox}", "a red fox again", "snow"]
+    assert [segment.names for segment in board.segments] == [("fox",), ("fox",), ()]
+
+
+def test_another_take_is_about_those_whom_its_prompt_refers_to():
+    segment = Segment("a red fox", 1.5, names=("fox",))
+    takes = [Take(1, 5, "the cat", written, "") for written in (None, "the cat", "{cat}")]
+    assert [take.of(segment).names for take in takes] == [("fox",), ("fox",), ("cat",)]
 
 
 # Looked at afterwards

@@ -44,11 +44,7 @@ def extend(
     if out.suffix.lower() != ".mp4" or out.resolve() == film.resolve():
         raise UsageError(f"-o {out}: the longer film is another file, whose name ends in .mp4")
     mend(film)
-    told = _recorded(film)
-    following = _segments(more, prompt or [], duration)
-    if cut:
-        following = (replace(following[0], transition="cut"), *following[1:])
-    longer = replace(told, segments=(*told.segments, *following))
+    longer = _longer(_recorded(film), more, prompt or [], duration, cut)
     script = out.with_suffix(".yaml")
     _write_script(script, longer, out)
     is_kept = copy_kept(film, out)
@@ -102,20 +98,51 @@ def _recorded(film: Path) -> "Storyboard":
     return load_stories(record_path(film), 10.0)[0].storyboard
 
 
-def _segments(more: Path | None, prompts: list[str], duration: str) -> "tuple[Segment, ...]":
-    from memflow_cli.story.load import load_storyboard
-    from memflow_cli.story.quantities import parse_segment_seconds
-    from memflow_cli.story.storyboard import Segment
-
+def _longer(told: "Storyboard", more: Path | None, prompts: list[str], duration: str, cut: bool) -> "Storyboard":
+    """The film's story with what follows. Its characters and places stay what they are."""
     if (more is None) == (not prompts):
         raise UsageError(
             "what follows is a storyboard or one --prompt or more", "memflow extend film.mp4 more.yaml -o longer.mp4"
         )
-    if more is not None:
-        segments = load_storyboard(more).segments
-        return (replace(segments[0], image=None), *segments[1:])
+    if more is None:
+        following = _prompted(told, prompts, duration)
+    else:
+        told, following = _with_those_of(more, told)
+    if cut:
+        following = (replace(following[0], transition="cut"), *following[1:])
+    return replace(told, segments=(*told.segments, *following))
+
+
+def _with_those_of(more: Path, told: "Storyboard") -> "tuple[Storyboard, tuple[Segment, ...]]":
+    """The story with the characters and places of what follows as well, and the segments of that."""
+    from memflow_cli.story.load import load_storyboard
+
+    story = load_storyboard(more)
+    new = {name: subject for name, subject in story.subjects.items() if name not in told.subjects}
+    if pictured := [name for name, subject in new.items() if subject.pictures]:
+        raise UsageError(
+            f"{more}: {pictured[0]} has a picture, and pictures are given before a film begins",
+            "leave the picture out, or make the whole film anew",
+        )
+    characters = {name: subject for name, subject in story.characters.items() if name in new}
+    places = {name: subject for name, subject in story.places.items() if name in new}
+    told = replace(told, characters={**told.characters, **characters}, places={**told.places, **places})
+    first, *rest = story.segments
+    return told, (replace(first, image=None), *rest)
+
+
+def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[Segment, ...]":
+    """A segment for each prompt. They may refer to the film's characters and places, if it has any."""
+    from memflow_cli.story.prompts import refer
+    from memflow_cli.story.quantities import parse_segment_seconds
+    from memflow_cli.story.storyboard import Segment
+
     try:
         seconds = parse_segment_seconds(duration)
     except ValueError as error:
         raise UsageError(f"--duration: {error}") from None
-    return tuple(Segment(" ".join(text.split()), seconds) for text in prompts)
+    segments = []
+    for text in prompts:
+        prompt, names = refer(text, told.descriptions)
+        segments.append(Segment(prompt, seconds, names=names))
+    return tuple(segments)

@@ -92,7 +92,10 @@ def _play(told: "Storyboard | None", script: Path, given: LiveOptions) -> "FilmR
     title = told.title if told else None
     with Studio(name, device=given.device, dtype=given.dtype) as studio, StopRequests(None, note) as stop:
         with stop.at_once():
-            take = studio.take(given.out, seed=seed, title=title, size=size, fps=told.fps if told else None)
+            fps, characters, places = (told.fps, told.characters, told.places) if told else (None, {}, {})
+            take = studio.take(
+                given.out, seed=seed, title=title, size=size, fps=fps, characters=characters, places=places
+            )
         opening = rest_of(told.segments if told is not None else (), take.storyboard.segments)
         try:
             if given.from_stdin:

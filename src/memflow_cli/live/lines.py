@@ -5,7 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from memflow_cli.errors import MemflowError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.events import ChunkDone, Event
 from memflow_cli.story.quantities import parse_seconds
 from memflow_cli.story.schema import MAX_PROMPT_LENGTH
@@ -33,7 +33,7 @@ def play_lines(
     if take.segments:
         yield {"event": "resumed", "from": player.seconds, "prompts": len(take.segments)}
     for segment in opening:
-        yield player.begin(segment.prompt, segment.transition, segment.seed)
+        yield player.begin(replace(segment, seconds=0.0))
         player.wait(segment.seconds)
     for line in lines:
         text = " ".join(without_controls(line).split())
@@ -44,8 +44,7 @@ def play_lines(
         elif text.lower() == "undo":
             yield player.undo()
         else:
-            cut = _CUT.fullmatch(text)
-            yield player.begin(cut[1] if cut else text, "cut" if cut else "smooth")
+            yield player.begin_line(text)
 
 
 def rest_of(opening: Sequence[Segment], played: Sequence[Segment]) -> list[Segment]:
@@ -79,13 +78,22 @@ class _Player:
         assert self._take.plan is not None, "something was played"
         return self._take.plan.fps
 
-    def begin(self, prompt: str, transition: str, seed: int | None = None) -> dict[str, Any]:
+    def begin_line(self, text: str) -> dict[str, Any]:
+        """A prompt, or one after `cut:`; it may refer to characters and places that the take was given."""
+        cut = _CUT.fullmatch(text)
+        try:
+            prompt, names = self._take.refer(cut[1] if cut else text)
+        except UsageError as error:
+            return {"event": "error", "text": error.message}
         if len(prompt) > MAX_PROMPT_LENGTH:
             return {"event": "error", "text": f"a prompt has at most {MAX_PROMPT_LENGTH:,} characters"}
+        return self.begin(Segment(prompt, 0.0, transition="cut" if cut else "smooth", names=names))
+
+    def begin(self, segment: Segment) -> dict[str, Any]:
         start = self.seconds
-        self._playing = self._take.shoot(prompt, None, transition, seed)
+        self._playing = self._take.shoot_segment(segment)
         self._chunk()
-        return {"event": "prompt", "prompt": prompt, "transition": transition, "from": start}
+        return {"event": "prompt", "prompt": segment.prompt, "transition": segment.transition, "from": start}
 
     def wait(self, seconds: float) -> None:
         """Lets so much film go by since the prompt's first chunk began, to the nearest chunk."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from memflow_cli.errors import MemflowError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.events import ChunkDone, Event, FilmDone, FilmResult, FilmStarted
 from memflow_cli.live.channel import Channel
 from memflow_cli.live.showing import Showing
@@ -143,11 +143,19 @@ class Session:
             elif wish.kind == "undo":
                 self._undo()
             else:
-                self._opening = []
-                self._begin(Segment(wish.text, 0.0, transition="cut" if wish.is_cut else "smooth"))
+                self._play_wish(wish)
+
+    def _play_wish(self, wish: Wish) -> None:
+        try:
+            prompt, names = self._take.refer(wish.text)
+        except UsageError as error:
+            self._channel.tell(type="refused", text=error.message)
+            return
+        self._opening = []
+        self._begin(Segment(prompt, 0.0, transition="cut" if wish.is_cut else "smooth", names=names))
 
     def _begin(self, segment: Segment) -> None:
-        self._playing = self._take.shoot(segment.prompt, segment.seconds or None, segment.transition, segment.seed)
+        self._playing = self._take.shoot_segment(segment)
         if self._make_chunk():
             planned = self._take.segments[-1]
             self._showing.tell_segment(planned)

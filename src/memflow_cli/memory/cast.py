@@ -45,6 +45,11 @@ class Cast:
         self._shown: dict[int, frozenset[str]] = {}
         self._outdated: dict[int, frozenset[str]] = {}
         self._given: set[int] = set()
+        self._segment_start: float = float("inf")
+
+    def begin_segment(self, frame: int) -> None:
+        """The latent frames from here on are of the segment at hand: not all whom it names may have come yet."""
+        self._segment_start = frame
 
     def show(self, frame: int, names: Iterable[str]) -> None:
         if names := frozenset(names):
@@ -80,8 +85,9 @@ class Cast:
     def choose(self, frames: Sequence[int], scores: Tensor, casting: Casting, count: int) -> list[int]:
         """At most `count` rows of `frames`, in their order. `scores`: [P], larger is better.
 
-        a) As few frames as show all who are called: again and again the one that shows most of those who are missing, of
-        equals the best. b) Of each who is called and has pictures, the best of these. c) The best of all others.
+        a) Of the frames before this segment as few as show all who are called: again and again the one that shows most of
+        those who are missing, of equals the best. b) Of each who is called and has pictures, the best of these. c) The best of
+        all others.
 
         A frame that is out of date for somebody, and a given picture, are there for nobody but others whom they show.
         """
@@ -90,7 +96,8 @@ class Cast:
         if not called and all(offered):
             return scores.topk(min(count, len(scores))).indices.sort().values.tolist()
         order = [row for row in scores.argsort(descending=True, stable=True).tolist() if offered[row]]
-        chosen = self._cover([(row, self.whose(frames[row])) for row in order], called)
+        earlier = [row for row in order if frames[row] < self._segment_start]
+        chosen = self._cover([(row, self.whose(frames[row])) for row in earlier], called)
         for name in called:
             own = [row for row in order if frames[row] in self._given and name in self.whose(frames[row])]
             chosen += own[:1] if not set(own) & set(chosen) else []

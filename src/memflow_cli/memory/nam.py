@@ -77,6 +77,7 @@ class NarrativeMemory:
             self._unpin(name)
             self._cast.forget(name)
         self._casting = casting
+        self._cast.begin_segment(0 if self._latest is None else self._latest + 1)
         return Remembered(renewed=renewed, forgotten=casting.forget)
 
     def _unpin(self, name: str) -> None:
