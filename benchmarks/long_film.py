@@ -17,7 +17,7 @@ from benchmarks.chosen_model import add_model_options, load_chosen
 from benchmarks.flat_memory import PROMPTS
 from memflow_cli.backbone import Backbone
 from memflow_cli.film.events import ChunkDone
-from memflow_cli.film.script import write_script
+from memflow_cli.film.script import plan_story, write_script
 from memflow_cli.film.shooting import shoot
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import ModelEntry
@@ -33,7 +33,7 @@ class SteppedFilm:
 
     def __init__(self, story: Storyboard, entry: ModelEntry, backbone: Backbone, out: Path) -> None:
         # In turn: a chunk's time is its own.
-        self._shooting = shoot(write_script(story, entry), backbone, out, overlap=False)
+        self._shooting = shoot(write_script(plan_story(story, entry), entry), backbone, out, overlap=False)
 
     def chunk(self) -> tuple[float, ChunkDone]:
         """Makes the next chunk: the seconds that this takes, and what it was."""

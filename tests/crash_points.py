@@ -12,6 +12,8 @@ from pathlib import Path
 
 from memflow_cli.cli.app import run
 
+EVERY_CALL = os.environ.get("HYPOTHESIS_PROFILE") == "long"  # instead of some of them
+
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 _CALLS = {"os.rename", "os.mkdir", "os.rmdir", "os.truncate", "os.link", "os.symlink", "subprocess.Popen"}
 _METHODS = {"flush", "truncate", "close", "__exit__"}  # of files that are written: no audit event tells of these

@@ -1,5 +1,6 @@
 """Reading MP4 files in tests without the code under test: their boxes, and films of numbered frames."""
 
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -51,3 +52,14 @@ def boxes(content: bytes, path: str) -> list[bytes]:
             found.append(content[start + 8 : start + size])
         start += size
     return [inner for box in found for inner in boxes(box, rest)] if rest else found
+
+
+def write_tone(path: Path, seconds: float, rate: int = 44_100, hertz: float = 440) -> Path:
+    """A sound file: one tone, as WAV."""
+    samples = np.sin(np.arange(int(seconds * rate)) * hertz * 2 * np.pi / rate) * 20_000
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes(samples.astype("<i2").tobytes())
+    return path

@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -19,13 +20,13 @@ is_root = pytest.mark.skipif(
 
 
 @pytest.fixture
-def film_folder(tmp_path_factory):
-    """A folder that anybody may write, all of its parents open to them."""
-    folder = tmp_path_factory.mktemp("bare")
-    for parent in (folder, folder.parent, folder.parent.parent):
-        parent.chmod(0o777)
-    (folder / "tiny.yaml").write_text("seed: 7\nsegments: [{prompt: a red fox, duration: 0.75}]\n")
-    return folder
+def film_folder():
+    """A folder that anybody may write. Not one of pytest's, which belong to one user and are closed to others."""
+    with tempfile.TemporaryDirectory(prefix="bare-") as name:
+        folder = Path(name)
+        folder.chmod(0o777)
+        (folder / "tiny.yaml").write_text("seed: 7\nsegments: [{prompt: a red fox, duration: 0.75}]\n")
+        yield folder
 
 
 @is_root

@@ -1,8 +1,11 @@
 """`memflow generate`, through the command line, with a whole model at tiny size."""
 
+import contextlib
 import gc
+import inspect
 import json
 import re
+import sys
 import weakref
 from pathlib import Path
 
@@ -13,8 +16,13 @@ from memflow_cli.cli.pace import Pace
 from memflow_cli.cli.progress import PlainProgress
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.events import ChunkDone, ChunkReplayed, FilmStarted, StageStarted
+from memflow_cli.film.recipe import make_recipe, resolve
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.record import ChunkRecord
+from memflow_cli.models.identity import files_digest
+from memflow_cli.story.plan import plan_film
+from memflow_cli.story.yaml_lines import read_yaml
+from mp4 import write_tone
 from tiny_model import tiny_entry, tiny_plan
 
 STORY = """\
@@ -48,6 +56,37 @@ def generate(tiny_model_folder, capfd):
 
 def names(folder):
     return sorted(path.name for path in folder.iterdir())
+
+
+@contextlib.contextmanager
+def counted(*functions):
+    """How often each of these was called, by name."""
+    codes = {inspect.unwrap(function).__code__: function.__name__ for function in functions}
+    calls = dict.fromkeys(codes.values(), 0)
+
+    def note_call(frame, event, argument):
+        if event == "call" and frame.f_code in codes:
+            calls[codes[frame.f_code]] += 1
+
+    sys.setprofile(note_call)
+    try:
+        yield calls
+    finally:
+        sys.setprofile(None)
+
+
+def test_a_film_is_resolved_and_planned_once_and_its_model_read_once(generate, story, tmp_path):
+    """A storyboard was resolved twice, planned up to four times, and its model's files were hashed twice a film."""
+    drawn = tmp_path / "drawn.yaml"
+    drawn.write_text(STORY.replace("seed: 7\n", ""))
+    files_digest.cache_clear()
+    with counted(read_yaml, resolve, plan_film, make_recipe, files_digest) as calls:
+        assert generate(story, drawn, "-o", f"{tmp_path}/")[0] == 0
+    assert calls == {"read_yaml": 2, "resolve": 2, "plan_film": 2, "make_recipe": 2, "files_digest": 1}
+    with counted(resolve, plan_film, files_digest) as calls:
+        assert generate(story, "-o", tmp_path / "story.mp4")[0] == 0, "it is there already"
+        assert generate(drawn, "-y", "-o", tmp_path / "drawn.mp4")[0] == 0, "with another seed"
+    assert calls == {"resolve": 2, "plan_film": 2, "files_digest": 0}
 
 
 def test_stdout_is_the_films_path_and_nothing_else(generate, story, tmp_path):
@@ -141,6 +180,35 @@ def test_a_finished_film_is_left_alone_and_another_is_not_overwritten(generate, 
     assert film.stat().st_mtime_ns == before
     assert generate(story, "-o", film, "--seed", "8", "-y")[0] == 0
     assert film.stat().st_mtime_ns != before
+
+
+@pytest.mark.parametrize("change", ["captions: true\n", "sound: tone.wav\n", "chapter"])
+def test_other_captions_sound_or_chapters_make_another_film(generate, story, tmp_path, change):
+    """Whoever added `captions: true` to a film that was there was told that it is there and stays, and got none."""
+    write_tone(tmp_path / "tone.wav", 1)
+    film = tmp_path / "film.mp4"
+    assert generate(story, "-o", film)[0] == 0
+    before = film.read_bytes()
+    story.write_text(
+        STORY.replace("prompt: the fox", "title: Dawn, prompt: the fox") if change == "chapter" else change + STORY
+    )
+    code, _, err = generate(story, "-o", film)
+    assert code == 2 and "titles, captions or another sound" in err and film.read_bytes() == before
+    assert generate(story, "-y", "-o", film)[0] == 0 and film.read_bytes() != before
+    code, _, err = generate(story, "-o", film)
+    assert code == 0 and "there already" in err
+    if change.startswith("sound"):
+        write_tone(tmp_path / "tone.wav", 2)
+        assert generate(story, "-o", film)[0] == 2, "the same file's other content"
+
+
+def test_a_sound_that_ends_in_rubbish_is_told_by_the_dry_run(generate, story, tmp_path):
+    """--dry-run said that all is well, and the run failed once the model was loaded."""
+    (tmp_path / "noise.mp3").write_bytes(b"not a sound" * 1000)
+    story.write_text("sound: noise.mp3\n" + STORY)
+    code, _, err = generate(story, "--dry-run", "-o", tmp_path / "film.mp4")
+    assert code == 2 and "noise.mp3" in err
+    assert names(tmp_path) == ["noise.mp3", "story.yaml"]
 
 
 def test_a_new_title_makes_another_film(generate, story, tmp_path):
@@ -252,11 +320,12 @@ def test_dry_run_finds_what_would_keep_the_film_from_being_made(generate, story,
 
 def test_a_report_that_cannot_be_written_is_no_second_document(generate, story, tmp_path):
     """The film was told as made, and then, since its report had failed, as failed."""
-    (tmp_path / "film.inspect" / "index.html").mkdir(parents=True)  # in the way
+    (tmp_path / "film.inspect").mkdir()
+    (tmp_path / "film.inspect" / "segment-01").write_text("in the way")
     code, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json", "--inspect")
     assert (code, json.loads(out)["status"]) == (1, "made")
     assert "cannot write into" in err
-    (tmp_path / "film.inspect" / "index.html").rmdir()
+    (tmp_path / "film.inspect" / "segment-01").unlink()
     code, out, err = generate(story, "-o", tmp_path / "film.mp4", "--json", "--inspect")
     assert (code, json.loads(out)["status"]) == (0, "kept")
     assert (tmp_path / "film.inspect" / "index.html").is_file(), "a film that was there already has its report too"

@@ -4,6 +4,7 @@ Each life of a command is a process of its own that is killed before its n-th su
 again. The model is small, its films are two chunks long.
 """
 
+import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -15,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from crash_points import life
+from crash_points import EVERY_CALL, life
 
 STORY = """\
 title: {title}
@@ -26,7 +27,6 @@ segments:
 - {{prompt: {first}, duration: 0.25s}}
 - {{prompt: {second}, duration: 0.25s}}
 """
-EVERY_CALL = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 COMPANIONS = ["film.json", "film.memory.jsonl", "film.mp4"]
 
 
@@ -212,3 +212,76 @@ def test_a_report_killed_before_any_change_is_written_the_next_time(tmp_path):
         assert before.items() <= contents().items(), "the film and what lies beside it is only read"
         assert life(arguments, tmp_path / "talk")[0] == 0
         assert contents() == whole
+
+
+def remains(folder: Path) -> dict[str, object]:
+    """Every file and what is in it, but for what differs between two runs: who holds a lock, and how long it took."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.rglob("*")):
+        # of takes: the command makes others whenever it is given
+        if path.is_file() and path.name != "lock" and "film.takes" not in path.parts:
+            content = path.read_bytes()
+            record = json.loads(content) if path.suffix == ".json" else None
+            if isinstance(record, dict) and "timings" in record:
+                found[str(path.relative_to(folder))] = {**record, "timings": None}
+            else:
+                found[str(path.relative_to(folder))] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+OTHERS = {
+    "init": ["init", "new.yaml", "-y"],
+    "convert": ["convert", "prompts.jsonl", "-o", "made/"],
+    "cut": ["cut", "film.mp4", "--to", "1"],
+    "tidy": ["tidy", "--free"],
+    "extend": ["extend", "film.mp4", "--prompt", "an owl", "--duration", "0.25s", "-o", "longer.mp4"],
+    "takes": ["retake", "film.mp4", "2", "--takes", "1", "--seed", "5"],
+    "pick": ["retake", "film.mp4", "2", "--pick", "1"],
+    "make-tiny": ["models", "make-tiny", "memflow-1.3b", "tiny"],
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A folder with a finished film, what it keeps, and a take of its second segment."""
+    folder = tmp_path_factory.mktemp("finished") / "films"
+    folder.mkdir()
+    write_story(folder)
+    (folder / "prompts.jsonl").write_text('["a red fox"]\n["a bear"]\n')
+    (folder / "new.yaml").write_text("old")
+    assert generate(folder, "--keep-run")[0] == 0
+    with contextlib.chdir(folder):
+        assert life(OTHERS["takes"], folder.parent / "talk")[0] == 0, (folder.parent / "talk").read_text()
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OTHERS)
+def test_any_other_command_killed_before_any_change_goes_on(name, finished, tmp_path, monkeypatch):
+    """The same command again does what it would have done: nothing is in its way, nothing is lost, nothing is left over."""
+    import memflow_cli.models.family
+    import memflow_cli.models.wan.tiny  # noqa: F401 - imported before a life is forked off
+
+    folder, talk = tmp_path / "films", tmp_path / "talk"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+
+    def begin_anew() -> None:
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.copytree(finished, folder, dirs_exist_ok=True)
+
+    begin_anew()
+    before = remains(folder)
+    code, calls = life(OTHERS[name], talk, die_at=0)
+    assert code == 0, talk.read_text()
+    whole = remains(folder)
+    for die_at in range(1, len(calls) + 1, 1 if EVERY_CALL else 1 + len(calls) // 12):
+        begin_anew()
+        what = f"killed before {calls[die_at - 1]} ({die_at} of {len(calls)})"
+        assert life(OTHERS[name], talk, die_at)[0] == -9, what
+        assert life(OTHERS[name], talk)[0] == 0, f"{what}: {talk.read_text()}"
+        assert remains(folder).keys() == whole.keys(), what
+        assert remains(folder) == whole, what
+        assert not {"unfinished", "picked", "aside"} & {path.name for path in folder.rglob("*") if path.is_dir()}, what
+    assert before != whole or name == "takes"

@@ -3,12 +3,14 @@
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from crash_points import EVERY_CALL, life
 from hub_server import COMMIT, serve
 from memflow_cli.cli.app import run
 from memflow_cli.models.catalog import find_model
@@ -250,6 +252,66 @@ def test_pull_mends_what_verify_finds(how, machine):
         assert path.read_bytes() == content and mended.stdout.split() == pulled
         assert not hub.ranges(BIG), "what is whole is left alone"
         assert machine.memflow("models", "verify", "tiny-hub").returncode == 0
+
+
+def test_a_file_that_the_cache_only_links_to_is_not_removed(machine, tmp_path):
+    """Whoever had a model elsewhere and linked it into the hub's cache lost that file, once a byte of it was wrong."""
+    own = tmp_path / "own.safetensors"
+    with serve(machine.files) as hub:
+        machine.endpoint = hub.endpoint
+        pulled = machine.memflow("models", "pull", "tiny-hub").stdout.split()
+        path = next(Path(line) for line in pulled if line.endswith(LARGE))
+        own.write_bytes(path.read_bytes()[:-1])
+        path.unlink()
+        path.symlink_to(own)
+        mended = machine.memflow("models", "pull", "tiny-hub")
+    assert mended.returncode == 0, mended.stderr
+    assert own.stat().st_size == len(machine.content[LARGE]) - 1
+    assert path.read_bytes() == machine.content[LARGE]
+
+
+def test_a_part_is_not_written_through_a_link(machine, tmp_path):
+    own = tmp_path / "mine"
+    own.write_text("mine")
+    blobs = machine.home / "hub" / "models--someone--tiny" / "blobs"
+    blobs.mkdir(parents=True)
+    for content in machine.content.values():
+        (blobs / f"{hashlib.sha256(content).hexdigest()}.part").symlink_to(own)
+    with serve(machine.files) as hub:
+        machine.endpoint = hub.endpoint
+        done = machine.memflow("models", "pull", "tiny-hub")
+    assert done.returncode == 3 and ".part is in its way" in done.stderr and own.read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_a_download_killed_before_any_change_goes_on(machine, tmp_path, monkeypatch):
+    """Each life of `models pull` ends before another call that changes a file; the next pull has everything, and nothing else."""
+    import huggingface_hub.file_download  # noqa: F401 - all that a life needs, before it is forked off
+
+    import memflow_cli.cli.models
+    import memflow_cli.models.download  # noqa: F401
+
+    def contents() -> dict[str, bytes]:
+        found = (path for path in machine.home.rglob("*") if path.is_file() and ".locks" not in path.parts)
+        return {str(path.relative_to(machine.home)): path.read_bytes() for path in found}
+
+    monkeypatch.syspath_prepend(machine.site)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(machine.home / "hub"))
+    pull, talk = ["models", "pull", "tiny-hub"], tmp_path / "talk"
+    with serve(machine.files) as hub:
+        template = "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.endpoint)
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub.endpoint + template)
+        code, calls = life(pull, talk, die_at=0)
+        assert code == 0, talk.read_text()
+        whole = contents()
+        for die_at in range(1, len(calls) + 1, 1 if EVERY_CALL else 1 + len(calls) // 16):
+            shutil.rmtree(machine.home)
+            what = f"killed before {calls[die_at - 1]} ({die_at} of {len(calls)})"
+            assert life(pull, talk, die_at)[0] == -9, what
+            assert life(pull, talk)[0] == 0, f"{what}: {talk.read_text()}"
+            assert contents() == whole, what
+    assert life(["models", "verify", "tiny-hub"], talk)[0] == 0, talk.read_text()
 
 
 LIES = {

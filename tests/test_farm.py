@@ -14,6 +14,7 @@ from memflow_cli.errors import Interrupted, MemflowError, ModelError, Storyboard
 from memflow_cli.film.names import lease_path, run_path
 from memflow_cli.film.ours import NotOursError
 from memflow_cli.film.run_on_disk import take_run
+from memflow_cli.film.script import plan_story
 from memflow_cli.film.shooting import finished
 from memflow_cli.studio.farm.lease import Lease, Watch
 from memflow_cli.studio.farm.mirror import Mirror, Receiver, Scratch
@@ -35,7 +36,7 @@ def studio(tiny_model_folder):
 
 @pytest.fixture
 def job(studio, tmp_path):
-    return prepare(story(seconds=1.5), studio.entry, tmp_path / "a.mp4")
+    return prepare(plan_story(story(seconds=1.5), studio.entry), studio.entry, tmp_path / "a.mp4")
 
 
 # leases
@@ -213,7 +214,7 @@ def test_an_order_says_where_a_film_was_begun(job, studio, tmp_path, monkeypatch
         finished(studio.shoot(job, lambda: Interrupted("interrupted")))
     assert begun_on(job) == studio.machine
     monkeypatch.chdir(tmp_path)
-    relative = prepare(story(), studio.entry, Path("b.mp4"))
+    relative = prepare(plan_story(story(), studio.entry), studio.entry, Path("b.mp4"))
     assert absolute(relative).out == tmp_path / "b.mp4"
     assert pickle.loads(pickle.dumps(Attempt(Order(1, job), "token", "left"))).order.job == job
 
@@ -247,7 +248,9 @@ def test_a_film_made_elsewhere_is_brought_back(studio, job, tmp_path):
     assert done.result.path == job.out
     assert job.out.read_bytes() == alone.path.read_bytes()
     assert done.result.trace_path.read_bytes() == alone.trace_path.read_bytes()
-    assert prepare(story(seconds=1.5), studio.entry, job.out) is None, "it is known as finished"
+    assert prepare(plan_story(story(seconds=1.5), studio.entry), studio.entry, job.out) is None, (
+        "it is known as finished"
+    )
 
 
 @pytest.mark.parametrize("until", [1, 3, 4])

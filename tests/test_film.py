@@ -12,13 +12,13 @@ import torch
 from memflow_cli.cli.progress import PlainProgress
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.events import ChunkDone, FilmDone, FilmStarted, FramesShown, SegmentDone
-from memflow_cli.film.recipe import make_recipe, recorded_seed
+from memflow_cli.film.recipe import recorded_seed
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.trace import read_trace
 from memflow_cli.film.video_reader import probe, read_frames
 from memflow_cli.story.storyboard import Storyboard
 from memflow_cli.story.texts import clock
-from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
+from tiny_model import make, recipe_of, story, tiny_backbone, tiny_entry, watch_frames
 
 
 def decoded(path: Path) -> np.ndarray:
@@ -167,12 +167,12 @@ def test_segments_that_repeat_are_encoded_once_and_alone(tmp_path):
 def test_recipes_see_every_change_that_matters():
     entry = tiny_entry()
     base = replace(story(), width=64, height=32)
-    _, recipe = make_recipe(base, entry)
+    recipe = recipe_of(base, entry)
     for change in ({"fps": 24}, {"seed": 8}, {"width": 128}):
-        assert recipe.differences(make_recipe(replace(base, **change), entry)[1])
-    assert not recipe.differences(make_recipe(replace(base, title="Other"), entry)[1])
+        assert recipe.differences(recipe_of(replace(base, **change), entry))
+    assert not recipe.differences(recipe_of(replace(base, title="Other"), entry))
     changed = replace(base, segments=(*base.segments[:2], replace(base.segments[2], prompt="a wolf")))
-    assert recipe.unchanged_segments(make_recipe(changed, entry)[1]) == 2
+    assert recipe.unchanged_segments(recipe_of(changed, entry)) == 2
 
 
 def test_things_are_told_as_they_happen(tmp_path, capfd):

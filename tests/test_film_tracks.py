@@ -1,7 +1,6 @@
 """What lies in the MP4 beside the pictures, read back by another program's library: chapters, subtitles, sound."""
 
 import os
-import wave
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +11,10 @@ import pytest
 from memflow_cli.errors import UsageError
 from memflow_cli.film.passages import Passage, chapters, first_words, subtitles
 from memflow_cli.film.sound import check_sound
-from memflow_cli.film.stitching import stitch, write_srt
+from memflow_cli.film.stitching import srt, stitch
 from memflow_cli.film.video_reader import probe
 from memflow_cli.story.plan import plan_film
-from mp4 import number_of, write_part
+from mp4 import number_of, write_part, write_tone
 from tiny_model import make, story, tiny_entry
 
 CHAPTERS = [Passage("Dawn", 0, 9), Passage("Ein Fuchs — 日本\n狐", 9, 24), Passage("= ; # \\ x\x1b[31m", 33, 12)]
@@ -26,16 +25,6 @@ CAPTIONS = [Passage("A fox.", 9, 24), Passage("It is gone —\n\nfor <i>good</i>
 def parts(tmp_path_factory) -> list[Path]:
     folder = tmp_path_factory.mktemp("parts")
     return [write_part(folder / f"{start}.mp4", start, length) for start, length in ((0, 9), (9, 24), (33, 12))]
-
-
-def write_tone(path: Path, seconds: float, rate: int = 44_100, hertz: float = 440) -> Path:
-    samples = np.sin(np.arange(int(seconds * rate)) * hertz * 2 * np.pi / rate) * 20_000
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes(samples.astype("<i2").tobytes())
-    return path
 
 
 def test_every_segment_is_a_chapter_with_its_title(parts, tmp_path):
@@ -63,7 +52,7 @@ def test_captions_are_a_subtitle_track(parts, tmp_path):
 
 
 def test_captions_lie_beside_the_film_too(tmp_path):
-    write_srt(tmp_path / "film.srt", [*CAPTIONS, Passage("late", 16 * 3661, 16)], 16)
+    (tmp_path / "film.srt").write_bytes(srt([*CAPTIONS, Passage("late", 16 * 3661, 16)], 16))
     assert (tmp_path / "film.srt").read_text() == (
         "1\n00:00:00,562 --> 00:00:02,062\nA fox.\n\n"
         "2\n00:00:02,062 --> 00:00:02,812\nIt is gone —\nfor <i>good</i>, {\\an8}\n\n"
@@ -154,12 +143,26 @@ def test_a_storyboard_brings_titles_captions_and_sound(tmp_path):
     only = replace(plain, segments=(replace(first, caption="Only here."), second))
     make(tmp_path, only)  # of a film that brought one along, the subtitles are renewed
     assert "a wood" not in made.path.with_suffix(".srt").read_text()
+    make(tmp_path, plain)
+    assert not made.path.with_suffix(".srt").exists(), "subtitles of the film before lay beside one that has none"
 
 
-def test_a_users_own_subtitles_stay(tmp_path):
-    (tmp_path / "film.srt").write_text("mine")
-    make(tmp_path, replace(story("a fox", seconds=1.5), captions=True))
-    assert (tmp_path / "film.srt").read_text() == "mine"
+@pytest.mark.parametrize("kind", ["before", "edited", "link", "folder"])
+def test_a_users_own_subtitles_stay(tmp_path, kind):
+    """Whoever corrected film.srt by hand found it overwritten as soon as the film was made again."""
+    captioned = replace(story("a fox", seconds=1.5), captions=True)
+    path = tmp_path / "film.srt"
+    if kind == "edited":
+        make(tmp_path, captioned)
+    if kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        (tmp_path / "mine").write_text("mine")
+        path.symlink_to("mine")
+    else:
+        path.write_text("mine")
+    make(tmp_path, replace(captioned, seed=8))
+    assert path.is_dir() if kind == "folder" else path.read_text() == "mine"
 
 
 def test_a_sound_that_cannot_be_read_is_told_before_anything_is_rendered(tmp_path):

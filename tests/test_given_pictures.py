@@ -11,7 +11,7 @@ from memflow_cli.backbone import with_defaults
 from memflow_cli.cli.app import run
 from memflow_cli.errors import UsageError
 from memflow_cli.film.events import ChunkDone
-from memflow_cli.film.recipe import make_recipe, resolve
+from memflow_cli.film.recipe import resolve
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.takes import Take
 from memflow_cli.film.trace import read_trace
@@ -21,7 +21,7 @@ from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.story.load import load_stories, load_storyboard
 from memflow_cli.story.storyboard import Segment, Subject
 from memflow_cli.studio.studio import Studio
-from tiny_model import make, story, tiny_backbone, tiny_entry
+from tiny_model import make, recipe_of, story, tiny_backbone, tiny_entry
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_another_picture_or_another_word_about_memory_is_another_film(pictures):
     entry = tiny_entry()
 
     def recipe(board):
-        return make_recipe(resolve(board, entry, 0), entry)[1]
+        return recipe_of(board, entry)
 
     board = told(pictures, FOX_COMES, AGAIN)
     before = recipe(board)
@@ -119,11 +119,11 @@ def test_a_story_without_a_cast_is_recorded_as_it_always_was(tmp_path):
     """Its recipe and its trace have no word of all this."""
     board = story()
     entry = tiny_entry()
-    recipe = make_recipe(resolve(board, entry, 0), entry)[1]
+    recipe = recipe_of(board, entry)
     assert "given" not in recipe.common
     assert all(segment.keys() == {"prompt", "num_chunks", "seed", "transition", "image"} for segment in recipe.segments)
     sink = replace(board, memory=MemoryOptions(policy="sink"), segments=(replace(board.segments[0], names=("fox",)),))
-    assert "names" not in make_recipe(resolve(sink, entry, 0), entry)[1].segments[0]
+    assert "names" not in recipe_of(sink, entry).segments[0]
     header, *lines = make(tmp_path, board).trace_path.read_text().splitlines()
     assert "given" not in json.loads(header)
     assert not {"called", "whose", "renewed", "forgotten"} & {key for line in lines for key in json.loads(line)}
@@ -133,14 +133,14 @@ def test_a_story_without_a_cast_is_recorded_as_it_always_was(tmp_path):
 def test_policies_that_recall_no_picture_refuse_them(pictures, policy):
     board = told(pictures, FOX_COMES, memory=MemoryOptions(policy=policy))
     with pytest.raises(UsageError, match=f"the policy {policy} recalls no given picture, and fox has one"):
-        resolve(board, tiny_entry(), 0)
+        resolve(board, tiny_entry())
     without = replace(board, characters={"fox": Subject("a red fox")}, places={})
-    assert resolve(without, tiny_entry(), 0).memory.policy == policy
+    assert resolve(without, tiny_entry()).memory.policy == policy
 
 
 def test_a_bank_that_holds_nothing_takes_no_pictures(pictures):
     with pytest.raises(UsageError, match="a bank of 0 recalls nothing"):
-        resolve(told(pictures, FOX_COMES, memory=MemoryOptions(policy="nam", bank=0)), tiny_entry(), 0)
+        resolve(told(pictures, FOX_COMES, memory=MemoryOptions(policy="nam", bank=0)), tiny_entry())
 
 
 @pytest.mark.parametrize("content", [None, b"not a picture"])

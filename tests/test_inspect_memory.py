@@ -22,7 +22,6 @@ from memflow_cli.film.video_reader import probe, read_frame, read_frames
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.record import Recalled
 from memflow_cli.report import inspect, write_report
-from memflow_cli.report.pictures import clock
 from memflow_cli.report.telling import score_text, told, use_text
 from memflow_cli.story.storyboard import Segment
 from mp4 import write_film
@@ -325,9 +324,3 @@ def test_it_needs_no_torch(film, tmp_path):
         "assert not {'torch', 'diffusers', 'transformers'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-
-
-def test_film_times_are_written_as_people_write_them():
-    assert [clock(0), clock(2.25), clock(59.996), clock(3723.25), clock(75, 0)] == [
-        "0:00.00", "0:02.25", "1:00.00", "62:03.25", "1:15",
-    ]  # fmt: skip

@@ -202,5 +202,5 @@ def test_heads_that_are_not_whole_groups_are_refused():
     entry = tiny_entry()
     odd = replace(entry, geometry=replace(entry.geometry, head_dim=80))
     with pytest.raises(UsageError, match="memory.kv int8: tiny-theatre has heads of 80 numbers"):
-        resolve(story(memory=INT8), odd, 0)
-    assert resolve(story(memory=INT8), entry, 0).memory.kv == "int8", "a small head is a group of its own"
+        resolve(story(memory=INT8), odd)
+    assert resolve(story(memory=INT8), entry).memory.kv == "int8", "a small head is a group of its own"

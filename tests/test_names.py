@@ -152,6 +152,52 @@ def test_home_is_filled_in(films, tmp_path, monkeypatch, capsys):
     assert generate("story.yaml", "--out=~/new/") == 0 and (tmp_path / "home" / "new" / "story.mp4").exists()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "inspect-memory film.mp4 --out=~/made",
+        "inspect-memory film.mp4 -o~/made",
+        "convert story.yaml --out=~/made/",
+        "convert story.yaml -o~/made/new/story.yaml",
+        "cut film.mp4 --out=~/made.mp4",
+        "extend film.mp4 --prompt=bear --out=~/made.mp4",
+        "init ~/made.yaml",
+    ],
+)
+def test_home_is_filled_in_for_every_command(films, tmp_path, line, monkeypatch, capsys):
+    """Only generate's -o knew: `inspect-memory --out=~/x` and `convert --out=~/x/` made a folder of the name ~."""
+    assert generate("story.yaml", "-o", "film.mp4") == 0
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    assert run(line.split()) == 0, capsys.readouterr().err
+    assert not Path("~").exists() and any(path.name.startswith("made") for path in (tmp_path / "home").iterdir())
+    assert run(line.replace("~/", "~nobody-of-this-name/").split()) == 2
+    assert "~nobody-of-this-name" in capsys.readouterr().err and not list(films.glob("~*"))
+
+
+@pytest.mark.parametrize("command", [["init"], ["convert", "story.yaml", "-o"]])
+@pytest.mark.parametrize("kind", ["link", "dangling", "pipe", "folder", "below a file"])
+def test_a_storyboard_is_written_into_a_file_and_nothing_else(films, tmp_path, command, kind, capsys):
+    """A pipe was waited for, for ever; through a link somebody else's file was replaced; "exists already, -y replaces it"
+    was said of the file in whose place a folder was wanted.
+    """
+    target = tmp_path / "mine"
+    target.write_text("mine")
+    place = Path("story.yaml/new.yaml" if kind == "below a file" else "new.yaml")
+    if kind in ("link", "dangling"):
+        place.symlink_to(target if kind == "link" else "nowhere")
+    elif kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "folder" and command == ["init"]:
+        place.mkdir()
+    elif kind == "folder":
+        Path("new.yaml/story.yaml").mkdir(parents=True)
+    assert run([*command, str(place), "-y"]) == 2
+    said = capsys.readouterr().err
+    assert "new.yaml" in said and "-y replaces" not in said and "unexpected" not in said
+    assert target.read_text() == "mine" and not Path("nowhere").exists()
+
+
 def test_a_folder_that_is_named_is_made(films, capsys):
     assert generate("story.yaml", "-o", "new/deep/", "--dry-run") == 0
     assert not Path("new").exists(), "a dry run writes nothing"
@@ -244,3 +290,34 @@ def test_a_report_is_not_written_through_a_link(films, tmp_path, name, capsys):
     assert run(["inspect-memory", "film.mp4"]) == 2
     assert f"{name} is a symbolic link" in capsys.readouterr().err
     assert (target.read_text() if target.is_file() else (target / "recall-1_t=0_score=1.png").read_text()) == "mine"
+
+
+@pytest.mark.parametrize("where", ["-o", "film.inspect"])
+def test_a_page_that_is_not_ours_is_not_replaced_by_a_report(films, where, capsys):
+    """`inspect-memory film.mp4 -o .`, in a folder with somebody's own index.html, replaced it."""
+    assert generate("story.yaml", "-o", "film.mp4") == 0
+    folder = Path("site" if where == "-o" else "film.inspect")
+    folder.mkdir()
+    (folder / "index.html").write_text("<title>my home page</title>")
+    options = ["-o", "site"] if where == "-o" else []
+    assert run(["inspect-memory", "film.mp4", *options]) == 2
+    assert "is not a page of ours" in capsys.readouterr().err
+    assert os.listdir(folder) == ["index.html"] and "my home page" in (folder / "index.html").read_text()
+    if where != "-o":
+        assert "is not a page of ours" in refused(capsys, "story.yaml", "-o", "film.mp4", "--inspect", "-y")
+    (folder / "index.html").unlink()
+    assert run(["inspect-memory", "film.mp4", *options]) == run(["inspect-memory", "film.mp4", *options]) == 0
+
+
+@pytest.mark.parametrize("endless", ["pipe", "/dev/zero"])
+def test_a_report_waits_for_nothing(films, endless, capsys):
+    """A pipe of the trace's name was opened, and waited for, for ever."""
+    assert generate("story.yaml", "-o", "film.mp4") == 0
+    trace = Path("film.memory.jsonl")
+    trace.unlink()
+    if endless == "pipe":
+        os.mkfifo(trace)
+    else:
+        trace.symlink_to(endless)
+    assert run(["inspect-memory", "film.mp4"]) == 2
+    assert "not a regular file" in capsys.readouterr().err

@@ -14,7 +14,6 @@ from PIL import Image
 import toy_backbone
 from memflow_cli.cli.app import run
 from memflow_cli.errors import UsageError
-from memflow_cli.film.recipe import make_recipe
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.video_reader import read_frame
 from memflow_cli.models.catalog import find_model
@@ -22,7 +21,7 @@ from memflow_cli.models.load import load_model
 from memflow_cli.story.picture import load_picture
 from memflow_cli.story.plan import plan_film
 from tiny_files import save_model
-from tiny_model import story
+from tiny_model import recipe_of, story
 
 
 @pytest.fixture(scope="module")
@@ -119,10 +118,10 @@ def test_on_the_command_line_its_path_counts_from_the_storyboard(folder, picture
 
 def test_another_picture_under_the_same_name_makes_another_film(folder, picture):
     entry = find_model(folder)
-    before = make_recipe(starting_from(picture), entry)[1]
-    assert before == make_recipe(starting_from(picture), entry)[1]
+    before = recipe_of(starting_from(picture), entry)
+    assert before == recipe_of(starting_from(picture), entry)
     Image.new("RGB", (30, 30), "green").save(picture)
-    assert make_recipe(starting_from(picture), entry)[1].unchanged_segments(before) == 0
+    assert recipe_of(starting_from(picture), entry).unchanged_segments(before) == 0
     assert plan_film(starting_from(picture), entry.geometry).num_chunks == 4
 
 

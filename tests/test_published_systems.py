@@ -128,17 +128,17 @@ def test_longlive_2_is_told_of_a_cut_by_words_for_one_chunk():
 
 def test_published_is_what_the_authors_publish():
     entry = find_model("reward-forcing-1.3b")
-    assert resolve(story(memory=MemoryOptions("published")), entry, 0).memory.policy == "ema-sink"
-    assert resolve(story(memory=MemoryOptions("published")), find_model("longlive-1.3b"), 0).memory.policy == "sink"
+    assert resolve(story(memory=MemoryOptions("published")), entry).memory.policy == "ema-sink"
+    assert resolve(story(memory=MemoryOptions("published")), find_model("longlive-1.3b")).memory.policy == "sink"
 
 
 @pytest.mark.parametrize(("name", "policy"), [("krea-realtime-14b", "nam"), ("memflow-1.3b", "rebuilt")])
 def test_a_memory_that_a_model_cannot_have_is_refused(name, policy):
     with pytest.raises(UsageError, match=f"memory.policy {policy}"):
-        resolve(story(memory=MemoryOptions(policy)), find_model(name), 0)
+        resolve(story(memory=MemoryOptions(policy)), find_model(name))
 
 
 def test_frames_a_second_are_the_models_own_unless_named():
     entry = find_model("longlive-2.0-5b")
-    assert resolve(story(fps=None, memory=MemoryOptions()), entry, 0).fps == 24
-    assert resolve(story(fps=12, memory=MemoryOptions()), entry, 0).fps == 12
+    assert resolve(story(fps=None, memory=MemoryOptions()), entry).fps == 24
+    assert resolve(story(fps=12, memory=MemoryOptions()), entry).fps == 12

@@ -23,6 +23,7 @@ import pytest
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.events import ChunkDone, FilmDone, FilmStarted
 from memflow_cli.film.names import lease_path, run_path
+from memflow_cli.film.script import plan_story
 from memflow_cli.story.load import load_storyboard
 from memflow_cli.studio.farm.nodes import Share
 from memflow_cli.studio.farm.order import Failed, Lost, News, Order, absolute
@@ -104,7 +105,10 @@ def make_all(joined, studio, boards, folder, at_once=2, **ways) -> Iterator[News
     """The films of storyboards on the cluster: 1.mp4, 2.mp4 and so on."""
     from memflow_cli.studio.farm.farm import Farm, Ways
 
-    jobs = [prepare(board, studio.entry, folder / f"{number}.mp4") for number, board in enumerate(boards, start=1)]
+    jobs = [
+        prepare(plan_story(board, studio.entry), studio.entry, folder / f"{number}.mp4")
+        for number, board in enumerate(boards, start=1)
+    ]
     orders = (Order(number, absolute(job)) for number, job in enumerate(jobs, start=1))
     farm = Farm(joined, Ways(Share(1, 0, at_once), **ways), make_studio)
     return farm.make(orders)

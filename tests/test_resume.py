@@ -13,11 +13,11 @@ import torch
 
 from memflow_cli.errors import Interrupted, MemflowError, Terminated, TimeLimitReached, UsageError
 from memflow_cli.film.events import ChunkDone, ChunkReplayed, FilmStarted, SegmentDone
-from memflow_cli.film.recipe import is_finished, make_recipe, resolve
+from memflow_cli.film.recipe import is_finished
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.video import QUEUED_WRITES, Encoder, PartWriter
 from memflow_cli.machine.stop_requests import StopRequests
-from tiny_model import HEIGHT, WIDTH, fail_at_frame, make, story, tiny_backbone, tiny_entry
+from tiny_model import HEIGHT, WIDTH, fail_at_frame, make, recipe_of, story, tiny_backbone, tiny_entry
 
 STORY = story("a fox", "an empty wood", "the fox again", "a bear", seconds=2.25)  # 12 chunks
 
@@ -182,10 +182,10 @@ def test_the_run_folder_can_be_kept(tmp_path):
 def test_a_finished_film_is_known_by_what_it_was_made_from(tmp_path):
     entry = tiny_entry()
     result = make(tmp_path, STORY)
-    recipe = make_recipe(resolve(STORY, entry, 0), entry)[1]
+    recipe = recipe_of(STORY, entry)
     title = STORY.title
     assert is_finished(result.path, recipe, title)
-    assert not is_finished(result.path, make_recipe(resolve(replace(STORY, seed=8), entry, 0), entry)[1], title)
+    assert not is_finished(result.path, recipe_of(replace(STORY, seed=8), entry), title)
     assert not is_finished(result.path, recipe, "Wolf"), "it stands in the film's metadata and in its record"
     with result.path.open("ab") as film:
         film.write(b"x")

@@ -264,6 +264,32 @@ def test_a_line_that_is_almost_json_is_refused(write, line, says):
     assert "line 2" in problem and says in problem
 
 
+@pytest.mark.parametrize("name", ["films.jsonl", "films.txt"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[\n  "a fox",\n  "a cat"\n]\n',
+        '{\n  "prompts": [\n    "a fox"\n  ]\n}',
+        '[\n"a fox",\n"a cat",\n]',
+        '"a fox",\n"a cat"',
+        '"a fox", "a cat"',
+        "[null]",
+        "null",
+        "}",
+    ],
+)
+def test_a_document_over_several_lines_is_not_a_film_a_line(write, name, text):
+    """A JSON list as an editor lays it out, in a .jsonl or .txt: films of `[`, of `"a fox",` and of `]`."""
+    problems = problems_of(write(text, name))
+    assert "JSON" in problems[0] or "at least one text" in problems[0]
+
+
+def test_a_prompt_that_begins_with_a_quoted_word_is_one(write):
+    stories = load_stories(write('"Hello", says the fox\n"stop": a fox cries\n[a, b] a cat', "films.txt"))
+    prompts = [loaded.storyboard.segments[0].prompt for loaded in stories]
+    assert prompts == ['"Hello", says the fox', '"stop": a fox cries', "[a, b] a cat"]
+
+
 def test_reading_takes_time_in_proportion_to_the_file(write):
     """1.5 MB of a valid storyboard took 50 s, since every segment made a list of all characters; {names} over 20,000 characters
     took 14 s, since each was compared with all of them.
@@ -296,3 +322,37 @@ def test_a_model_that_is_wrong_is_among_every_problem_at_once(write):
         "line 1: model: there is no model named 'theater'" in caught.value.problems[0],
         len(caught.value.problems),
     ] == [True, 2]
+
+
+def test_a_comment_cuts_no_text_without_a_word(write):
+    """In a YAML list of prompts nothing was said; `prompt: #1 fox` was told to be "a text"; a lone `a fox # x` was a bug."""
+    (loaded,) = load_stories(write("- a red fox #1\n- a bear\n"))
+    assert len(loaded.warnings) == 1 and "line 1: prompt 1: the text ends before ` #`" in loaded.warnings[0]
+    (problem,) = problems_of(write("segments:\n- prompt: #1 fox\n  duration: 1s\n"))
+    assert "line 2" in problem and "a comment" in problem and "quotes" in problem
+    for text in ("a fox # walks", "7 # seven", "# nothing"):
+        assert problems_of(write(text))
+
+
+@pytest.mark.parametrize("name", ["लोमड़ी", "แม่", "שועל", "نینجا‌ها", "é" + "v", "e\u0301v", "ஆடு", "狐", "fox-2"])
+def test_a_character_has_a_name_in_any_script(write, name):
+    """Names whose vowels are marks, in Hindi, Thai or Tamil, were refused as "up to 40 letters"."""
+    board = load_storyboard(
+        write(f"characters: {{{name}: a fox}}\nsegments: [{{prompt: '{{{name}}} walks', duration: 1s}}]")
+    )
+    assert board.segments[0].prompt == "a fox walks"
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "\u00a0", "\u3000", "\u200d\ufeff", "\u202f \u2060"])
+def test_a_prompt_that_shows_nothing_is_empty(write, blank):
+    (problem,) = problems_of(write(f'segments: [{{prompt: "{blank}", duration: 1s}}]'))
+    assert "is empty" in problem
+
+
+@pytest.mark.parametrize(
+    "field", ["size: [224, 128]", "size: {width: 224}", "memory: [7]", "fps: [24]", "title: {a: 1.50}"]
+)
+def test_a_value_is_quoted_as_it_was_written(write, field):
+    """`size: [224, 128]` was answered with the name of a class of ours."""
+    (problem,) = problems_of(write(f"{field}\nsegments: [{{prompt: a, duration: 1s}}]"))
+    assert "Scalar" not in problem

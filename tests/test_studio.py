@@ -8,6 +8,7 @@ import pytest
 
 from memflow_cli.errors import UsageError
 from memflow_cli.film.events import ChunkDone, FramesShown, StageStarted, Warned
+from memflow_cli.film.script import plan_story
 from memflow_cli.film.shooting import finished
 from memflow_cli.film.trace import read_trace
 from memflow_cli.film.video_reader import probe, read_frames
@@ -51,7 +52,7 @@ def test_one_model_many_films(studio, tmp_path):
 
 
 def test_a_job_is_all_that_another_process_needs(studio, tmp_path):
-    job = prepare(story(*PROMPTS), studio.entry, tmp_path / "a.mp4")
+    job = prepare(plan_story(story(*PROMPTS), studio.entry), studio.entry, tmp_path / "a.mp4")
     again = pickle.loads(pickle.dumps(job))
     assert again == job
     other = Studio(again.find_entry(), dtype="fp32")

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from memflow_cli.attention_context import PositionMode
 from memflow_cli.backbone import Sampling
+from memflow_cli.film.recipe import Recipe
+from memflow_cli.film.script import plan_story, write_script
 from memflow_cli.film.video import Encoder
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.options import MemoryOptions
@@ -73,6 +75,11 @@ def tiny_backbone(entry: ModelEntry, device: str = "cpu", positions: PositionMod
         make_decoder,
         encode_frames=encode_frames,
     )
+
+
+def recipe_of(storyboard: Storyboard, entry: ModelEntry) -> Recipe:
+    """What a film of this storyboard depends on."""
+    return write_script(plan_story(storyboard, entry), entry).recipe
 
 
 def encode_prompts(prompts: Sequence[str]) -> Tensor:

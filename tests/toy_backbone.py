@@ -1,4 +1,4 @@
-"""An example plug-in: a complete streaming backbone that is no Wan model, and the entry that makes it known.
+"""An example plug-in: a complete streaming backbone that is not a Wan model, and the entry that makes it known.
 
 It shows all that a package must bring so that `memflow generate --model toy` works, with every memory policy. A package
 names `model` as an entry point of the group `memflow_cli.backbones`:

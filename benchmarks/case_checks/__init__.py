@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from benchmarks.case_checks import attacks, machine, outputs_and_weights, texts
+from benchmarks.case_checks import attacks, hostile, machine, outputs_and_weights, texts, under_way
 from benchmarks.cases import Case
 
 CHECKS: dict[str, Callable[[Case], object]] = {
@@ -45,20 +45,18 @@ CHECKS: dict[str, Callable[[Case], object]] = {
     "run-symlink": attacks.run_symlink,
     "model-escapes": attacks.model_escapes,
     "lora": attacks.lora_attacks,
+    "disk-check-ignores-parts": hostile.disk_check,
+    "changed-then-killed": hostile.by_tests("tests/test_crash_points.py", "-k", "edited"),
+    "crash-points": hostile.by_tests("tests/test_crash_points.py"),
+    "damage": under_way.damage,
+    "determinism": under_way.determinism,
+    "faults": under_way.faults,
+    "load": under_way.load,
+    "model-hostile": hostile.model_hostile,
+    "processes": under_way.processes,
+    "pull": hostile.by_tests("tests/test_downloads.py"),
+    "sealed-bad-part": hostile.by_tests("tests/test_run_folder.py"),
+    "traces": hostile.traces,
+    "xss": hostile.by_tests("tests/test_inspect_page.py"),
 }
-
-ELSEWHERE = {
-    "disk-check-ignores-parts": "needs a disk of its own: tests/test_downloads.py",
-    "changed-then-killed": "kills between two calls: tests/test_crash_points.py",
-    "crash-points": "kills between any two calls: tests/test_crash_points.py and python -m benchmarks.kill",
-    "damage": "tests/test_run_folder.py, tests/test_resume.py",
-    "determinism": "tests/test_resume.py",
-    "faults": "tests/test_faults.py",
-    "load": "python -m benchmarks.flat_memory",
-    "model-hostile": "tests/test_damaged_models.py, tests/test_bad_weights.py",
-    "processes": "tests/test_run_folder.py, tests/test_resume.py",
-    "pull": "tests/test_downloads.py",
-    "sealed-bad-part": "tests/test_run_folder.py",
-    "traces": "tests/test_untrusted.py, tests/test_trace.py",
-    "xss": "tests/test_inspect_page.py",
-}
+"""By the name of the case."""

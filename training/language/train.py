@@ -34,7 +34,7 @@ from training.language.patterns import all_words
 from training.language.story import Example, Writer, grammar_words
 
 IGNORED = -100
-NEAR = 0.62  # a word whose vector is so near to one that means something here is no noise
+NEAR = 0.62  # a word whose vector is so near to one that means something here is not noise
 WORD_LOST = 0.015  # how often a word becomes unknown
 AVERAGE = 0.998
 

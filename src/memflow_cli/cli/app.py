@@ -89,6 +89,7 @@ def _run(arguments: Sequence[str]) -> int:
 def _run_command(arguments: Sequence[str]) -> int:
     import typer
 
+    from memflow_cli.cli.home import home_filled_in
     from memflow_cli.cli.talk import report_error
     from memflow_cli.machine.stop_requests import Stopped, error_of, stopped_by_signals
 
@@ -96,7 +97,7 @@ def _run_command(arguments: Sequence[str]) -> int:
     try:
         app = make_app(arguments)  # its imports are over before a signal raises anything
         with stopped_by_signals(received):
-            code = app(args=list(arguments), prog_name="memflow", standalone_mode=False)
+            code = app(args=list(map(home_filled_in, arguments)), prog_name="memflow", standalone_mode=False)
             return code if isinstance(code, int) else 0
     except typer.Exit as end:
         return end.exit_code

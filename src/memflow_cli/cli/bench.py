@@ -10,8 +10,9 @@ from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype
 from memflow_cli.cli.progress import chunk_bar
 from memflow_cli.cli.talk import note, result, result_json
-from memflow_cli.cli.words import count, size_text, table
+from memflow_cli.cli.words import count, table
 from memflow_cli.errors import UsageError
+from memflow_cli.machine.amounts import size_text
 
 if TYPE_CHECKING:
     from memflow_cli.bench.speed import BenchReport

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memflow_cli.cli.talk import note, result, warn
+from memflow_cli.cli.text_files import holds, write_text
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def convert(
         if path is None:
             result(text.rstrip("\n"))
         else:
-            _write(path, text, overwrite)
+            write_text(path, text, overwrite or holds(path, text), make_folder=True)
             result(str(path))
     if len(stories) == 1 and paths[0] is not None:
         note(f"next: memflow plan {paths[0]}")
@@ -90,14 +91,3 @@ def _warn_of_files_elsewhere(storyboard: "Storyboard", path: Path | None) -> Non
             warn(
                 f"{name} lies outside of {folder}; copy it there and change its path, or the storyboard will not be read"
             )
-
-
-def _write(path: Path, text: str, overwrite: bool) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w" if overwrite else "x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise UsageError(f"{path} exists already", hint="-y replaces it") from None
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written: {error.strerror}") from None

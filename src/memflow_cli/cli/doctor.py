@@ -20,8 +20,8 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.talk import result, result_json, use_colour
-from memflow_cli.cli.words import size_text
 from memflow_cli.errors import MemflowError, ModelError
+from memflow_cli.machine.amounts import size_text
 from memflow_cli.story.texts import printable
 
 MIN_PYTHON = (3, 11)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from memflow_cli.cli.device import choose_device
 from memflow_cli.cli.talk import note, result, result_json
-from memflow_cli.cli.words import size_text
 from memflow_cli.errors import DeviceError
+from memflow_cli.machine.amounts import size_text
 from memflow_cli.version import __version__
 
 if TYPE_CHECKING:

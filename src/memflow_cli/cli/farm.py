@@ -107,7 +107,7 @@ class _Run:
             with self._batch.attempt(story.path, film):
                 check_names(film, wishes.with_report)
                 is_new = finish_placing(film)
-                job = prepare(story.storyboard, story.entry, film, wishes, is_new, warn)
+                job = prepare(story.planned, story.entry, film, wishes, is_new, warn)
                 if job is None:
                     remove_leftover(run_path(film), (read_record(film) or {}).get("recipe"))
                     self._batch.skipped(story, film)

@@ -5,7 +5,6 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -21,9 +20,6 @@ from memflow_cli.cli.talk import talk_as, warn
 from memflow_cli.cli.watch import watched
 from memflow_cli.cli.words import PROGRESS_KINDS
 from memflow_cli.errors import Interrupted, UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 def register(app: typer.Typer) -> None:
@@ -100,7 +96,7 @@ def _check_all(films: Sequence[tuple[Story, Path]], given: GenerateOptions, batc
     wishes = given.wishes()
     for story, film in films:
         with batch.attempt(story.path, film):
-            if prepare(story.storyboard, story.entry, film, wishes, warn=warn) is not None:
+            if prepare(story.planned, story.entry, film, wishes, warn=warn) is not None:
                 check_inputs(story.entry)
             print_plan(story, given.as_json)
 
@@ -128,7 +124,7 @@ def _make_all(films: Sequence[tuple[Story, Path]], given: GenerateOptions, batch
                     raise stopped
                 check_names(film, wishes.with_report)
                 is_new = finish_placing(film)
-                job = prepare(story.storyboard, story.entry, film, wishes, is_new, warn)
+                job = prepare(story.planned, story.entry, film, wishes, is_new, warn)
                 if job is None:
                     remove_leftover(run_path(film), (read_record(film) or {}).get("recipe"))
                     batch.skipped(story, film)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from memflow_cli.cli.talk import note, result, result_path
-from memflow_cli.errors import UsageError
+from memflow_cli.cli.text_files import write_text
 
 TEMPLATE = Path(__file__).with_name("template.yaml")
 
@@ -26,12 +26,6 @@ def init(
     if str(file) == "-":
         result(text.rstrip())
         return
-    try:
-        with file.open("w" if overwrite else "x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError:
-        raise UsageError(f"{file} exists already", hint="-y replaces it") from None
-    except OSError as error:
-        raise UsageError(f"{file} cannot be written: {error.strerror}") from None
+    write_text(file, text, overwrite)
     result_path(file)
     note(f"next: memflow plan {file}, then memflow generate {file}")

@@ -10,8 +10,8 @@ from memflow_cli.cli.generate_options import GenerateOptions
 from memflow_cli.cli.progress import Progress
 from memflow_cli.cli.prompt_lengths import lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story
+from memflow_cli.cli.story_warnings import warn_of_texts
 from memflow_cli.cli.talk import warn
-from memflow_cli.cli.texts import warn_of_texts
 from memflow_cli.machine.threads import wait_without_spinning
 
 if TYPE_CHECKING:

@@ -1,5 +1,6 @@
 """`memflow models`: what is known, what is here, fetching it, checking it."""
 
+import shutil
 import sys
 import textwrap
 import time
@@ -11,8 +12,9 @@ import typer
 from memflow_cli.cli import options
 from memflow_cli.cli.completion import model_names
 from memflow_cli.cli.talk import note, result, result_json, result_path, warn
-from memflow_cli.cli.words import beside, size_text
+from memflow_cli.cli.words import beside
 from memflow_cli.errors import ModelError, UsageError
+from memflow_cli.machine.amounts import size_text
 
 if TYPE_CHECKING:
     from memflow_cli.models.entry import ModelEntry
@@ -24,6 +26,9 @@ Name = Annotated[
         metavar="NAME|PATH", help="A model's name, its folder or its checkpoint.", autocompletion=model_names
     ),
 ]
+
+
+_UNFINISHED = ".unfinished"  # in a folder that make-tiny has begun
 
 
 def register(app: typer.Typer) -> None:
@@ -198,13 +203,28 @@ def make_tiny(
     from memflow_cli.models.family import family_of
 
     entry = find_model(name)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    unfinished = folder / _UNFINISHED
+    is_begun = unfinished.is_dir() and not unfinished.is_symlink()
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not is_begun)):
         raise UsageError(f"{folder} is there already, and is not an empty folder", "name another one")
     try:
-        family_of(entry).make_tiny(entry, folder)
+        for path in unfinished.iterdir() if is_begun else ():
+            _remove(path)
+        family_of(entry).make_tiny(entry, unfinished)
+        for path in sorted(unfinished.iterdir(), key=Path.is_file):  # last the file that makes the folder a model's
+            _remove(folder / path.name)
+            path.rename(folder / path.name)
+        unfinished.rmdir()
     except OSError as error:
         raise UsageError(f"cannot write {folder}: {error.strerror or error}") from error
     result_path(folder)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _summary(entry: "ModelEntry") -> dict[str, Any]:

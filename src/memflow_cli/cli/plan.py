@@ -9,10 +9,11 @@ from memflow_cli.cli import options
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, read_stories, without_traces
+from memflow_cli.cli.story_warnings import warn_of_texts
 from memflow_cli.cli.talk import result, result_json
-from memflow_cli.cli.texts import warn_of_texts
-from memflow_cli.cli.words import beside, count, shorten, size_text
+from memflow_cli.cli.words import beside, count, shorten
 from memflow_cli.errors import UsageError
+from memflow_cli.machine.amounts import size_text
 from memflow_cli.memory.options import RECALLING
 from memflow_cli.models.footprint import card_use, least_bytes, place
 from memflow_cli.models.identity import files_below

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
+    from memflow_cli.film.script import PlannedStory
     from memflow_cli.models.entry import ModelEntry
     from memflow_cli.story.load import LoadedStory
     from memflow_cli.story.overrides import Override
@@ -23,19 +24,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Story:
-    """One film to be made. The storyboard is resolved but for its seed, which may be None: not drawn yet."""
+    """One film to be made."""
 
     path: Path  # the storyboard's file
     name: str  # of the film's file, without a suffix
-    storyboard: "Storyboard"
+    planned: "PlannedStory"
     entry: "ModelEntry"
-    plan: "FilmPlan"
     warnings: tuple[str, ...] = ()  # what the storyboard's reader has to say
+
+    @property
+    def storyboard(self) -> "Storyboard":
+        """Resolved but for its seed, which may be None: not drawn yet."""
+        return self.planned.storyboard
+
+    @property
+    def plan(self) -> "FilmPlan":
+        return self.planned.plan
 
 
 def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Override"]) -> list[Story]:
     """The films of one file: one of a .yaml, one per line of a .jsonl or .txt. Raises MemflowError."""
     from memflow_cli.film.recipe import resolve
+    from memflow_cli.film.script import PlannedStory
     from memflow_cli.models.catalog import find_model
     from memflow_cli.story.load import load_stories
     from memflow_cli.story.plan import plan_film
@@ -50,11 +60,11 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
         with _placed(
             loaded, "memory", "activate" if raw.memory.activate else "policy" if raw.memory.kv == "full" else "kv"
         ):
-            storyboard = dataclasses.replace(resolve(raw, entry, seed=0), seed=raw.seed)
+            resolved = resolve(raw, entry)
         with _placed(loaded, "size"):
-            plan = plan_film(storyboard, entry.geometry)
+            planned = PlannedStory(resolved, plan_film(resolved, entry.geometry))
         name = stem if len(found) == 1 else f"{stem}-{number:0{len(str(len(found)))}}"
-        stories.append(Story(path, name, storyboard, entry, plan, (*loaded.warnings, *_in_record(path, loaded.files))))
+        stories.append(Story(path, name, planned, entry, (*loaded.warnings, *_in_record(path, loaded.files))))
     return stories
 
 
@@ -116,8 +126,6 @@ def choose_outputs(names: Sequence[str], out: str | None, num_films: int, make_f
     `num_films`: how many were asked for, those whose storyboard is wrong included. `make_folder`: whether `folder/` is
     made if there is none.
     """
-    if out is not None and out.startswith("~"):
-        out = _home_filled_in(out)
     if out is None or Path(out).is_dir() or out.endswith(("/", os.sep)):
         folder = Path(out or "")
         outputs = [folder / f"{name}.mp4" for name in names]
@@ -150,13 +158,3 @@ def choose_outputs(names: Sequence[str], out: str | None, num_films: int, make_f
         if path.is_dir():
             raise UsageError(f"-o {out}: {path} is a folder")
     return outputs
-
-
-def _home_filled_in(out: str) -> str:
-    """`--out=~/films/a.mp4`: shells fill in the ~ only where a word begins with it."""
-    filled = os.path.expanduser(out)
-    if filled.startswith("~"):
-        raise UsageError(
-            f"-o {out}: whose home folder {out.split('/')[0]} is, is not known", hint="./~ is a file's name"
-        )
-    return filled

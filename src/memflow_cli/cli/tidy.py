@@ -7,8 +7,8 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.talk import note, result, result_json
-from memflow_cli.cli.words import size_text
 from memflow_cli.errors import UsageError
+from memflow_cli.machine.amounts import size_text
 
 ABOUT = {
     "kept": "of a finished film, which can be edited and gone on from",

@@ -1,4 +1,4 @@
-"""Words that several commands share: amounts, stages, exit codes."""
+"""Words that several commands share: counts, stages, exit codes."""
 
 import shutil
 import sys
@@ -24,16 +24,6 @@ _LEAST_COLUMNS = 24  # that a text beside a label has
 def count(number: int, thing: str, things: str = "") -> str:
     """1 chunk, 2 chunks, 1,000 chunks"""
     return f"{number:,} {thing if number == 1 else things or thing + 's'}"
-
-
-def size_text(num_bytes: int) -> str:
-    """1.5 GiB, 20 MiB, 3 KiB: the units in which every command tells bytes."""
-    for unit, factor in (("GiB", 1 << 30), ("MiB", 1 << 20)):
-        if num_bytes >= factor:
-            return (
-                f"{num_bytes / factor:.3g} {unit}" if num_bytes < 1000 * factor else f"{num_bytes / factor:,.0f} {unit}"
-            )
-    return f"{num_bytes / 1024:.0f} KiB"
 
 
 def duration_text(seconds: float) -> str:

@@ -16,9 +16,8 @@ from typing import Literal
 
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.durable import sync_folder, write_through
-from memflow_cli.film.film_file import srt_path
 from memflow_cli.film.locked_folder import LockedFolder
-from memflow_cli.film.names import record_path, run_path, takes_path, trace_path
+from memflow_cli.film.names import record_path, run_path, srt_path, takes_path, trace_path
 from memflow_cli.film.ours import read_regular
 
 PICKED = "picked"  # in film.takes: where the film comes from that a pick makes

@@ -28,7 +28,7 @@ from memflow_cli.film.events import (
     FramesShown,
     StageStarted,
 )
-from memflow_cli.film.film_file import check_tracks, join_film, place_subtitles
+from memflow_cli.film.film_file import check_tracks, join_film, subtitles_file
 from memflow_cli.film.frames import FilmFrames, Shown
 from memflow_cli.film.given import encode_told, give_pictures, load_given, shot_of, still
 from memflow_cli.film.names import record_path, run_path, trace_path
@@ -37,7 +37,7 @@ from memflow_cli.film.parts import FilmParts
 from memflow_cli.film.placing import place
 from memflow_cli.film.preflight import check_made_after
 from memflow_cli.film.prompt_embeds import StoryEmbeds
-from memflow_cli.film.recipe import Recipe, read_record
+from memflow_cli.film.recipe import Recipe
 from memflow_cli.film.record import make_record
 from memflow_cli.film.run_folder import RunFolder
 from memflow_cli.film.run_on_disk import FILM
@@ -321,9 +321,8 @@ class FilmUnderWay:
             "overlapped": ["decode", "encode"] if self._beside.ahead else [],
             **timings,
         }
-        before = read_record(out)
-        place(self._run.folder, out, make_record(self.script, self.recipe, checksum, num_bytes, cost))
-        place_subtitles(out, plan, self.script.storyboard, before)
+        record = make_record(self.script, self.recipe, checksum, num_bytes, cost)
+        place(self._run.folder, out, record, subtitles_file(plan, self.script.storyboard))
         new_frames = plan.num_frames - plan.geometry.num_frames(self.resumed)
         assert new_frames >= 0, "no more can be kept than the film has"
         return FilmResult(out, record_path(out), trace_path(out), plan, seconds, timings, new_frames)

@@ -47,7 +47,8 @@ def look_at(path: Path) -> RunFolderOnDisk:
             check_free(folder)
         except UsageError:
             return RunFolderOnDisk(path, "in use", num_bytes)
-    return RunFolderOnDisk(path, "kept" if is_kept(path) else "unfinished", num_bytes)
+        is_begun = folder.has(RUN)  # it goes first: without it, nobody goes on from the rest
+    return RunFolderOnDisk(path, "unfinished" if is_begun and not is_kept(path) else "kept", num_bytes)
 
 
 def free(found: RunFolderOnDisk) -> None:

@@ -3,6 +3,7 @@
 film.mp4            the film
 film.json           its record: everything needed to make it again
 film.memory.jsonl   its trace: what memory did
+film.srt            its subtitles, if it has any
 film.mp4.run/       while it is made (run_folder.py)
 film.inspect/       what inspect-memory writes
 film.takes/         what retake makes (takes.py)
@@ -28,6 +29,10 @@ def record_path(film: Path) -> Path:
 
 def trace_path(film: Path) -> Path:
     return film.with_suffix(".memory.jsonl")
+
+
+def srt_path(film: Path) -> Path:
+    return film.with_suffix(".srt")
 
 
 def report_path(film: Path) -> Path:

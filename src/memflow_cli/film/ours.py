@@ -39,16 +39,21 @@ def not_a_link(path: Path) -> Path:
     return path
 
 
+def open_regular(path: Path) -> IO[bytes]:
+    """A file to be read, without waiting for anything. Raises OSError for what is not a regular file: a pipe, a device."""
+    file = open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0)), "rb")  # noqa: SIM115
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(0, "not a regular file", str(path))
+    return file
+
+
 def read_regular(path: Path, max_bytes: int) -> bytes:
     """A whole file. Raises OSError for what is not a regular file, as a pipe or a device, and for one that is too large.
 
     Nothing endless is ever read, and nothing is waited for.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-    with open(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise OSError(0, "not a regular file", str(path))
+    with open_regular(path) as file:
         content = file.read(max_bytes + 1)
     if len(content) > max_bytes:
         raise OSError(0, f"larger than {max_bytes >> 20} MiB", str(path))
@@ -58,13 +63,10 @@ def read_regular(path: Path, max_bytes: int) -> bytes:
 def sha256_of(path: Path) -> str | None:
     """A regular file's checksum; None if it cannot be read, or is not one."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        with open(descriptor, "rb") as file:
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return hashlib.file_digest(file, "sha256").hexdigest()
+        with open_regular(path) as file:
+            return hashlib.file_digest(cast(BufferedReader, file), "sha256").hexdigest()
     except OSError:
-        pass
-    return None
+        return None
 
 
 class OurFolder:

@@ -1,31 +1,39 @@
-"""A finished film goes from its run folder to its place, with trace and record. No torch.
+"""A finished film goes from its run folder to its place, with trace, subtitles and record. No torch.
 
-The film's record is written into the run folder first: from then on the film is made, and what is left is four steps, each
+The film's record is written into the run folder first: from then on the film is made, and what is left is a few steps, each
 of which may be done again. A kill in between leaves no film beside another film's record: the old record goes before the
 new film comes, and the new one comes last; the next command goes on with the steps (`finish_placing`).
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
 from memflow_cli.errors import KEPT, MemflowError
-from memflow_cli.film.names import record_path, run_path, trace_path
-from memflow_cli.film.ours import OurFolder
-from memflow_cli.film.recipe import MAX_RECIPE_BYTES
-from memflow_cli.film.run_on_disk import FILM, RECORD, TRACE, TRACE_COPY, take_run
+from memflow_cli.film.names import record_path, run_path, srt_path, trace_path
+from memflow_cli.film.ours import OurFolder, sha256_of
+from memflow_cli.film.recipe import MAX_RECIPE_BYTES, read_record
+from memflow_cli.film.run_on_disk import FILM, RECORD, SUBTITLES, TRACE, TRACE_COPY, take_run
 from memflow_cli.film.trace import copy_in_order
 
+SUBTITLES_KEY = "subtitles"  # of the record: the checksum of the film.srt that came with the film
 
-def place(folder: OurFolder, film: Path, record: dict[str, Any]) -> None:
-    """Takes `film.mp4` and a copy of the trace out of a run folder to their places. `record`: what film.json is to say."""
+
+def place(folder: OurFolder, film: Path, record: dict[str, Any], subtitles: bytes) -> None:
+    """Takes `film.mp4` and a copy of the trace out of a run folder to their places. `record`: what film.json is to say;
+    `subtitles`: what film.srt is to hold, nothing for a film without. A film.srt of the user's own stays as it is.
+    """
     try:
+        if brought_subtitles(film) or (subtitles and not os.path.lexists(srt_path(film))):
+            record = {**record, SUBTITLES_KEY: hashlib.sha256(subtitles).hexdigest()} if subtitles else record
+            folder.write_through(SUBTITLES, subtitles)
         with folder.open(TRACE, "rb") as source, folder.create(TRACE_COPY) as copy:
             copy_in_order(source, copy)
         text = json.dumps(record, indent=2, ensure_ascii=False)
-        # The bytes of a file's name that are no UTF-8 become JSON's own escapes.
+        # Bytes of a file's name that are not UTF-8 become JSON's own escapes.
         folder.write_through(RECORD, text.encode(errors="backslashreplace"))
         _move_all(folder, film)
     except OSError as error:
@@ -57,9 +65,20 @@ def finish_placing(film: Path) -> bool:
     return True
 
 
+def brought_subtitles(film: Path) -> bool:
+    """Whether film.srt is what the film that is there brought along, unchanged since."""
+    written = (read_record(film) or {}).get(SUBTITLES_KEY)
+    path = srt_path(film)
+    return written is not None and not path.is_symlink() and sha256_of(path) == written
+
+
 def _move_all(folder: OurFolder, film: Path) -> None:
     if folder.has(FILM):
         record_path(film).unlink(missing_ok=True)
-    for name, target in ((TRACE_COPY, trace_path(film)), (FILM, film), (RECORD, record_path(film))):
+    if folder.has(SUBTITLES) and not folder.read(SUBTITLES, 1):  # the film before had some, this one has none
+        srt_path(film).unlink(missing_ok=True)
+        folder.remove(SUBTITLES)
+    places = {TRACE_COPY: trace_path(film), SUBTITLES: srt_path(film), FILM: film, RECORD: record_path(film)}
+    for name, target in places.items():
         if folder.has(name):
             folder.move_out(name, target)

@@ -10,13 +10,18 @@ from pathlib import Path
 
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.names import record_path, report_path, run_path, trace_path
+from memflow_cli.film.ours import not_a_link, read_regular
 from memflow_cli.film.recipe import Recipe, read_record
 from memflow_cli.film.run_on_disk import LATENTS, check_run, latents_bytes
 from memflow_cli.film.trace import is_trace
+from memflow_cli.machine.amounts import size_text
 from memflow_cli.story.plan import FilmPlan
 
 ANOTHER_NAME = "Give the film another name with -o."
 _LONGEST_IN_RUN = "segment-00001.mp4.unfinished"
+REPORT_MARK = b'<meta name="generator" content="memflow-cli">'
+_MAX_PAGE_BYTES = 64 << 20
+_MARK_WITHIN = 4096
 _MAX_NAME_BYTES = 255  # where the system does not tell
 _MAX_PATH_BYTES = 4096
 
@@ -54,14 +59,29 @@ def check_names(film: Path, with_report: bool = False) -> None:
     """
     _check_lengths(film)
     for path in (film, record_path(film), trace_path(film)):
-        _check_file(path)
+        check_file(path)
     _check_kind(record_path(film), read_record(film) is not None, "film's record")
     _check_kind(trace_path(film), is_trace(trace_path(film)), "film's memory trace")
     _check_same_companions(film)
-    if with_report and (report := report_path(film)).is_symlink():
-        raise UsageError(f"{report} is a symbolic link, through which nothing is written", ANOTHER_NAME)
-    if with_report and os.path.lexists(report) and not report.is_dir():
-        raise UsageError(f"{report} is not a folder, and what the film remembered is to be written there", ANOTHER_NAME)
+    if with_report:
+        if (report := report_path(film)).is_symlink():
+            raise UsageError(f"{report} is a symbolic link, through which nothing is written", ANOTHER_NAME)
+        check_report_folder(report)
+
+
+def check_report_folder(folder: Path) -> None:
+    """Raises UsageError if a report of a film's memory written into this folder would replace somebody's own page."""
+    if os.path.lexists(folder) and not folder.is_dir():
+        raise UsageError(f"{folder} is not a folder, and what the film remembered is to be written there", ANOTHER_NAME)
+    page = not_a_link(folder / "index.html")
+    try:
+        is_ours = REPORT_MARK in read_regular(page, _MAX_PAGE_BYTES)[:_MARK_WITHIN]
+    except FileNotFoundError:
+        return
+    except OSError:
+        is_ours = False
+    if not is_ours:
+        raise UsageError(f"{page} is not a page of ours, and would be overwritten by one", "Choose another folder.")
 
 
 def check_room(folder: Path, plan: FilmPlan, run: Path) -> None:
@@ -75,8 +95,8 @@ def check_room(folder: Path, plan: FilmPlan, run: Path) -> None:
         return
     if num_bytes > disk.free and disk.total:  # a folder without a disk says for itself that nothing can be written
         raise MemflowError(
-            f"no space left on the disk of {folder.absolute()}: the film's latents alone need {_size(num_bytes)}, "
-            f"{_size(disk.free)} are free",
+            f"no space left on the disk of {folder.absolute()}: the film's latents alone need {size_text(num_bytes)}, "
+            f"{size_text(disk.free)} are free",
             "Make room, or give a folder on another disk with -o.",
         )
 
@@ -103,22 +123,23 @@ def _check_lengths(film: Path) -> None:
         raise UsageError(f"the path of the film's folder is too long: at most {_MAX_PATH_BYTES} bytes", ANOTHER_NAME)
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path, hint: str = ANOTHER_NAME) -> None:
+    """Raises UsageError if there is something that is not a regular file: nothing is written through a link."""
     try:
         about = os.lstat(path)
     except FileNotFoundError:
         return
     except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror}", ANOTHER_NAME) from error
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint) from error
     if stat.S_ISLNK(about.st_mode):
         target = os.path.realpath(path)
         raise UsageError(
-            f"{path} is a symbolic link, through which nothing is written", f"Name the file itself with -o: {target}"
+            f"{path} is a symbolic link, through which nothing is written", f"Name the file itself: {target}"
         )
     if stat.S_ISDIR(about.st_mode):
-        raise UsageError(f"{path} is a folder", ANOTHER_NAME)
+        raise UsageError(f"{path} is a folder", hint)
     if not stat.S_ISREG(about.st_mode):
-        raise UsageError(f"{path} is not a regular file", ANOTHER_NAME)
+        raise UsageError(f"{path} is not a regular file", hint)
 
 
 def _check_kind(path: Path, is_ours: bool, kind: str) -> None:
@@ -132,10 +153,3 @@ def _check_same_companions(film: Path) -> None:
         other = film.with_suffix(suffix)
         if other.name != film.name and other.exists() and not (film.exists() and other.samefile(film)):
             raise UsageError(f"{other} is there, and {film.name} would share {record_path(film).name}", ANOTHER_NAME)
-
-
-def _size(num_bytes: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6)):
-        if num_bytes >= size:
-            return f"{num_bytes / size:.1f} {unit}"
-    return f"{num_bytes / 1000:.0f} kB"

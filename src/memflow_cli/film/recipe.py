@@ -9,12 +9,13 @@ from typing import Any, Protocol
 
 from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
+from memflow_cli.film.durable import file_sha256
 from memflow_cli.film.names import record_path, run_path
 from memflow_cli.film.ours import read_regular, sha256_of
 from memflow_cli.geometry import KV_GROUP, Geometry, has_whole_kv_groups
 from memflow_cli.memory.options import PUBLISHED, REBUILT, RECALLING
 from memflow_cli.story.picture import picture_identity
-from memflow_cli.story.plan import FilmPlan, plan_film
+from memflow_cli.story.plan import FilmPlan
 from memflow_cli.story.schema import MAX_SEED
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.version import __version__
@@ -127,7 +128,7 @@ class Recipe:
         return Recipe(content["common"], tuple(segments))
 
 
-def resolve(storyboard: Storyboard, entry: FilmModel, seed: int) -> Storyboard:
+def resolve(storyboard: Storyboard, entry: FilmModel) -> Storyboard:
     """The storyboard with all that the model decides filled in: what is recorded, and made again from the record.
 
     Raises UsageError for a memory that can not be.
@@ -148,9 +149,8 @@ def resolve(storyboard: Storyboard, entry: FilmModel, seed: int) -> Storyboard:
             "leave it out",
         )
     _check_pictures(storyboard, str(memory.policy), memory.bank)
-    seed = seed if storyboard.seed is None else storyboard.seed
     fps = storyboard.fps or entry.fps
-    return replace(storyboard, model=entry.name, width=width, height=height, fps=fps, seed=seed, memory=memory)
+    return replace(storyboard, model=entry.name, width=width, height=height, fps=fps, memory=memory)
 
 
 def _check_pictures(storyboard: Storyboard, policy: str, bank: int) -> None:
@@ -174,16 +174,14 @@ def _policy(asked: str | None, entry: FilmModel) -> str:
 
 
 def make_recipe(
-    storyboard: Storyboard, entry: FilmModel, preview_decoder: Path | None = None, **run: str
-) -> tuple[FilmPlan, Recipe]:
-    """The plan and the recipe of a resolved storyboard.
-
-    `preview_decoder`: the file that decodes in place of the model's own. `run`: what else the film's bytes depend on, as
-    device and dtype.
+    storyboard: Storyboard, plan: FilmPlan, entry: FilmModel, preview_decoder: Path | None = None
+) -> Recipe:
+    """The recipe of a resolved storyboard and its plan. `preview_decoder`: the file that decodes in place of the model's
+    own.
     """
-    plan = plan_film(storyboard, entry.geometry)
+    decoder = {}
     if preview_decoder is not None:
-        run["preview_decoder"] = "sha256 " + hashlib.sha256(preview_decoder.read_bytes()).hexdigest()[:16]
+        decoder["preview_decoder"] = "sha256 " + file_sha256(preview_decoder)[:16]
     common = {
         "model": entry.identity(),
         "size": f"{plan.width}x{plan.height}",
@@ -193,11 +191,11 @@ def make_recipe(
         "sampling": entry.sampling.to_json(),
         "geometry": entry.geometry.to_json(),
         "memflow": __version__,
-        **run,
+        **decoder,
     }
     if given := _given_pictures(storyboard):
         common["given"] = given
-    return plan, Recipe(json.loads(json.dumps(common)), recipe_segments(plan, storyboard))
+    return Recipe(json.loads(json.dumps(common)), recipe_segments(plan, storyboard))
 
 
 def _given_pictures(storyboard: Storyboard) -> dict[str, Any]:
@@ -253,8 +251,9 @@ def recorded_seed(film: Path) -> int | None:
     return seed if type(seed) is int and 0 <= seed <= MAX_SEED else None
 
 
-def unfinished_because(film: Path, recipe: Recipe, title: str) -> str | None:
-    """None if `film` is there, of this title, came from this recipe, and is byte for byte the file that its record tells of.
+def unfinished_because(film: Path, recipe: Recipe, title: str, tracks: Mapping[str, Any] = {}) -> str | None:
+    """None if `film` is there, of this title, came from this recipe, with these tracks besides its pictures, and is byte for
+    byte the file that its record tells of.
 
     Otherwise what is so instead, as the end of a sentence. Machine, precision and versions may have been others.
     """
@@ -268,13 +267,15 @@ def unfinished_because(film: Path, recipe: Recipe, title: str) -> str | None:
     same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
     if not same or old.segments != recipe.segments or record.get("title") != title:
         return "is another film than this would be"
+    if (record.get("tracks") or {}) != tracks:
+        return "has other titles, captions or another sound than this would have"
     if record.get("num_bytes") != num_bytes or sha256_of(film) != record.get("sha256"):
         return "is damaged, or was changed by another program: its bytes are not those that were written"
     return None
 
 
-def is_finished(film: Path, recipe: Recipe, title: str) -> bool:
-    return unfinished_because(film, recipe, title) is None
+def is_finished(film: Path, recipe: Recipe, title: str, tracks: Mapping[str, Any] = {}) -> bool:
+    return unfinished_because(film, recipe, title, tracks) is None
 
 
 def _canonical(value: Any) -> bytes:

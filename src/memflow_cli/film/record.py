@@ -2,11 +2,14 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from memflow_cli.film.ours import sha256_of
 from memflow_cli.film.recipe import Recipe
 from memflow_cli.film.script import ShootingScript
 from memflow_cli.story.plan import FilmPlan
+from memflow_cli.story.storyboard import Storyboard
 from memflow_cli.version import __version__
 
 MAX_DESCRIPTION = 60_000  # characters of prompts in the film's metadata
@@ -28,8 +31,27 @@ def make_record(
         "recipe": recipe.to_json(),
         "model": dict(script.model),
         "storyboard": script.storyboard.to_json(),
+        **({"tracks": tracks} if (tracks := tracks_of(script.storyboard)) else {}),
         "timings": dict(timings),
     }
+
+
+def tracks_of(storyboard: Storyboard) -> dict[str, Any]:
+    """What a film's file has besides its pictures and its title, as far as the storyboard asks for it; {} if it does not."""
+    captions = [segment.caption for segment in storyboard.segments]
+    titles = [segment.title for segment in storyboard.segments]
+    sound = None if storyboard.sound is None else [storyboard.sound, sha256_of(Path(storyboard.sound))]
+    tracks = {
+        "captions": storyboard.captions,
+        "caption_texts": captions if any(text is not None for text in captions) else None,
+        "titles": titles if any(text is not None for text in titles) else None,
+        "sound": sound,
+    }
+    return {key: value for key, value in tracks.items() if value}
+
+
+def has_captions(storyboard: Storyboard) -> bool:
+    return storyboard.captions or any(segment.caption for segment in storyboard.segments)
 
 
 def film_metadata(plan: FilmPlan, model: str) -> dict[str, str]:

@@ -18,12 +18,20 @@ from memflow_cli.story.plan import FilmPlan
 FORMAT_VERSION = 2
 START_OVER = "--no-resume starts the film over and gives up what was rendered."
 
-RUN, LATENTS, TRACE, PARTS, KEEP, RECORD, FILM = (
-    "run.json", "latents.bin", "trace.jsonl", "parts.jsonl", "keep", "film.json", "film.mp4",
+RUN, LATENTS, TRACE, PARTS, KEEP, RECORD, FILM, SUBTITLES = (
+    "run.json", "latents.bin", "trace.jsonl", "parts.jsonl", "keep", "film.json", "film.mp4", "film.srt",
 )  # fmt: skip
 TRACE_COPY = "film.memory.jsonl"
 PART = re.compile(r"segment-\d{5,}\.mp4")
-PASSING = (RECORD, FILM, TRACE_COPY, "trace.copy", "parts.ffconcat", "metadata.txt")  # while a film is put together
+PASSING = (
+    RECORD,
+    FILM,
+    SUBTITLES,
+    TRACE_COPY,
+    "trace.copy",
+    "parts.ffconcat",
+    "metadata.txt",
+)  # while a film is put together
 _NAMES = {RUN, LATENTS, TRACE, PARTS, KEEP, *PASSING}
 _NAMELESS = re.compile(r"tmp\w{8}")  # a file that is about to lose its name, caught by a kill
 MAX_PARTS_LINE = 1000  # bytes

@@ -1,4 +1,7 @@
-"""All that a film is made from, worked out once: the resolved storyboard, its plan, and its recipe. No torch."""
+"""All that a film is made from, worked out once: the resolved storyboard, its plan, and its recipe. No torch.
+
+storyboard -> PlannedStory (no file of the model is looked at) -> ShootingScript (the model's files told from others)
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -7,9 +10,30 @@ from typing import Any
 
 from memflow_cli.film.recipe import FilmModel, Recipe, make_recipe, recipe_segments, resolve
 from memflow_cli.film.trace import TraceHeader
-from memflow_cli.story.plan import FilmPlan, plan_film
+from memflow_cli.story.plan import FilmPlan, derive_seed, plan_film
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.version import __version__
+
+
+@dataclass(frozen=True)
+class PlannedStory:
+    """A storyboard with all that the model decides filled in, and its plan.
+
+    The storyboard's seed is None as long as none was drawn; the plan then is that of seed 0.
+    """
+
+    storyboard: Storyboard
+    plan: FilmPlan
+
+    def with_seed(self, seed: int) -> "PlannedStory":
+        """With this seed, unless the storyboard names one. Only seeds change: nothing is planned again."""
+        if self.storyboard.seed is not None:
+            return self
+        segments = tuple(
+            planned if asked.seed is not None else replace(planned, seed=derive_seed(seed, planned.index))
+            for planned, asked in zip(self.plan.segments, self.storyboard.segments, strict=True)
+        )
+        return PlannedStory(replace(self.storyboard, seed=seed), replace(self.plan, seed=seed, segments=segments))
 
 
 @dataclass(frozen=True)
@@ -40,14 +64,20 @@ class ShootingScript:
         return TraceHeader(__version__, self.storyboard.model, str(self.storyboard.memory.policy), self.plan)
 
 
+def plan_story(storyboard: Storyboard, model: FilmModel) -> PlannedStory:
+    """Raises UsageError for a size or a memory that the model cannot have."""
+    resolved = resolve(storyboard, model)
+    return PlannedStory(resolved, plan_film(resolved, model.geometry))
+
+
 def write_script(
-    storyboard: Storyboard, model: FilmModel, seed: int = 0, preview_decoder: Path | None = None
+    planned: PlannedStory, model: FilmModel, seed: int = 0, preview_decoder: Path | None = None
 ) -> ShootingScript:
     """`seed`: of a storyboard that names none. `preview_decoder`: the file that decodes in place of the model's own.
 
-    The model's files are read, as far as they are local, to be told from others. Raises UsageError for a size or a memory
-    that the model cannot have.
+    The model's files are read, as far as they are local, to be told from others.
     """
-    resolved = resolve(storyboard, model, seed)
-    plan, recipe = make_recipe(resolved, model, preview_decoder)
-    return ShootingScript(resolved, plan, recipe, recipe.common["model"] | model.source(preview_decoder))
+    planned = planned.with_seed(seed)
+    recipe = make_recipe(planned.storyboard, planned.plan, model, preview_decoder)
+    source = recipe.common["model"] | model.source(preview_decoder)
+    return ShootingScript(planned.storyboard, planned.plan, recipe, source)

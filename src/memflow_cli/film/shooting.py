@@ -16,7 +16,7 @@ from memflow_cli.film.events import Event, FilmDone, FilmResult, StageStarted
 from memflow_cli.film.film_under_way import FilmUnderWay, Stop
 from memflow_cli.film.preflight import check_names
 from memflow_cli.film.recipe import FilmModel, recorded_seed
-from memflow_cli.film.script import ShootingScript, write_script
+from memflow_cli.film.script import ShootingScript, plan_story, write_script
 from memflow_cli.machine.out_of_memory import HINT, memory_errors
 from memflow_cli.story.storyboard import Storyboard
 
@@ -40,7 +40,7 @@ def make_film(
     """Makes one film of a storyboard, see `shoot`. A storyboard without a seed gets the one its unfinished run was begun
     with, or 0. `preview_decoder`: the file that the backbone's decoder came from, if it is not the model's own; recorded.
     """
-    script = write_script(storyboard, model, recorded_seed(out) or 0, preview_decoder)
+    script = write_script(plan_story(storyboard, model), model, recorded_seed(out) or 0, preview_decoder)
     shooting = shoot(
         script,
         backbone,

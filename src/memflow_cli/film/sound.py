@@ -20,9 +20,13 @@ SAMPLES_AT_ONCE = 4096
 FORMATS = "aac,ac3,aiff,amr,asf,au,caf,flac,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mp3,ogg,wav,w64,wv"
 
 
-def check_sound(path: Path) -> None:
-    """Raises UsageError if no sound can be read from `path`: to be asked before a film is rendered."""
-    next(_decoded(path), None)
+def check_sound(path: Path, seconds: float = 0.0) -> None:
+    """Raises UsageError if no sound can be read from `path`, up to so many seconds: to be asked before a film is rendered."""
+    missing = round(seconds * SAMPLE_RATE)
+    for piece in _decoded(path):
+        missing -= piece.shape[1]
+        if missing <= 0:
+            return
 
 
 def sound_packets(film: Any, path: Path, seconds: Fraction) -> Iterator[tuple[Fraction, Any]]:

@@ -11,13 +11,13 @@ from typing import Any
 import av
 
 from memflow_cli.errors import KEPT, MemflowError
-from memflow_cli.film.durable import rename_through, write_through
+from memflow_cli.film.durable import rename_through
 from memflow_cli.film.passages import Passage
+from memflow_cli.film.run_on_disk import START_OVER
 from memflow_cli.film.sound import copied_sound, sound_packets
 from memflow_cli.film.video import exact_fps, file_url, open_mp4, said, ticks
 from memflow_cli.story.texts import without_controls
 
-START_OVER = "--no-resume starts the film over and gives up what was rendered."
 MILLISECONDS = Fraction(1, 1000)
 MAX_CAPTION_BYTES = 65_535  # a subtitle's length is two bytes
 _SUBTITLE_STYLE = """[Script Info]
@@ -103,7 +103,7 @@ def _mux(film: Any, tracks: Sequence[Iterator[tuple[Fraction, Any]]]) -> None:
         film.mux(packet)
 
 
-def write_srt(path: Path, subtitles: Sequence[Passage], fps: float) -> None:
+def srt(subtitles: Sequence[Passage], fps: float) -> bytes:
     """The subtitles as a SubRip file of their own."""
     rate = exact_fps(fps)
     blocks = []
@@ -112,7 +112,7 @@ def write_srt(path: Path, subtitles: Sequence[Passage], fps: float) -> None:
         # An empty line ends a subtitle.
         lines = [line for line in without_controls(subtitle.text).splitlines() if line.strip()]
         blocks.append("\n".join([str(number), f"{start} --> {end}", *lines]) + "\n")
-    write_through(path, "\n".join(blocks).encode())
+    return "\n".join(blocks).encode()
 
 
 def _clock(seconds: Fraction) -> str:

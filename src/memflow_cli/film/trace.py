@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.film.ours import open_regular
 from memflow_cli.film.untrusted_json import is_number, parse_object, quote, rebuild
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
@@ -252,9 +253,9 @@ def _read_segments(path: Path) -> Iterator[SegmentPlan]:
                 yield rebuild(SegmentPlan, content[SEGMENT], where)
 
 
-def _open(path: Path) -> Any:
+def _open(path: Path) -> IO[bytes]:
     try:
-        return path.open("rb")
+        return open_regular(path)
     except OSError as error:
         raise UsageError(f"cannot read the memory trace {path}: {error.strerror}") from error
 

@@ -12,6 +12,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from memflow_cli.errors import UsageError
 
+_KINDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
+
 
 def parse_object(line: bytes, path: Path, number: int) -> dict[str, Any]:
     """A line's JSON object. `number`: the line's, for the sentence of the error."""
@@ -55,7 +57,7 @@ def rebuild(kind: Any, value: Any, where: str) -> Any:
     if kind is float and is_number(value):
         return float(value)
     if type(value) is not kind or (kind is int and abs(value) >= 2**63):
-        raise UsageError(f"{where}: {quote(value)} is no {getattr(kind, '__name__', kind)}")
+        raise UsageError(f"{where}: {quote(value)} is not {_KINDS.get(kind, 'what is expected')}")
     return value
 
 

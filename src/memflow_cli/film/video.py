@@ -54,8 +54,11 @@ def ticks(rate: Fraction) -> tuple[int, int]:
 
 
 def file_url(path: Path) -> str:
-    """A path that the MP4 library takes as a plain file, whatever characters are in it."""
-    return f"file:{path.absolute()}"
+    """A path that the MP4 library takes as a plain file, whatever characters are in it.
+
+    A relative one stays so: the folders above the current one may be closed to this user.
+    """
+    return f"file:{path}"
 
 
 def said(error: BaseException) -> str:

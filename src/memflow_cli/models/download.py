@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from memflow_cli.errors import ModelError
+from memflow_cli.machine.amounts import size_text
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.hub import HubFile, cache_folder, hub_files
 
@@ -47,9 +48,11 @@ def _is_damaged(file: HubFile) -> bool:
     """Whether a file is here with content that is not what it should be; it is taken out of the way then."""
     if file.path is None or _look_at(file).problem is None:
         return False
-    for path in (file.path.resolve(), file.path):
-        if path.is_file() or path.is_symlink():
-            path.unlink()
+    blob = file.path.resolve()
+    if blob.is_file() and blob.is_relative_to(cache_folder().resolve()):  # what lies elsewhere is the user's own
+        blob.unlink()
+    if file.path.is_file() or file.path.is_symlink():
+        file.path.unlink()
     return True
 
 
@@ -99,7 +102,7 @@ def _download(file: HubFile, on_progress: Progress) -> Path:
     blob.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(f"{part}.lock"):
         if not blob.exists():
-            if part.exists() and not stat.S_ISREG(part.stat().st_mode):
+            if os.path.lexists(part) and not stat.S_ISREG(part.lstat().st_mode):
                 raise OSError(f"{part} is in its way, and is not a file")
             here = part.stat().st_size if part.exists() else 0
             if about.size is not None and here > about.size:
@@ -163,7 +166,7 @@ def _check_disk(num_bytes: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < num_bytes:
         raise ModelError(
-            f"{folder} has {free / 1e9:.1f} GB free, and the download needs {num_bytes / 1e9:.1f} GB",
+            f"{folder} has {size_text(free)} free, and the download needs {size_text(num_bytes)}",
             "free some space, or set HF_HOME to a folder on a larger disk",
         )
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memflow_cli.errors import ModelError
+from memflow_cli.machine.amounts import size_text
 from memflow_cli.models.entry import Component, ModelEntry, RemoteFile, Repository
 
 
@@ -58,7 +59,7 @@ def locate(entry: ModelEntry) -> ModelFiles:
         size = sum(file.file.num_bytes for file in missing)
         raise ModelError(
             f"the model {entry.name} is not downloaded: {len(missing)} of {len(files)} files are missing "
-            f"({size / 1e9:.1f} GB)",
+            f"({size_text(size)})",
             f"memflow models pull {entry.address}",
         )
     folders = {component: _component_folder(entry, component, files) for component in _COMPONENTS}

@@ -65,7 +65,11 @@ def identity_of(entry: _Model) -> Identity:
     for path in _local_files(entry):
         about = path.stat()
         local.append((path, about.st_size, about.st_mtime_ns))
-    return {"name": entry.name, "files": _digest(strengths, tuple(local)) if local else None, "repositories": remote}
+    return {
+        "name": entry.name,
+        "files": files_digest(strengths, tuple(local)) if local else None,
+        "repositories": remote,
+    }
 
 
 def source_of(entry: _Model, preview_decoder: Path | None = None) -> Identity:
@@ -97,7 +101,7 @@ def files_below(folder: Path) -> Iterator[Path]:
 
 
 @lru_cache(maxsize=64)
-def _digest(strengths: str, files: tuple[tuple[Path, int, int], ...]) -> str:
+def files_digest(strengths: str, files: tuple[tuple[Path, int, int], ...]) -> str:
     """Of files with their sizes and times."""
     digest = hashlib.sha256(strengths.encode())
     for path, num_bytes, time in files:

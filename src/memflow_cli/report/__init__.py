@@ -11,16 +11,19 @@ import numpy as np
 from PIL import Image
 
 from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.film.durable import write_through
 from memflow_cli.film.names import run_path, trace_path
 from memflow_cli.film.ours import not_a_link
+from memflow_cli.film.preflight import check_report_folder
 from memflow_cli.film.trace import read_trace
 from memflow_cli.film.video_reader import VideoInfo, probe, read_frames
 from memflow_cli.report.given import read_given
 from memflow_cli.report.page import make_page, relative_url
-from memflow_cli.report.pictures import Picture, clock, draw_map, draw_sheet
+from memflow_cli.report.pictures import Picture, draw_map, draw_sheet
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory, summarise
 from memflow_cli.report.telling import score_text, told, use_text, when_text
 from memflow_cli.report.without_trace import memory_of_film
+from memflow_cli.story.texts import clock
 
 OWN_FRAMES = 6  # pictures that stand for a segment
 MANY_PICTURES = 1500  # above this many, segments show fewer of their own
@@ -110,6 +113,7 @@ def write_report(
     chosen = [segment for segment in memory.segments if not only or segment.plan.index in only]
     if folder == found.folder:  # the user's own choice of a folder may be a link
         not_a_link(folder)
+    check_report_folder(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         gallery = _Gallery(found, chosen, top, folder if pictures else None)
@@ -117,13 +121,14 @@ def write_report(
         if pictures:
             found.written += gallery.write_sheets()
             if memory.chunks:
-                draw_map(memory, gallery.heads()).save(not_a_link(folder / "memory-map.png"), compress_level=PNG_LEVEL)
+                not_a_link(folder / "memory-map.png").unlink(missing_ok=True)  # it may have another name elsewhere
+                draw_map(memory, gallery.heads()).save(folder / "memory-map.png", compress_level=PNG_LEVEL)
                 found.written.append(folder / "memory-map.png")
         if page:
             problem = " ".join(filter(None, (found.problem, found.hint))) or None
             url = relative_url(found.film, folder) if found.film else None
             text = make_page(memory, gallery.own, gallery.thumbnails, url, top, problem)
-            not_a_link(folder / "index.html").write_text(text, "utf-8", errors="replace")
+            write_through(folder / "index.html", text.encode(errors="replace"))
             found.written.append(folder / "index.html")
     except OSError as error:
         raise MemflowError(f"cannot write into {folder}: {error.strerror}") from error
@@ -205,7 +210,8 @@ class _Gallery:
         path = not_a_link(self._folders[segment.plan.index] / "sheet.jpg")
         not_a_link(path.parent).mkdir(exist_ok=True)
         sheet = draw_sheet(segment, told(memory, segment), own, recalled, self._aspect)
-        path.with_suffix(".png").unlink(missing_ok=True)  # an earlier version's
+        for old in (path, path.with_suffix(".png")):  # an earlier version's
+            old.unlink(missing_ok=True)
         sheet.save(path, quality=SHEET_QUALITY, optimize=True)
         return path
 

@@ -19,8 +19,9 @@
     return element;
   };
   const clock = (seconds, digits = 2) => {
-    const total = Number(seconds.toFixed(digits)), minutes = Math.floor(total / 60);
-    return `${minutes}:${(total - 60 * minutes).toFixed(digits).padStart(digits ? 3 + digits : 2, "0")}`;
+    const total = Number(seconds.toFixed(digits)), minutes = Math.floor(total / 60), hours = Math.floor(minutes / 60);
+    const rest = (total - 60 * minutes).toFixed(digits).padStart(digits ? 3 + digits : 2, "0");
+    return hours ? `${hours}:${String(minutes % 60).padStart(2, "0")}:${rest}` : `${minutes}:${rest}`;
   };
   const short = (score) => Math.abs(score) < 1e-4 ? "0.00" : Math.abs(score) >= 1e6 ? score.toExponential(1) : Math.abs(score) >= 0.1 ? score.toFixed(2) : String(Number(score.toPrecision(2)));
   const late = (segment) => segment.own.at(-1);  // what a segment is about has come in by its end

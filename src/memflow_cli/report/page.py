@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from memflow_cli.report.pictures import clock
 from memflow_cli.report.summary import FilmMemory, SegmentMemory
 from memflow_cli.report.telling import notes as cast_notes
 from memflow_cli.report.telling import told, use_text
+from memflow_cli.story.texts import clock
 
 MAX_PICTURE_BYTES = 10_000_000  # as JPEG; a third more as text. What does not fit is shown as an empty frame
 

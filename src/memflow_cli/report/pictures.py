@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from memflow_cli.report.summary import FilmMemory, SegmentMemory
+from memflow_cli.story.texts import clock
 
 PAPER, INK, MUTED, RULE = (251, 250, 247), (32, 30, 27), (128, 122, 112), (222, 217, 207)
 SINK, WINDOW, ACCENT = (196, 189, 174), (225, 220, 209), (194, 62, 24)
@@ -30,14 +31,6 @@ class Picture:
     image: Image.Image | None
     label: str
     detail: str = ""
-
-
-def clock(seconds: float, digits: int = 2) -> str:
-    """Film time as people write it: 0:02.25, 62:03.25."""
-    total = round(seconds, digits)
-    minutes = int(total // 60)
-    width = 3 + digits if digits else 2
-    return f"{minutes}:{total - 60 * minutes:0{width}.{digits}f}"
 
 
 def draw_sheet(

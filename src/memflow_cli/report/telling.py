@@ -1,8 +1,8 @@
 """What memory did, in a film maker's words: the sentences and numbers of page, sheets and table."""
 
 from memflow_cli.film.passages import first_words
-from memflow_cli.report.pictures import clock
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory
+from memflow_cli.story.texts import clock
 
 SHOWN_AS_ZERO, SHOWN_AS_POWER = 1e-4, 1e6
 

@@ -2,12 +2,13 @@
 
 import difflib
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from memflow_cli.story.prompts import completed_length, composed, names_in
+from memflow_cli.story.prompts import completed_length, composed, is_blank, names_in
 from memflow_cli.story.quantities import shown
 from memflow_cli.story.scalars import text_of
 from memflow_cli.story.schema import (
@@ -29,7 +30,7 @@ _ENTRIES: dict[str, type[BaseModel]] = {
     "characters": SubjectEntry,
     "places": SubjectEntry,
 }
-_NAME = re.compile(r"\w[\w\u200c\u200d -]{0,39}")
+_MAX_NAME = 40
 
 Problem = tuple[KeyPath, str]
 
@@ -79,7 +80,7 @@ def _across_fields(content: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _check_subject(place: KeyPath, name: str, subject: Any, descriptions: dict[str, str | None]) -> Iterator[Problem]:
-    if not _NAME.fullmatch(name) or name.lower() == "none":
+    if not _is_name(name) or name.lower() == "none":
         yield place, "a name is up to 40 letters, digits, _, - or spaces, and not `none`"
     if name in descriptions:
         yield place, "is the name of a character already"
@@ -87,6 +88,15 @@ def _check_subject(place: KeyPath, name: str, subject: Any, descriptions: dict[s
     descriptions[name] = description if isinstance(description, str) else None
     if isinstance(description, str) and any(names_in(description)):
         yield place, "a description cannot refer to a character or place"
+
+
+def _is_name(name: str) -> bool:
+    """In whatever script: vowel signs of Hindi or Thai are marks, and joiners shape the letters of others."""
+    return (
+        0 < len(name) <= _MAX_NAME
+        and (name[0].isalnum() or name[0] == "_")
+        and all(each.isalnum() or each in "_- \u200c\u200d" or unicodedata.category(each)[0] == "M" for each in name)
+    )
 
 
 def _check_segment(index: int, segment: dict[str, Any], names: "_Names", style: str) -> Iterator[Problem]:
@@ -105,7 +115,7 @@ def _check_segment(index: int, segment: dict[str, Any], names: "_Names", style: 
     if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_LENGTH:
         return
     place = (*place, "prompt")
-    if not prompt.strip():
+    if is_blank(prompt):
         yield place, "is empty"
     unknown = [name for name in dict.fromkeys(names_in(prompt)) if names.lacks(name)]
     for name in unknown:

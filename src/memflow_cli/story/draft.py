@@ -18,6 +18,7 @@ class Draft:
     lines: dict[KeyPath, int] = field(default_factory=dict)
     problems: list[tuple[int | None, str]] = field(default_factory=list)
     warnings: list[tuple[int | None, str]] = field(default_factory=list)
+    commented: frozenset[KeyPath] = frozenset()  # what a comment follows: perhaps a text that begins with #
 
     def say(self, sentence: str, line: int | None = None) -> None:
         self.warnings.append((line, sentence))

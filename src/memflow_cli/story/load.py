@@ -29,6 +29,8 @@ from memflow_cli.story.yaml_lines import Document, KeyPath, YamlProblem, read_ya
 _TEXTS = {"prompt", "title", "style", "caption", "description"}
 _TRACE = re.compile(r'\{"format": ?"memflow-trace"')
 
+_CUT_SHORT = "the text ends before ` #`, where a comment begins; in quotes it would belong to the text"
+
 CheckModel = Callable[[str], str | None]
 """A model's name -> what is wrong with it, or None."""
 
@@ -132,12 +134,15 @@ def _draft(document: Document, segment_seconds: float) -> Draft:
     if storymem.is_storymem(content):
         return storymem.read_storymem(content, document.lines)
     if isinstance(content, list) and content and all(isinstance(text_of(each), str) for each in content):
-        return draft_of_prompts([str(text_of(each)) for each in content], segment_seconds)
-    draft = Draft(content, document.lines, [(problem.line, problem.message) for problem in document.problems])
-    for place in document.cut_short:
+        draft = draft_of_prompts([str(text_of(each)) for each in content], segment_seconds)
+    else:
+        draft = Draft(content, document.lines, [(problem.line, problem.message) for problem in document.problems])
+        draft.commented = frozenset(document.cut_short)
+    for place in filter(None, document.cut_short):
         if place[-1] in _TEXTS or (len(place) == 2 and place[0] in ("characters", "places")):
-            what = "the text ends before ` #`, where a comment begins; in quotes it would belong to the text"
-            draft.say(f"{place[-1]}: {what}", document.lines.get(place))
+            draft.say(f"{place[-1]}: {_CUT_SHORT}", document.lines.get(place))
+        elif isinstance(place[0], int):  # of a list of prompts
+            draft.say(f"prompt {place[0] + 1}: {_CUT_SHORT}", document.lines.get(place))
     return draft
 
 
@@ -194,6 +199,8 @@ def _build(
         wrong = check_model(_model_path(path, model, origins)) if isinstance(model, str) else None
         found += [(("model",), wrong)] if wrong else []
     for key_path, message in found:
+        if key_path in draft.commented and message == "expected a text":
+            message += "; what begins with # is a comment, a text that does needs quotes"
         line, begin = places.sorted_place(key_path)
         problems.append((line, begin + message))
     if problems or entry is None:

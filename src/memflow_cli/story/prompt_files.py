@@ -21,11 +21,22 @@ MAX_FILMS = 10_000  # of one prompt file
 PROMPT_FILES = (".jsonl", ".txt")
 _STORY_KEYS = set(StoryEntry.model_fields) - {"segments"}
 _COMMENT = re.compile(r"#|//")
+_TEXT = r'"(?:[^"\\]|\\.)*"'
+_PIECE = re.compile(
+    rf"[\[\]{{}},:\s]+|null|true|false|{_TEXT}(\s*,\s*{_TEXT})*\s*(,|,\s*{_TEXT}|:\s*([\[{{].*|{_TEXT}\s*,?))"
+)
+"""A line of a JSON document that goes over several."""
 _MARK = "\ufeff"
 
 
 def read_lines(text: str, segment_seconds: float) -> Iterator[tuple[int, Draft | str]]:
     """Every film with its line's number, or a sentence about what is wrong with the line."""
+    if _is_one_document(text):
+        yield (
+            1,
+            "one JSON document over several lines; one film per line is expected, or a file whose name ends in .json",
+        )
+        return
     lines = _joined([line.replace(_MARK, "").strip() for line in text.split("\n")])
     comments: list[int] = []
     for number, line in lines:
@@ -45,6 +56,16 @@ def read_lines(text: str, segment_seconds: float) -> Iterator[tuple[int, Draft |
         yield number, draft
 
 
+def _is_one_document(text: str) -> bool:
+    text = text.replace(_MARK, "").strip()
+    if text[:1] not in ("[", "{") or "\n" not in text:
+        return False
+    with contextlib.suppress(YamlProblem):
+        read_json(text)
+        return True
+    return False
+
+
 def _joined(lines: list[str]) -> list[tuple[int, str]]:
     """A line that begins with a time later than the film's start goes on with the line before it."""
     joined: list[tuple[int, str]] = []
@@ -62,13 +83,22 @@ def _read_line(line: str, segment_seconds: float) -> Draft:
         return _read_mapping(_json(line), segment_seconds)
     if (timed := framepack.read_text(line, segment_seconds)) is not None:
         return timed
-    if re.match(r'\[\s*["\]\[{]', line):
+    if re.match(r'\[\s*["\]\[{]', line) or _is_json_list(line):
         return draft_of_prompts(_texts(_json(line)), segment_seconds)
+    if _PIECE.fullmatch(line):
+        raise ValueError(f"{line[:40]!r} is a piece of JSON, not a prompt; one film per line is expected")
     if line.startswith('"'):
         with contextlib.suppress(ValueError):  # of a prompt that begins with a quoted word
             line = str(json.loads(line))
     parsed = infinity_rope.read_line(line, segment_seconds)
     return draft_of_prompts([line], segment_seconds) if parsed is None else parsed
+
+
+def _is_json_list(line: str) -> bool:
+    """[1, 2] and [null]: lists without a single text, which are nobody's prompt either."""
+    with contextlib.suppress(YamlProblem):
+        return isinstance(read_json(line).value, list)
+    return False
 
 
 def _json(line: str) -> Any:

@@ -21,6 +21,11 @@ def one_line(text: str) -> str:
     return _BLANKS.sub(" ", text).strip(" ")
 
 
+def is_blank(text: str) -> bool:
+    """Nothing but blanks of whatever width, and characters that show nothing by themselves."""
+    return all(unicodedata.category(each) in ("Zs", "Zl", "Zp", "Cc", "Cf") for each in text)
+
+
 def names_in(prompt: str) -> Iterator[str]:
     """The names that a prompt refers to as {name}, in order."""
     return (composed(match[1].strip()) for match in _BRACES.finditer(prompt) if match[1] is not None)

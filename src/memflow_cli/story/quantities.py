@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from memflow_cli.geometry import MAX_SIDE
-from memflow_cli.story.scalars import Scalar, value_of
+from memflow_cli.story.scalars import Scalar, plain, value_of
 
 MAX_SEGMENT_SECONDS = 24 * 3600
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?", re.ASCII)
@@ -65,5 +65,5 @@ def parse_bytes(value: Any) -> int:
 
 def shown(value: Any) -> str:
     """A value as an error may quote it: short, on one line."""
-    text = value.text if isinstance(value, Scalar) else repr(value) if isinstance(value, str) else str(value)
+    text = value.text if isinstance(value, Scalar) else repr(value) if isinstance(value, str) else str(plain(value))
     return text if len(text) <= 60 else text[:57] + "..."

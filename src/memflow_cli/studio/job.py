@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from memflow_cli.film.script import ShootingScript, write_script
+from memflow_cli.film.script import PlannedStory, ShootingScript, write_script
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.entry import Lora, ModelEntry
-from memflow_cli.story.storyboard import Storyboard
 
 _RANDOM_SEED_BITS = 32
 
@@ -39,7 +38,7 @@ class Job:
 
 
 def make_job(
-    storyboard: Storyboard,
+    planned: PlannedStory,
     entry: ModelEntry,
     out: Path,
     seed: int,
@@ -48,8 +47,8 @@ def make_job(
     resume: bool = True,
     keep: bool = False,
 ) -> Job:
-    """`seed`: of a storyboard that names none. Raises UsageError for what the model cannot make."""
-    script = write_script(storyboard, entry, seed, preview_decoder)
+    """`seed`: of a storyboard that names none."""
+    script = write_script(planned, entry, seed, preview_decoder)
     address = entry.given_as or entry.name
     return Job(script, address, out, entry.loras, preview_decoder, resume, keep)
 

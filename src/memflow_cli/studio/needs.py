@@ -5,14 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from memflow_cli.errors import ModelError, UsageError
-from memflow_cli.film.names import run_path, trace_path
+from memflow_cli.film.names import run_path, srt_path, trace_path
+from memflow_cli.film.placing import brought_subtitles
 from memflow_cli.film.preflight import check_names, check_outputs
 from memflow_cli.film.recipe import recorded_seed, unfinished_because
+from memflow_cli.film.record import has_captions, tracks_of
 from memflow_cli.film.run_on_disk import is_kept, latents_bytes
+from memflow_cli.film.script import PlannedStory
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.family import family_of
 from memflow_cli.story.attached import check_attached
-from memflow_cli.story.storyboard import Storyboard
 from memflow_cli.studio.job import Job, draw_seed, make_job
 
 
@@ -34,7 +36,7 @@ class Wishes:
 
 
 def prepare(
-    storyboard: Storyboard,
+    planned: PlannedStory,
     entry: ModelEntry,
     out: Path,
     wishes: Wishes = Wishes(),
@@ -47,13 +49,13 @@ def prepare(
     Raises UsageError if it is another film, or if what is to be written would harm other files or cannot be written.
     """
     check_names(out, wishes.with_report)
-    is_drawn = storyboard.seed is None
+    is_drawn = planned.storyboard.seed is None
     is_begun = run_path(out).is_dir()
     recorded = recorded_seed(out) if is_drawn and (is_begun or not wishes.overwrite) else None
-    job = _job(storyboard, entry, out, wishes, draw_seed() if recorded is None else recorded)
+    job = _job(planned, entry, out, wishes, draw_seed() if recorded is None else recorded)
     is_again = is_drawn and wishes.overwrite and not is_new and is_kept(run_path(out))
     if is_again and _missing(job) is None:  # nothing was edited: another seed is wanted
-        job = _job(storyboard, entry, out, wishes, draw_seed())
+        job = _job(planned, entry, out, wishes, draw_seed())
     if out.exists() and (is_new or not wishes.overwrite):
         reason = _missing(job)
         if wishes.no_overwrite or reason is None:
@@ -64,7 +66,15 @@ def prepare(
             raise UsageError(f"{out} exists and {reason}", hint="-y replaces it, -n leaves it as it is")
     plan = job.script.plan
     check_outputs(out, plan, job.script.recipe, wishes.resume, wishes.with_report)
-    check_attached(storyboard, plan.width, plan.height)
+    check_attached(planned.storyboard, plan.width, plan.height)
+    if planned.storyboard.sound is not None:
+        from memflow_cli.film.sound import check_sound  # with the libraries that read it
+
+        check_sound(Path(planned.storyboard.sound), plan.seconds)
+    if has_captions(planned.storyboard) and srt_path(out).exists() and not brought_subtitles(out):
+        warn(
+            f"{srt_path(out)} is not what a film of ours brought along, and stays as it is; the film's own track has the text"
+        )
     return job
 
 
@@ -98,12 +108,13 @@ def check_options(entry: ModelEntry, has_loras: bool, has_vram: bool) -> None:
         )
 
 
-def _job(storyboard: Storyboard, entry: ModelEntry, out: Path, wishes: Wishes, seed: int) -> Job:
-    job = make_job(storyboard, entry, out, seed, preview_decoder=wishes.preview_decoder, resume=wishes.resume)
+def _job(planned: PlannedStory, entry: ModelEntry, out: Path, wishes: Wishes, seed: int) -> Job:
+    job = make_job(planned, entry, out, seed, preview_decoder=wishes.preview_decoder, resume=wishes.resume)
     is_small = wishes.kept_bytes is not None and latents_bytes(job.script.plan) <= wishes.kept_bytes
     keep = family_of(entry).keeps_films if wishes.kept_bytes is None else is_small
     return replace(job, keep=keep)
 
 
 def _missing(job: Job) -> str | None:
-    return unfinished_because(job.out, job.script.recipe, job.script.plan.title)
+    script = job.script
+    return unfinished_because(job.out, script.recipe, script.plan.title, tracks_of(script.storyboard))

@@ -21,7 +21,8 @@ from memflow_cli.film.film_under_way import Stop
 from memflow_cli.film.names import record_path, trace_path
 from memflow_cli.film.placing import finish_placing
 from memflow_cli.film.preflight import check_names as check_names_of_film
-from memflow_cli.film.script import ShootingScript
+from memflow_cli.film.recipe import recorded_seed
+from memflow_cli.film.script import ShootingScript, plan_story
 from memflow_cli.film.shooting import finished, machine_of, shoot
 from memflow_cli.machine.device import check_names, choose_device, choose_dtype
 from memflow_cli.machine.out_of_memory import HINT, memory_errors
@@ -98,10 +99,11 @@ class Studio:
         is_new = finish_placing(out)
         kept_bytes = None if keep is None else float("inf") if keep else 0
         wishes = Wishes(overwrite, False, resume, kept_bytes, self._preview_decoder)
-        job = prepare(storyboard, self.entry, out, wishes, is_new, lambda text: events(Warned(text)))
+        planned = plan_story(storyboard, self.entry)
+        job = prepare(planned, self.entry, out, wishes, is_new, lambda text: events(Warned(text)))
         if job is None:
-            script = self._script_of(storyboard, out)
-            return FilmResult(out, record_path(out), trace_path(out), script.plan, 0.0, {}, 0)
+            plan = planned.with_seed(recorded_seed(out) or 0).plan
+            return FilmResult(out, record_path(out), trace_path(out), plan, 0.0, {}, 0)
         return finished(self.shoot(job, stop), events)
 
     def shoot(self, job: Job, stop: Stop = lambda: None, prompts: Sequence[str] = ()) -> Generator[Event]:
@@ -191,12 +193,6 @@ class Studio:
             backbone = load.load_model(self.entry, device, dtype, *options)
             speed_up(self.entry, backbone, self._accelerate, warn)
         self._backbone = backbone
-
-    def _script_of(self, storyboard: Storyboard, out: Path) -> ShootingScript:
-        from memflow_cli.film.recipe import recorded_seed
-        from memflow_cli.film.script import write_script
-
-        return write_script(storyboard, self.entry, recorded_seed(out) or 0, self._preview_decoder)
 
 
 def make(

@@ -25,7 +25,7 @@ from memflow_cli.film.names import run_path
 from memflow_cli.film.preflight import check_names
 from memflow_cli.film.recipe import CASTING, Recipe, recorded_seed
 from memflow_cli.film.run_on_disk import begun_recipe
-from memflow_cli.film.script import ShootingScript, write_script
+from memflow_cli.film.script import ShootingScript, plan_story, write_script
 from memflow_cli.film.shooting import LESS_MEMORY, machine_of
 from memflow_cli.geometry import Geometry
 from memflow_cli.machine.out_of_memory import memory_errors
@@ -294,7 +294,9 @@ class Take:
         """Opens the film with the segments at hand."""
         told = replace(self._begun, segments=tuple(self._segments))
         if self._script is None:
-            self._script = write_script(told, self._entry, preview_decoder=self._preview_decoder)
+            self._script = write_script(
+                plan_story(told, self._entry), self._entry, preview_decoder=self._preview_decoder
+            )
         self._script = self._script.with_segments(self._segments)
         plan = self._script.plan
         backbone = self._load_model(self._script)
