@@ -237,7 +237,7 @@ OTHERS = {
     "extend": ["extend", "film.mp4", "--prompt", "an owl", "--duration", "0.25s", "-o", "longer.mp4"],
     "takes": ["retake", "film.mp4", "2", "--takes", "1", "--seed", "5"],
     "pick": ["retake", "film.mp4", "2", "--pick", "1"],
-    "make-tiny": ["models", "make-tiny", "memflow-1.3b", "tiny"],
+    "make-tiny": ["models", "make-tiny", "theatre", "tiny"],
 }
 
 
@@ -260,6 +260,7 @@ def finished(tmp_path_factory) -> Path:
 def test_any_other_command_killed_before_any_change_goes_on(name, finished, tmp_path, monkeypatch):
     """The same command again does what it would have done: nothing is in its way, nothing is lost, nothing is left over."""
     import memflow_cli.models.family
+    import memflow_cli.models.theatre.autoencoder
     import memflow_cli.models.wan.tiny  # noqa: F401 - imported before a life is forked off
 
     folder, talk = tmp_path / "films", tmp_path / "talk"

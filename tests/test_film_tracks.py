@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from memflow_cli.errors import UsageError
+from memflow_cli.film.ours import OurFolder
 from memflow_cli.film.passages import Passage, chapters, first_words, subtitles
+from memflow_cli.film.placing import brought_subtitles, finish_placing
 from memflow_cli.film.sound import check_sound
 from memflow_cli.film.stitching import srt, stitch
 from memflow_cli.film.video_reader import probe
@@ -163,6 +165,35 @@ def test_a_users_own_subtitles_stay(tmp_path, kind):
         path.write_text("mine")
     make(tmp_path, replace(captioned, seed=8))
     assert path.is_dir() if kind == "folder" else path.read_text() == "mine"
+
+
+class Killed(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("before", ["captions", "none"])
+@pytest.mark.parametrize("moves", [0, 1, 2, 3])
+def test_subtitles_take_their_place_with_the_film(tmp_path, monkeypatch, moves, before):
+    """They were written after the film had its place: a kill in between left a film without, for ever."""
+    captioned = replace(story("a fox", seconds=1.5), captions=True)
+    made = make(tmp_path, replace(captioned, captions=before == "captions", seed=8))
+    path, move_out = tmp_path / "film.srt", OurFolder.move_out
+    old = path.read_bytes() if before == "captions" else None
+    left = [moves]
+
+    def move(self, name, target):
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        move_out(self, name, target)
+
+    monkeypatch.setattr(OurFolder, "move_out", move)
+    with pytest.raises(Killed):
+        make(tmp_path, replace(captioned, segments=story("a wood", seconds=1.5).segments))
+    monkeypatch.undo()
+    assert moves or (path.read_bytes() if path.exists() else None) == old
+    assert finish_placing(made.path)
+    assert "a wood" in path.read_text() and brought_subtitles(made.path)
 
 
 def test_a_sound_that_cannot_be_read_is_told_before_anything_is_rendered(tmp_path):

@@ -27,8 +27,8 @@ def place(folder: OurFolder, film: Path, record: dict[str, Any], subtitles: byte
     `subtitles`: what film.srt is to hold, nothing for a film without. A film.srt of the user's own stays as it is.
     """
     try:
-        if brought_subtitles(film) or (subtitles and not os.path.lexists(srt_path(film))):
-            record = {**record, SUBTITLES_KEY: hashlib.sha256(subtitles).hexdigest()} if subtitles else record
+        if subtitles:
+            record = {**record, SUBTITLES_KEY: hashlib.sha256(subtitles).hexdigest()}
             folder.write_through(SUBTITLES, subtitles)
         with folder.open(TRACE, "rb") as source, folder.create(TRACE_COPY) as copy:
             copy_in_order(source, copy)
@@ -74,11 +74,21 @@ def brought_subtitles(film: Path) -> bool:
 
 def _move_all(folder: OurFolder, film: Path) -> None:
     if folder.has(FILM):
+        _renew_subtitles(folder, film)  # as long as the old record tells whose the old ones are
         record_path(film).unlink(missing_ok=True)
-    if folder.has(SUBTITLES) and not folder.read(SUBTITLES, 1):  # the film before had some, this one has none
-        srt_path(film).unlink(missing_ok=True)
-        folder.remove(SUBTITLES)
-    places = {TRACE_COPY: trace_path(film), SUBTITLES: srt_path(film), FILM: film, RECORD: record_path(film)}
-    for name, target in places.items():
+    for name, target in ((TRACE_COPY, trace_path(film)), (FILM, film), (RECORD, record_path(film))):
         if folder.has(name):
             folder.move_out(name, target)
+
+
+def _renew_subtitles(folder: OurFolder, film: Path) -> None:
+    """Those of the film before go, with or without new ones. A file of the user's own stays."""
+    path = srt_path(film)
+    is_ours = brought_subtitles(film)
+    if not folder.has(SUBTITLES):
+        if is_ours:
+            path.unlink(missing_ok=True)
+    elif is_ours or not os.path.lexists(path):
+        folder.move_out(SUBTITLES, path)
+    else:
+        folder.remove(SUBTITLES)

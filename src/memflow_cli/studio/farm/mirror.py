@@ -18,9 +18,8 @@ from typing import IO
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.events import FilmDone, FilmResult
 from memflow_cli.film.locked_folder import LOCK, LockedFolder
-from memflow_cli.film.names import record_path, run_path, trace_path
+from memflow_cli.film.names import record_path, run_path, srt_path, trace_path
 from memflow_cli.film.placing import finish_placing
-from memflow_cli.film.recipe import read_record
 from memflow_cli.film.run_on_disk import (
     FILM,
     PART,
@@ -28,6 +27,7 @@ from memflow_cli.film.run_on_disk import (
     PASSING,
     RECORD,
     RUN,
+    SUBTITLES,
     TRACE_COPY,
     is_known,
     is_run,
@@ -86,8 +86,15 @@ class Mirror:
             yield from self._changed(path)
         if isinstance(told, FilmDone):
             result = told.result
-            for path, name in ((result.trace_path, TRACE_COPY), (result.path, FILM), (result.record_path, RECORD)):
-                yield from _pieces(path, name, 0, path.stat().st_size, True)
+            files = {
+                TRACE_COPY: result.trace_path,
+                SUBTITLES: srt_path(result.path),
+                FILM: result.path,
+                RECORD: result.record_path,
+            }
+            for name, path in files.items():
+                if name != SUBTITLES or path.is_file():
+                    yield from _pieces(path, name, 0, path.stat().st_size, True)
 
     def _run_files(self) -> list[Path]:
         """Files of the run folder but its lock, what is passing, and the part that is being encoded."""
@@ -156,14 +163,10 @@ class Receiver:
 
     def finish(self, done: FilmDone) -> FilmDone:
         """The film takes its place, with trace and record; the run folder goes unless it is to be kept."""
-        out, before = self._job.out, read_record(self._job.out)
+        out = self._job.out
         self._folder.close()
         if not finish_placing(out):
             raise MemflowError(f"{out.name} did not arrive whole", "The same command makes it again.")
-        if self._job.script.storyboard.captions or any(one.caption for one in self._job.script.storyboard.segments):
-            from memflow_cli.film.film_file import place_subtitles
-
-            place_subtitles(out, done.result.plan, self._job.script.storyboard, before)
         if not self._job.keep and (folder := take_run(run_path(out))) is not None:
             folder.remove_all(is_known, first=RUN)
         return done_at(out, done)
