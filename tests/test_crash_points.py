@@ -4,7 +4,6 @@ Each life of a command is a process of its own that is killed before its n-th su
 again. The model is small, its films are two chunks long.
 """
 
-import contextlib
 import hashlib
 import importlib.metadata
 import json
@@ -218,8 +217,7 @@ def remains(folder: Path) -> dict[str, object]:
     """Every file and what is in it, but for what differs between two runs: who holds a lock, and how long it took."""
     found: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
-        # of takes: the command makes others whenever it is given
-        if path.is_file() and path.name != "lock" and "film.takes" not in path.parts:
+        if path.is_file() and path.name != "lock":
             content = path.read_bytes()
             record = json.loads(content) if path.suffix == ".json" else None
             if isinstance(record, dict) and "timings" in record:
@@ -234,24 +232,19 @@ OTHERS = {
     "convert": ["convert", "prompts.jsonl", "-o", "made/"],
     "cut": ["cut", "film.mp4", "--to", "1"],
     "tidy": ["tidy", "--free"],
-    "extend": ["extend", "film.mp4", "--prompt", "an owl", "--duration", "0.25s", "-o", "longer.mp4"],
-    "takes": ["retake", "film.mp4", "2", "--takes", "1", "--seed", "5"],
-    "pick": ["retake", "film.mp4", "2", "--pick", "1"],
     "make-tiny": ["models", "make-tiny", "theatre", "tiny"],
 }
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
-    """A folder with a finished film, what it keeps, and a take of its second segment."""
+    """A folder with a finished film and what it keeps."""
     folder = tmp_path_factory.mktemp("finished") / "films"
     folder.mkdir()
     write_story(folder)
     (folder / "prompts.jsonl").write_text('["a red fox"]\n["a bear"]\n')
     (folder / "new.yaml").write_text("old")
     assert generate(folder, "--keep-run")[0] == 0
-    with contextlib.chdir(folder):
-        assert life(OTHERS["takes"], folder.parent / "talk")[0] == 0, (folder.parent / "talk").read_text()
     return folder
 
 
@@ -284,5 +277,4 @@ def test_any_other_command_killed_before_any_change_goes_on(name, finished, tmp_
         assert life(OTHERS[name], talk)[0] == 0, f"{what}: {talk.read_text()}"
         assert remains(folder).keys() == whole.keys(), what
         assert remains(folder) == whole, what
-        assert not {"unfinished", "picked", "aside"} & {path.name for path in folder.rglob("*") if path.is_dir()}, what
-    assert before != whole or name == "takes"
+    assert before != whole

@@ -76,7 +76,7 @@ class Take:
     def load(self) -> None:
         """Loads the model now, not when the first prompt is played."""
         told = replace(self._begun, segments=(Segment("", 1.0),))
-        self._load_model(write_script(told, self._entry, preview_decoder=self._preview_decoder))
+        self._load_model(self._script_for(told))
 
     def play(
         self,
@@ -294,9 +294,7 @@ class Take:
         """Opens the film with the segments at hand."""
         told = replace(self._begun, segments=tuple(self._segments))
         if self._script is None:
-            self._script = write_script(
-                plan_story(told, self._entry), self._entry, preview_decoder=self._preview_decoder
-            )
+            self._script = self._script_for(told)
         self._script = self._script.with_segments(self._segments)
         plan = self._script.plan
         backbone = self._load_model(self._script)
@@ -304,6 +302,9 @@ class Take:
         self._film = FilmUnderWay(
             self._script, self._recipe_on(backbone), backbone, self.out, keep_run=self._keep, overlap=None
         )
+
+    def _script_for(self, told: Storyboard) -> ShootingScript:
+        return write_script(plan_story(told, self._entry), self._entry, preview_decoder=self._preview_decoder)
 
     def _enter(self, film: FilmUnderWay, index: int) -> None:
         """A segment's prompt, read in the light of those before it."""
