@@ -7,6 +7,7 @@ import numpy as np
 
 from memflow_cli.film.stitching import stitch
 from memflow_cli.film.video import PartWriter
+from memflow_cli.film.video_reader import read_frames
 
 WIDTH, HEIGHT = 96, 64
 BITS = 12
@@ -63,3 +64,8 @@ def write_tone(path: Path, seconds: float, rate: int = 44_100, hertz: float = 44
         file.setframerate(rate)
         file.writeframes(samples.astype("<i2").tobytes())
     return path
+
+
+def read_frame(path: Path, index: int) -> np.ndarray:
+    """Frame `index` (from 0) of a video as [height, width, 3] uint8."""
+    return next(frame for _, frame in read_frames(path, [index]))

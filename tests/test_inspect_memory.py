@@ -18,13 +18,13 @@ from memflow_cli.film.shooting import make_film
 from memflow_cli.film.stitching import stitch
 from memflow_cli.film.trace import TraceWriter, read_trace
 from memflow_cli.film.video import PartWriter
-from memflow_cli.film.video_reader import probe, read_frame, read_frames
+from memflow_cli.film.video_reader import probe, read_frames
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.record import Recalled
 from memflow_cli.report import inspect, write_report
 from memflow_cli.report.telling import score_text, told, use_text
 from memflow_cli.story.storyboard import Segment
-from mp4 import write_film
+from mp4 import read_frame, write_film
 from tiny_model import make, story, tiny_backbone, tiny_entry, watch_frames
 
 CODEC_ERROR = 25  # mean difference that H.264 may make on these pictures, random as they are

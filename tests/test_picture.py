@@ -15,11 +15,11 @@ import toy_backbone
 from memflow_cli.cli.app import run
 from memflow_cli.errors import UsageError
 from memflow_cli.film.shooting import make_film
-from memflow_cli.film.video_reader import read_frame
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
 from memflow_cli.story.picture import load_picture
 from memflow_cli.story.plan import plan_film
+from mp4 import read_frame
 from tiny_files import save_model
 from tiny_model import recipe_of, story
 

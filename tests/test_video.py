@@ -15,8 +15,8 @@ from memflow_cli.errors import MemflowError
 from memflow_cli.film import video
 from memflow_cli.film.stitching import stitch
 from memflow_cli.film.video import Encoder, PartWriter, exact_fps
-from memflow_cli.film.video_reader import probe, read_frame, read_frames
-from mp4 import HEIGHT, WIDTH, boxes, number_of, numbered_frames, write_film
+from memflow_cli.film.video_reader import probe, read_frames
+from mp4 import HEIGHT, WIDTH, boxes, number_of, numbered_frames, read_frame, write_film
 
 
 @pytest.mark.parametrize("fps", [16, 24, 23.976, 29.97, 12.5, 7.3, 60])

@@ -58,11 +58,6 @@ def read_metadata(path: Path) -> dict[str, str]:
         return {str(key).lower(): str(value) for key, value in container.metadata.items()}
 
 
-def read_frame(path: Path, index: int) -> np.ndarray:
-    """Frame `index` (from 0) of a video as [height, width, 3] uint8."""
-    return next(frame for _, frame in read_frames(path, [index]))
-
-
 def read_frames(path: Path, indices: Sequence[int], info: VideoInfo | None = None) -> Iterator[tuple[int, np.ndarray]]:
     """Yields (index, frame) for the wanted frame numbers, in film order, each once; frame: [height, width, 3] uint8.
 

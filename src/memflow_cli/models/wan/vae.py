@@ -5,7 +5,6 @@ which its `decode` throws away at the end of a clip. Here the cache belongs to t
 length is decoded in pieces, with the same result as in one piece.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,18 +38,13 @@ class DecoderState:
 
 
 class WanDecoder:
-    """Latents to frames, streaming.
+    """Latents to frames, streaming, one latent frame after the other. `tiling` bounds memory by the tile, not by the picture."""
 
-    `tiling` bounds memory by the tile, not by the picture. `frames_at_once` latent frames go through the network
-    together: the result is the same, larger is faster and takes more memory.
-    """
-
-    def __init__(self, vae: AutoencoderKLWan, tiling: Tiling | None = None, frames_at_once: int = 1) -> None:
+    def __init__(self, vae: AutoencoderKLWan, tiling: Tiling | None = None) -> None:
         if vae.device.type == "cuda":
             channels_last(vae)
         self._vae = vae
         self._tiling = tiling
-        self._frames_at_once = frames_at_once
         self._num_slots: int = vae._cached_conv_counts["decoder"]
         # A temporal convolution looks two of its frames back, at the latent rate or a finer one; one more for the first
         # latent frame, which is decoded otherwise than all others.
@@ -63,36 +57,21 @@ class WanDecoder:
         """Begin a new film."""
         self._state = DecoderState()
 
-    def state(self) -> DecoderState:
-        """A copy of the state, to come back to with `restore`."""
-        return _copied(self._state)
-
-    def restore(self, state: DecoderState) -> None:
-        self._state = _copied(state)
-
     def decode(self, latents: Tensor) -> Tensor:
         """The next latent frames [F, C, h, w], normalised -> their frames [F', height, width, 3], fp32 in 0..1.
 
         The film's first latent frame becomes one frame, every other `temporal_stride` frames.
         """
         with torch.inference_mode():
-            pieces = [_to_frames(self._decode_group(group)) for group in self._groups(latents)]
+            pieces = [_to_frames(self._decode_one(latents[index : index + 1])) for index in range(len(latents))]
         return torch.cat(pieces)
 
     def flush(self) -> Tensor:
         """Frames held back: none, the decoder is causal. [0, 0, 0, 3]."""
         return torch.zeros(0, 0, 0, 3)
 
-    def _groups(self, latents: Tensor) -> Iterator[Tensor]:
-        """[F, C, h, w] in groups for the network: the film's first latent frame goes alone."""
-        first = min(1, len(latents)) if self._state.num_latent_frames == 0 else 0
-        if first:
-            yield latents[:1]
-        for start in range(first, len(latents), self._frames_at_once):
-            yield latents[start : start + self._frames_at_once]
-
-    def _decode_group(self, latents: Tensor) -> Tensor:
-        """Normalised latents [F, C, h, w] -> pixels [1, 3, F', height, width] in -1..1."""
+    def _decode_one(self, latents: Tensor) -> Tensor:
+        """A normalised latent frame [1, C, h, w] -> pixels [1, 3, F', height, width] in -1..1."""
         z = denormalise(latents.to(self._vae.device, torch.float32), self._vae)
         z = z.transpose(0, 1).unsqueeze(0).to(self._vae.dtype)
         pixels = self._decode_tiles(z) if self._is_tiled(z) else self._decode_tile(z, (0, 0))
@@ -193,11 +172,3 @@ def _fade(before: Tensor, tile: Tensor, overlap: int, dim: int) -> Tensor:
 def _to_frames(pixels: Tensor) -> Tensor:
     """[1, 3, F, height, width] in -1..1 -> [F, height, width, 3], fp32 in 0..1."""
     return (pixels[0].permute(1, 2, 3, 0).float() + 1) / 2
-
-
-def _copied(state: DecoderState) -> DecoderState:
-    caches = {
-        tile: [slot.clone() if isinstance(slot, Tensor) else slot for slot in cache]
-        for tile, cache in state.caches.items()
-    }
-    return DecoderState(state.num_latent_frames, caches)
