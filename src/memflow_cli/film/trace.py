@@ -191,15 +191,9 @@ def copy_in_order(source: IO[bytes], target: IO[bytes]) -> None:
 def is_trace(path: Path) -> bool:
     """Whether a file begins as a memory trace does, of whatever version."""
     start = json.dumps({"format": FORMAT}, separators=(",", ":"))[:-1].encode()
-    try:
-        return path.is_file() and _begins_with(path, start)
-    except OSError:
-        return False
-
-
-def _begins_with(path: Path, start: bytes) -> bool:
-    with path.open("rb") as file:
+    with contextlib.suppress(OSError), open_regular(path) as file:
         return file.read(len(start)) == start
+    return False
 
 
 def read_trace(path: Path) -> MemoryTrace:
