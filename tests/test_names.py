@@ -198,6 +198,38 @@ def test_a_storyboard_is_written_into_a_file_and_nothing_else(films, tmp_path, c
     assert target.read_text() == "mine" and not Path("nowhere").exists()
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["generate story.yaml -o {}.mp4", "generate story.yaml -o {}/", "generate {}.yaml", "plan {}.yaml", "init {}.yaml",
+     "inspect-memory {}.mp4", "inspect-memory film.mp4 -o {}", "convert story.yaml -o {}.yaml", "tidy {}", "cut {}.mp4",
+     "models show ./{}", "generate story.yaml --lora {}.safetensors", "models make-tiny theatre {}"],
+)  # fmt: skip
+def test_a_name_that_the_system_does_not_take_is_a_sentence(films, line, capsys):
+    """`-o` with 264 letters: code 1, as if the film could not be made, and the name alone over four lines."""
+    assert generate("story.yaml", "-o", "film.mp4") == 0
+    before = contents(Path())
+    assert run(line.format("x" * 300).split()) in (2, 3)
+    said = capsys.readouterr().err
+    assert "unexpected" not in said and "x" * 30 in said and contents(Path()) == before
+
+
+@pytest.mark.parametrize("option", ["--model", "--lora"])
+def test_a_file_that_is_not_weights_is_told_by_the_dry_run(films, option, capsys):
+    """`-m story.yaml`: "the model story is not downloaded ... memflow models pull story.yaml"."""
+    for arguments in (["--dry-run"], []):
+        assert generate("story.yaml", option, "story.yaml", "-o", "film.mp4", *arguments) == 3
+        said = capsys.readouterr().err
+        assert "story.yaml is not a checkpoint" in said and "pull" not in said
+    assert os.listdir() == ["story.yaml"]
+
+
+@pytest.mark.parametrize("out", ["/proc/film.mp4", "/proc/films/", "other.mp4.run", "other.mp4.run/"])
+def test_where_no_film_can_be_is_told_by_the_dry_run(films, out, capsys):
+    """/proc says that it can be written; a film of this name was put among the files of the run folder of another."""
+    assert generate("story.yaml", "-o", "other.mp4", "--keep-run") == 0
+    refused(capsys, "story.yaml", "-o", out)
+
+
 def test_a_folder_that_is_named_is_made(films, capsys):
     assert generate("story.yaml", "-o", "new/deep/", "--dry-run") == 0
     assert not Path("new").exists(), "a dry run writes nothing"

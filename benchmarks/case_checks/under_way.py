@@ -29,7 +29,7 @@ def _tiny_model(case):
     forked.warm_up()
     folder = case.folder / "tiny"
     if not folder.exists():
-        told(case.memflow("models", "make-tiny", "memflow-1.3b", folder), 0)
+        told(case.memflow("models", "make-tiny", "theatre", folder), 0)
     return folder
 
 

@@ -147,6 +147,7 @@ class GenerateOptions:
 def _parse_lora(text: str) -> "Lora":
     """FILE or FILE:STRENGTH. Raises UsageError for a strength that is none, ModelError for a file that is not there."""
     from memflow_cli.models.entry import Lora
+    from memflow_cli.models.files import check_checkpoint
 
     name, _, strength = text.rpartition(":")
     lora = Lora(Path(text))
@@ -159,4 +160,5 @@ def _parse_lora(text: str) -> "Lora":
             raise UsageError(f"--lora {text}: {strength!r} is not a number", hint="--lora my.safetensors:0.8") from None
     if not lora.path.is_file():
         raise ModelError(f"--lora {text}: there is no file {lora.path}")
+    check_checkpoint(lora.path)
     return lora

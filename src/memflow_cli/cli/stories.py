@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import errno
 import os
 import shlex
+import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -126,8 +128,12 @@ def choose_outputs(names: Sequence[str], out: str | None, num_films: int, make_f
     `num_films`: how many were asked for, those whose storyboard is wrong included. `make_folder`: whether `folder/` is
     made if there is none.
     """
-    if out is None or Path(out).is_dir() or out.endswith(("/", os.sep)):
+    if out is None or os.path.isdir(out) or out.endswith(("/", os.sep)):
         folder = Path(out or "")
+        if folder.name.endswith(".mp4.run"):
+            raise UsageError(
+                f"-o {out}: that is where another film keeps what it was made from", "Name another folder."
+            )
         outputs = [folder / f"{name}.mp4" for name in names]
         twice = next((path for path, count in Counter(outputs).items() if count > 1), None)
         if twice:
@@ -139,22 +145,32 @@ def choose_outputs(names: Sequence[str], out: str | None, num_films: int, make_f
     if outputs and outputs[0].suffix.lower() != ".mp4":
         raise UsageError(f"-o {out}: a film's name ends in .mp4, a folder's in /")
     if out is not None and out.endswith(("/", os.sep)) and not os.path.lexists(folder):
-        above = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise UsageError(f"-o {out}: the folder {above} is not writable")
+        above = next(parent for parent in (folder, *folder.absolute().parents) if os.path.exists(parent))
+        _check_writable(above, out)
         if not make_folder:
             return outputs
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UsageError(f"-o {out}: cannot make the folder {folder}: {error.strerror}") from error
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise UsageError(
             f"-o {out}: there is no folder {folder}", hint=f"make it first: mkdir -p {shlex.quote(str(folder))}"
         )
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"-o {out}: the folder {folder} is not writable")
+    _check_writable(folder, out)
     for path in outputs:
-        if path.is_dir():
+        if os.path.isdir(path):
             raise UsageError(f"-o {out}: {path} is a folder")
     return outputs
+
+
+def _check_writable(folder: Path, out: str | None) -> None:
+    """Raises UsageError for a folder in which no file can be made: rights tell not all of it, as in /proc. Leaves nothing."""
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise UsageError(f"-o {out}: the folder {folder} is not writable")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):  # which are told of for themselves
+            raise UsageError(f"-o {out}: the folder {folder} is not writable: {error.strerror}") from error

@@ -13,7 +13,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
 
-from memflow_cli.errors import MemflowError, OutOfMemoryError
+from memflow_cli.errors import MemflowError, OutOfMemoryError, UsageError
 from memflow_cli.story.texts import escape_in_json, printable
 
 TRACEBACK_VARIABLE = "MEMFLOW_TRACEBACK"
@@ -118,6 +118,8 @@ def _fault_of_machine(error: Exception) -> MemflowError | None:
         return MemflowError("this user has no home folder", "set HOME to a folder that can be written")
     if isinstance(error, FileNotFoundError) and "temporary directory" in str(error):
         return MemflowError("there is no folder for temporary files", "set TMPDIR to a folder that can be written")
+    if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG and error.filename:
+        return UsageError(f"{str(error.filename)[:60]}...: the name is too long for this system")
     if isinstance(error, OSError) and errno.errorcode.get(error.errno or 0) in _REFUSED:
         return MemflowError(
             f"{error.filename}: {error.strerror}" if error.filename else f"the system says: {error.strerror}"

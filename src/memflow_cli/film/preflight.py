@@ -18,6 +18,7 @@ from memflow_cli.machine.amounts import size_text
 from memflow_cli.story.plan import FilmPlan
 
 ANOTHER_NAME = "Give the film another name with -o."
+OTHER_FOLDER = "Choose another folder, or another name for the film."
 _LONGEST_IN_RUN = "segment-00001.mp4.unfinished"
 REPORT_MARK = b'<meta name="generator" content="memflow-cli">'
 _MAX_PAGE_BYTES = 64 << 20
@@ -72,7 +73,7 @@ def check_names(film: Path, with_report: bool = False) -> None:
 def check_report_folder(folder: Path) -> None:
     """Raises UsageError if a report of a film's memory written into this folder would replace somebody's own page."""
     if os.path.lexists(folder) and not folder.is_dir():
-        raise UsageError(f"{folder} is not a folder, and what the film remembered is to be written there", ANOTHER_NAME)
+        raise UsageError(f"{folder} is not a folder, and what the film remembered is to be written there", OTHER_FOLDER)
     page = not_a_link(folder / "index.html")
     try:
         is_ours = REPORT_MARK in read_regular(page, _MAX_PAGE_BYTES)[:_MARK_WITHIN]
@@ -81,7 +82,7 @@ def check_report_folder(folder: Path) -> None:
     except OSError:
         is_ours = False
     if not is_ours:
-        raise UsageError(f"{page} is not a page of ours, and would be overwritten by one", "Choose another folder.")
+        raise UsageError(f"{page} is not a page of ours, and would be overwritten by one", OTHER_FOLDER)
 
 
 def check_room(folder: Path, plan: FilmPlan, run: Path) -> None:
@@ -104,7 +105,7 @@ def check_room(folder: Path, plan: FilmPlan, run: Path) -> None:
 def _check_lengths(film: Path) -> None:
     if "\0" in str(film):
         raise UsageError("a film's name cannot have a NUL character in it", ANOTHER_NAME)
-    folder = next((parent for parent in film.parents if parent.is_dir()), Path())
+    folder = next((parent for parent in film.parents if os.path.isdir(parent)), Path())
     try:
         most = os.pathconf(folder, "PC_NAME_MAX")
     except (OSError, ValueError, AttributeError):

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from memflow_cli.errors import ModelError
 from memflow_cli.models import describe
 from memflow_cli.models.entry import Component, Lora, ModelEntry, RemoteFile, Repository
+from memflow_cli.models.files import check_checkpoint
 from memflow_cli.models.from_toml import read_entry
 
 __all__ = [
@@ -70,7 +71,10 @@ def find_model(name_or_path: str | Path) -> ModelEntry:
     if path.is_dir():
         return replace(folder_model(path), given_as=name)
     if path.is_file():
-        return replace(read_entry(path) if path.suffix == ".toml" else file_model(path), given_as=name)
+        if path.suffix == ".toml":
+            return replace(read_entry(path), given_as=name)
+        check_checkpoint(path)
+        return replace(file_model(path), given_as=name)
     names = [_EMBEDDED, *(entry.name for entry in (*published_models(), *plugins))]
     nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     message = f"there is no model named {name!r}"

@@ -11,6 +11,7 @@ from typing import Any
 from memflow_cli.errors import MemflowError, ModelError
 
 MAX_JSON_BYTES = 64 << 20
+_CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
 
 
 def read_small(path: Path, most: int = MAX_JSON_BYTES) -> bytes:
@@ -31,6 +32,17 @@ def read_small(path: Path, most: int = MAX_JSON_BYTES) -> bytes:
         raise ModelError(f"cannot read {path}: {reason}") from error
     except ValueError as error:  # a name with a zero byte
         raise ModelError(f"cannot read {str(path)!r}: {error}") from error
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises ModelError for a file that is not a checkpoint, neither by its name nor by its first bytes."""
+    if path.suffix.lower() in _CHECKPOINTS:
+        return
+    check_regular(path)
+    with path.open("rb") as file:
+        begin = file.read(9)
+    if not (begin.startswith((b"PK", b"\x80", b"GGUF")) or begin[8:] == b"{"):
+        raise ModelError(f"{path} is not a checkpoint", f"its name ends in one of {', '.join(_CHECKPOINTS)}")
 
 
 def check_regular(path: Path) -> None:
