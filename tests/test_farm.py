@@ -1,5 +1,6 @@
 """Films on many machines, without any: who may write a film, which film goes where, what a cluster's nodes must have."""
 
+import io
 import os
 import pickle
 import subprocess
@@ -8,9 +9,12 @@ import threading
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from memflow_cli.cli.app import run
+from memflow_cli.cli.farm_progress import FarmTable
 from memflow_cli.errors import Interrupted, MemflowError, ModelError, StoryboardError, UsageError
+from memflow_cli.film.events import ChunkDone
 from memflow_cli.film.names import lease_path, run_path
 from memflow_cli.film.ours import NotOursError
 from memflow_cli.film.run_on_disk import take_run
@@ -19,7 +23,7 @@ from memflow_cli.film.shooting import finished
 from memflow_cli.studio.farm.lease import Lease, Watch
 from memflow_cli.studio.farm.mirror import Mirror, Receiver, Scratch
 from memflow_cli.studio.farm.nodes import Node, check_nodes, make_look, share_out, tokens_in, unique_names
-from memflow_cli.studio.farm.order import Attempt, Order, Piece, absolute, begun_on, own_class
+from memflow_cli.studio.farm.order import Attempt, Failed, Lost, News, Order, Piece, absolute, begun_on, own_class
 from memflow_cli.studio.farm.policy import Give, Hire, Seat, Standing, next_move
 from memflow_cli.studio.needs import prepare
 from memflow_cli.studio.studio import Studio
@@ -279,6 +283,37 @@ def test_the_drivers_folder_is_locked_meanwhile(job):
 
 
 # the command line
+
+
+@pytest.mark.parametrize("width", [40, 100])
+def test_one_table_tells_of_all_films(width, studio, tmp_path):
+    table, board = FarmTable([72, 72, 72]), story(seconds=1.5)
+    table.over(3)
+
+    def shown() -> str:
+        console = Console(file=io.StringIO(), width=width)
+        console.print(table)
+        lines = console.file.getvalue().splitlines()
+        assert all(len(line) <= width for line in lines)
+        return "\n".join(lines)
+
+    table.stage("joining the cluster")
+    assert shown() == "joining the cluster"
+    for number, node in ((1, "left"), (2, "right")):
+        job = prepare(board, studio.entry, tmp_path / f"{number}.mp4")
+        for event in studio.shoot(job):
+            table(Path(f"films/{number}.mp4"), News(number, node, event))
+            if isinstance(event, ChunkDone) and event.chunk == 2:
+                assert f"{number}.mp4" in shown() and node in shown() and "2 of 3" in shown()
+                assert "all  " in shown()
+                break
+    if width == 100:
+        assert "1 of 3 films" in shown() and "frames/s" in shown()
+    table(Path("films/1.mp4"), News(1, "left", Lost("its process ended")))
+    assert "left is lost" in shown() or width < 100
+    for number in (1, 2):
+        table(Path(f"films/{number}.mp4"), News(number, "left", Failed(MemflowError("what"))))
+    assert "1.mp4" not in shown() and "━" * 24 in shown()
 
 
 @pytest.mark.parametrize(

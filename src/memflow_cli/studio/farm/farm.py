@@ -4,6 +4,7 @@ What it holds is bounded by the number of workers: orders are asked for when the
 film under way no more than what was told last. Films that are made are forgotten.
 """
 
+import random
 import secrets
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -17,7 +18,7 @@ from memflow_cli.film.film_under_way import Stop
 from memflow_cli.studio.farm.cluster import Call, Cluster, Hired, WorkerLost, WorkerSilentError
 from memflow_cli.studio.farm.lease import SPAN, Watch
 from memflow_cli.studio.farm.mirror import Receiver, done_at
-from memflow_cli.studio.farm.nodes import Share
+from memflow_cli.studio.farm.nodes import Node, Share
 from memflow_cli.studio.farm.order import (
     Attempt,
     Broken,
@@ -32,7 +33,7 @@ from memflow_cli.studio.farm.order import (
     Told,
     Unlike,
 )
-from memflow_cli.studio.farm.policy import MAX_MOVES, Give, Hire, Seat, Standing, next_move
+from memflow_cli.studio.farm.policy import Give, Hire, Seat, Standing, next_move
 from memflow_cli.studio.farm.worker import MakeStudio
 
 RETRIES = 3
@@ -125,12 +126,13 @@ class Farm:
     # handing out
 
     def _move(self) -> Iterator[News]:
-        while True:
+        most = self.ways.share.num_films
+        while self._waiting and (len(self._workers) < most or any(worker.state == "idle" for worker in self._workers)):
             for standing in self._waiting:
-                if standing.moves > MAX_MOVES:
+                if self._meets_others(standing) and not self._nodes_for(standing):
                     standing.order = replace(standing.order, machine=None)  # the run folder itself says what differs
             seats = [Seat(worker.model, worker.state, worker.machine) for worker in self._workers]
-            match next_move(self._waiting, seats, self.ways.share.num_films):
+            match next_move(self._waiting, seats, most):
                 case Give(film, seat):
                     yield from self._give(self._waiting.pop(film), self._workers[seat])
                 case Hire(film, instead):
@@ -141,16 +143,12 @@ class Farm:
                     return
 
     def _hire(self, standing: Standing) -> None:
-        if standing.order.machine is not None:
-            standing.moves += 1
         order, share = standing.order, self.ways.share
         if order.model not in self._shared:
             self._shared[order.model] = self.cluster.share(tuple(self.prompts.get(order.model, ())))
-        known = [
-            node for node in self.cluster.nodes() if order.machine and self._machines.get(node.node_id) == order.machine
-        ]
         arguments = self.make_studio, self._shared[order.model], self.ways.span
-        hired = self.cluster.hire(arguments, share.num_cpus, share.num_gpus, known[0] if known else None)
+        on = random.choice(self._nodes_for(standing)) if self._meets_others(standing) else None
+        hired = self.cluster.hire(arguments, share.num_cpus, share.num_gpus, on)
         self._workers.append(_Worker(order.model, hired, self.cluster.call(hired, "where")))
 
     def _give(self, standing: Standing, worker: _Worker) -> Iterator[News]:
@@ -175,7 +173,7 @@ class Farm:
         calls = {worker.call: worker for worker in self._workers if worker.call is not None}
         for call in self.cluster.wait(list(calls), _HEED_SECONDS):
             worker = calls[call]
-            if worker.call is not call:
+            if worker.call != call:
                 continue
             try:
                 answer = self.cluster.answer(worker.hired, call)
@@ -222,7 +220,6 @@ class Farm:
             case Unlike(machine):
                 worker.machine = machine
                 self._remember(worker, machine)
-                standing.moves += 1 if self._is_elsewhere(standing) else MAX_MOVES + 1
                 self._release(worker)
                 self._waiting.insert(0, standing)
             case Broken(text):
@@ -234,7 +231,7 @@ class Farm:
                     worker.has_begun = True
                     standing.order = replace(standing.order, job=replace(standing.order.job, resume=True))
                 if isinstance(told, ChunkDone):
-                    standing.losses = standing.moves = 0
+                    standing.losses = 0
                 yield News(standing.order.number, worker.node, told)
 
     def _ended(self, worker: _Worker, told: FilmDone | Failed) -> News:
@@ -268,7 +265,7 @@ class Farm:
         if self._stopped is not None:
             yield News(order.number, worker.node, Failed(_kept(self._stopped)))
         elif standing.losses > self.ways.retries:
-            times = f"{standing.losses} workers in a row were lost while they made it"
+            times = f"{standing.losses} workers were lost, without a new chunk between them"
             yield News(
                 order.number, worker.node, Failed(MemflowError(f"{times}, the last one on {worker.node}: {why}", KEPT))
             )
@@ -294,10 +291,15 @@ class Farm:
         if worker.hired.node is not None:
             self._machines[worker.hired.node.node_id] = machine
 
-    def _is_elsewhere(self, standing: Standing) -> bool:
-        """Whether another node may be of the film's kind."""
-        kinds = (self._machines.get(node.node_id) for node in self.cluster.nodes())
-        return any(standing.suits(kind) for kind in kinds)
+    def _meets_others(self, standing: Standing) -> bool:
+        """Whether the cluster has machines that are known to be of another kind than the film's."""
+        return standing.order.machine is not None and not all(map(standing.suits, self._machines.values()))
+
+    def _nodes_for(self, standing: Standing) -> list[Node]:
+        """The nodes with room for the film that are of its kind, as far as is known."""
+        share = self.ways.share
+        nodes = [node for node in self.cluster.nodes() if node.room(share.num_cpus, share.num_gpus)]
+        return [node for node in nodes if standing.suits(self._machines.get(node.node_id))]
 
     def _release(self, worker: _Worker) -> None:
         if worker.receiver is not None:

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from memflow_cli.errors import KEPT, MemflowError, UsageError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.names import lease_path
 
 SPAN = 15.0  # seconds; a network disk may show a file as it was three seconds ago
@@ -85,9 +85,9 @@ class Lease:
         return lease
 
     def check(self) -> None:
-        """Raises MemflowError if the lease may be another's by now: nothing is to be written any more."""
+        """Raises TimeoutError if the lease may be another's by now: nothing is to be written any more."""
         if time.monotonic() - self._renewed > self._span * 2 / 3:
-            raise MemflowError(f"{self._path} could not be renewed: the disk does not answer", KEPT)
+            raise TimeoutError(f"{self._path} could not be renewed: the disk does not answer")
 
     def give_back(self) -> None:
         self._over.set()

@@ -5,17 +5,13 @@ from dataclasses import dataclass
 
 from memflow_cli.studio.farm.order import Machine, ModelKey, Order
 
-MAX_MOVES = 3
-"""How often a film may meet a machine of another kind than its own before it is refused."""
-
 
 @dataclass
 class Standing:
-    """A film and what has happened to it. `losses`: workers lost since it last got on; `moves`: machines unlike its own."""
+    """A film and what has happened to it. `losses`: workers lost since it last got on."""
 
     order: Order
     losses: int = 0
-    moves: int = 0
     before: tuple[str, ...] = ()
     dead: tuple[str, ...] = ()
 

@@ -1,0 +1,181 @@
+"""What a Ray cluster costs: one film through it against the same film alone, and a thousand small films.
+
+    python -m benchmarks.farm overhead --model theatre --seconds 8 --pairs 5
+    python -m benchmarks.farm jobs --count 1000 --at-once 2
+
+`overhead`: a worker and a process without Ray hold the same loaded model and make the same film in turns, so that what
+else the machine does meets both; told are the median of the pairs' ratios and what the processes have in memory.
+`jobs`: films of the toy backbone of the tests; told are films a second, and the driver's memory as their number grows.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+from memflow_cli.models.catalog import PLUGIN_GROUP, find_model
+from memflow_cli.story.storyboard import Segment, Storyboard
+from memflow_cli.studio.farm.order import Order, absolute
+from memflow_cli.studio.job import make_job
+
+ROOT = Path(__file__).parent.parent
+MIB = 1 << 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ways = parser.add_subparsers(dest="what", required=True)
+    overhead = ways.add_parser("overhead")
+    overhead.add_argument("--model", default="theatre")
+    overhead.add_argument("--seconds", type=float, default=8)
+    overhead.add_argument("--pairs", type=int, default=5)
+    jobs = ways.add_parser("jobs")
+    jobs.add_argument("--count", type=int, default=1000)
+    jobs.add_argument("--at-once", type=int, default=2)
+    alone = ways.add_parser("alone")  # the other process of `overhead`
+    alone.add_argument("model")
+    alone.add_argument("seconds", type=float)
+    given = parser.parse_args()
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    folder = Path(tempfile.mkdtemp(prefix="farm"))
+    try:
+        if given.what == "overhead":
+            measure_overhead(given.model, given.seconds, given.pairs, folder)
+        elif given.what == "jobs":
+            measure_jobs(given.count, given.at_once, folder)
+        else:
+            make_alone(given.model, given.seconds, folder)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def story_of(model: str, seconds: float, prompt: str = "a red fox walks through a meadow") -> Storyboard:
+    return Storyboard("Farm", (Segment(prompt, seconds),), model, seed=7)
+
+
+def orders_of(model: str, seconds: float, folder: Path, count: int) -> Iterator[Order]:
+    """So many films, which differ in nothing but their names. They are made when they are asked for."""
+    entry = find_model(model)
+    for number in range(1, count + 1):
+        job = make_job(story_of(model, seconds), entry, folder / f"{number}.mp4", 7, keep=False)
+        yield Order(number, absolute(job))
+
+
+def make_alone(model: str, seconds: float, folder: Path) -> None:
+    """For every line on stdin makes the film, and prints how long it took."""
+    from memflow_cli.film.shooting import finished
+    from memflow_cli.studio.studio import Studio
+
+    studio = Studio(model)
+    for number, _ in enumerate(sys.stdin):
+        begun = time.perf_counter()
+        job = make_job(story_of(model, seconds), studio.entry, folder / f"{number}.mp4", 7, keep=False)
+        finished(studio.shoot(job))
+        print(time.perf_counter() - begun, flush=True)
+
+
+def measure_overhead(model: str, seconds: float, pairs: int, folder: Path) -> None:
+    from memflow_cli.film.events import FilmDone
+    from memflow_cli.studio.farm.cluster import LOCAL, Cluster
+    from memflow_cli.studio.farm.farm import Farm, Ways
+    from memflow_cli.studio.farm.nodes import Share
+    from memflow_cli.studio.studio import Studio
+
+    command = [sys.executable, "-m", "benchmarks.farm", "alone", model, str(seconds)]
+    with Cluster(LOCAL) as cluster:
+        alone = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        assert alone.stdin is not None and alone.stdout is not None
+
+        def seconds_alone() -> float:
+            alone.stdin.write("\n")
+            alone.stdin.flush()
+            return float(alone.stdout.readline())
+
+        through, without = [], [seconds_alone()]
+        farm = Farm(cluster, Ways(Share(os.cpu_count() or 1, 0, 1)), partial(Studio))
+        begun = time.perf_counter()
+        for news in farm.make(orders_of(model, seconds, folder, pairs + 1)):
+            if isinstance(news.event, FilmDone):
+                through.append(time.perf_counter() - begun)
+                without.append(seconds_alone())
+                worker = memory_of_workers()
+                begun = time.perf_counter()
+        alone_mib = memory_of(alone.pid)
+        alone.stdin.close()
+        alone.wait()
+        # of both, the first film loads the model; the worker's first ran after the other's
+        ratios = [ray / other for ray, other in zip(through[1:], without[1:])]
+        print("pair  through Ray  alone      ratio")
+        for number, (ray, other) in enumerate(zip(through[1:], without[1:]), start=1):
+            print(f"{number:4}  {ray:9.3f} s  {other:7.3f} s  {ray / other:.3f}")
+        print(f"median ratio {statistics.median(ratios):.3f}")
+        more = worker + memory_of(os.getpid()) - alone_mib
+        print(
+            f"worker {worker:.0f} MiB, driver {memory_of(os.getpid()):.0f} MiB, alone {alone_mib:.0f} MiB: {more:+.0f} MiB"
+        )
+
+
+def measure_jobs(count: int, at_once: int, folder: Path) -> None:
+    from memflow_cli.film.events import FilmDone
+    from memflow_cli.studio.farm.cluster import LOCAL, Cluster
+    from memflow_cli.studio.farm.farm import Farm, Ways
+    from memflow_cli.studio.farm.nodes import Share
+    from memflow_cli.studio.studio import Studio
+
+    install_toy(folder)
+    done, begun, first = 0, 0.0, 0.0
+    with Cluster(LOCAL) as cluster:
+        farm = Farm(cluster, Ways(Share((os.cpu_count() or 1) / at_once, 0, at_once)), partial(Studio))
+        print("films  films a second  driver's memory")
+        for news in farm.make(orders_of("toy", 0.5, folder, count)):
+            assert not hasattr(news.event, "error"), news.event
+            if isinstance(news.event, FilmDone):
+                done += 1
+                begun = begun or time.perf_counter()
+                for path in folder.glob(f"{news.number}.*"):
+                    path.unlink()
+                if done == 1 or done % max(1, count // 10) == 0 or done == count:
+                    rate = (done - 1) / (time.perf_counter() - begun) if done > 1 else 0
+                    first = first or memory_of(os.getpid())
+                    print(f"{done:5}  {rate:14.1f}  {memory_of(os.getpid()):10.1f} MiB", flush=True)
+    print(f"the driver grew by {memory_of(os.getpid()) - first:.1f} MiB over {count} films")
+
+
+def install_toy(folder: Path) -> None:
+    """Makes the tests' plug-in known to this process and, by PYTHONPATH, to those that it starts."""
+    about = folder / "toy-0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 0\n")
+    (about / "entry_points.txt").write_text(f"[{PLUGIN_GROUP}]\ntoy = toy_backbone:model\n")
+    paths = [str(folder), str(ROOT / "tests"), str(ROOT / "src")]
+    sys.path[:0] = paths
+    os.environ["PYTHONPATH"] = os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
+
+
+def memory_of(process: int) -> float:
+    """What a process holds that it does not share, in MiB."""
+    text = Path(f"/proc/{process}/smaps_rollup").read_text()
+    fields = dict(line.split(":", 1) for line in text.splitlines()[1:])
+    return sum(int(fields[name].split()[0]) for name in ("Private_Clean", "Private_Dirty")) * 1024 / MIB
+
+
+def memory_of_workers() -> float:
+    found = 0.0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if path.read_bytes().startswith(b"ray::RemoteWorker"):
+                found += memory_of(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+if __name__ == "__main__":
+    main()
