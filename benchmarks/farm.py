@@ -9,6 +9,7 @@ else the machine does meets both; told are the median of the pairs' ratios and w
 """
 
 import argparse
+import contextlib
 import os
 import shutil
 import statistics
@@ -98,28 +99,36 @@ def measure_overhead(model: str, seconds: float, pairs: int, folder: Path) -> No
             alone.stdin.flush()
             return float(alone.stdout.readline())
 
-        through, without = [], [seconds_alone()]
+        def spent() -> tuple[float, float]:
+            """Seconds of processors, of the worker with the driver and of the other process."""
+            return sum(map(cpu_seconds, [os.getpid(), *workers()])), cpu_seconds(alone.pid)
+
+        through, without, ray_cpu, other_cpu = [], [seconds_alone()], [], []
         farm = Farm(cluster, Ways(Share(os.cpu_count() or 1, 0, 1)), partial(Studio))
-        begun = time.perf_counter()
+        before, begun = spent(), time.perf_counter()
         for news in farm.make(orders_of(model, seconds, folder, pairs + 1)):
             if isinstance(news.event, FilmDone):
                 through.append(time.perf_counter() - begun)
                 without.append(seconds_alone())
-                worker = memory_of_workers()
-                begun = time.perf_counter()
-        alone_mib = memory_of(alone.pid)
+                memory = sum(map(memory_of, workers())), memory_of(os.getpid()), memory_of(alone.pid)
+                now = spent()
+                ray_cpu.append(now[0] - before[0])
+                other_cpu.append(now[1] - before[1])
+                before, begun = spent(), time.perf_counter()
         alone.stdin.close()
         alone.wait()
-        # of both, the first film loads the model; the worker's first ran after the other's
-        ratios = [ray / other for ray, other in zip(through[1:], without[1:])]
-        print("pair  through Ray  alone      ratio")
-        for number, (ray, other) in enumerate(zip(through[1:], without[1:]), start=1):
-            print(f"{number:4}  {ray:9.3f} s  {other:7.3f} s  {ray / other:.3f}")
-        print(f"median ratio {statistics.median(ratios):.3f}")
-        more = worker + memory_of(os.getpid()) - alone_mib
-        print(
-            f"worker {worker:.0f} MiB, driver {memory_of(os.getpid()):.0f} MiB, alone {alone_mib:.0f} MiB: {more:+.0f} MiB"
-        )
+    print("pair  through Ray  alone      ratio  of processor time")  # the first film of each loads the model
+    ratios, cpu_ratios = [], []
+    for number in range(1, pairs + 1):
+        ray, other = through[number], without[number + 1]
+        ratios.append(ray / other)
+        cpu_ratios.append(ray_cpu[number] / other_cpu[number])
+        print(f"{number:4}  {ray:9.3f} s  {other:7.3f} s  {ratios[-1]:.3f}  {cpu_ratios[-1]:.3f}")
+    print(f"median ratio {statistics.median(ratios):.3f}, of processor time {statistics.median(cpu_ratios):.3f}")
+    worker, driver, other = memory
+    print(
+        f"worker {worker:.0f} MiB, driver {driver:.0f} MiB, alone {other:.0f} MiB: {worker + driver - other:+.0f} MiB"
+    )
 
 
 def measure_jobs(count: int, at_once: int, folder: Path) -> None:
@@ -166,14 +175,20 @@ def memory_of(process: int) -> float:
     return sum(int(fields[name].split()[0]) for name in ("Private_Clean", "Private_Dirty")) * 1024 / MIB
 
 
-def memory_of_workers() -> float:
-    found = 0.0
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            if path.read_bytes().startswith(b"ray::RemoteWorker"):
-                found += memory_of(int(path.parent.name))
-        except OSError:
-            continue
+def cpu_seconds(process: int) -> float:
+    fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def workers() -> list[int]:
+    """Processes of workers that were started from here, by way of Ray's own."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            parent = (path / "stat").read_text().rpartition(")")[2].split()[1]
+            above = Path("/proc", parent, "stat").read_text().rpartition(")")[2].split()[1]
+            is_worker = (path / "cmdline").read_bytes().startswith(b"ray::RemoteWorker")
+            found += [int(path.name)] if is_worker and int(above) == os.getpid() else []
     return found
 
 

@@ -53,6 +53,8 @@ def nodes():
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT / "src", ROOT / "tests"))))
         patch.setenv("RAY_TMPDIR", str(folder))
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_prestart_worker_first_driver", "0")
+        patch.setenv("RAY_enable_worker_prestart", "0")
         patch.setenv("OMP_NUM_THREADS", "1")
         cluster = Cluster()
         small = {"object_store_memory": 100 * MB, "plasma_directory": str(folder)}
@@ -60,14 +62,25 @@ def nodes():
             for name in ("left", "right"):
                 (folder / name).mkdir()
                 patch.chdir(folder / name)
-                about = {"include_dashboard": False} if name == "left" else {}
-                cluster.add_node(node_name=name, num_cpus=1, **small, **about)
+                head = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
+                about = head if name == "left" else {}
+                add_node(cluster, node_name=name, num_cpus=1, **small, **about)
             patch.chdir(ROOT)
             cluster.folder, cluster.small = folder, small
             yield cluster
         finally:
             cluster.shutdown()
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def add_node(cluster, **about):
+    """One more node. Ray gives it 30 s to start, and has no option for a machine that is busier than that."""
+    try:
+        return cluster.add_node(**about)
+    except Exception as error:
+        if "timed out during startup" in str(error):
+            pytest.skip("this machine is too busy for Ray to start a node in its 30 s")
+        raise
 
 
 @pytest.fixture(scope="module")
@@ -148,13 +161,13 @@ class Command:
     def wait_for(self, condition: Callable[[list[dict]], object]) -> None:
         """Until what was told so far is so."""
         with self._heard:
-            self._heard.wait_for(lambda: condition(self.events) or not self._listener.is_alive(), timeout=120)
-            assert condition(self.events), (self.events[-5:], self.others)
+            self._heard.wait_for(lambda: condition(self.events) or not self._listener.is_alive(), timeout=300)
+            assert condition(self.events), (self.process.poll(), self.events[-5:], self.others)
 
     def end(self) -> tuple[int, str]:
         """The exit code, and what was printed."""
         out = self.process.stdout.read()
-        self.process.wait(timeout=120)
+        self.process.wait(timeout=300)
         self._listener.join()
         return self.process.returncode, out
 
@@ -225,16 +238,17 @@ def test_a_worker_killed_ten_times_costs_nothing_but_time(joined, studio, alone,
     assert all((tmp_path / f"{number}.mp4").read_bytes() == alone(board) for number in done)
 
 
-def test_a_node_killed_in_mid_film_loses_nothing(nodes, joined, studio, alone, tmp_path):
+def test_a_node_killed_in_mid_film_loses_nothing(nodes, joined, studio, alone, tmp_path, capfd):
     """Its worker outlives it for a moment, and still writes: the film's lease keeps the next one waiting."""
     small = {"num_cpus": 1, "num_gpus": 1, **nodes.small}  # as if they had cards, which the others have not
-    victim, heir, events = nodes.add_node(node_name="victim", **small), None, []
+    victim, heir, events = add_node(nodes, node_name="victim", **small), None, []
     for news in make_all(joined, studio, [story(seconds=LONG)], tmp_path, 1, num_gpus=1, span=6.0, retries=9):
         events.append(news)
         if isinstance(news.event, ChunkDone) and heir is None:
-            heir = nodes.add_node(node_name="heir", **small)
+            heir = add_node(nodes, node_name="heir", **small)
             nodes.remove_node(victim, allow_graceful=False)
     assert heir is not None and isinstance(events[-1].event, FilmDone)
+    assert capfd.readouterr().out == "", "Ray tells of dead nodes where films' paths are printed"
     if events[-1].node == "heir":  # otherwise it was done in the moment that its node had left
         assert any(isinstance(news.event, Lost) and news.node == "victim" for news in events)
     assert (tmp_path / "1.mp4").read_bytes() == alone(story(seconds=LONG))
@@ -367,7 +381,7 @@ def test_a_driver_that_comes_in_by_ray_client_makes_the_same_film(client_server,
 def test_a_film_is_never_gone_on_with_on_another_kind_of_machine(nodes, joined, studio, tmp_path):
     """It is moved to a node of the kind that it was begun on; where there is none any more, it is refused."""
     kind = {"num_gpus": 1, "env_vars": {"ATEN_CPU_CAPABILITY": "default"}}  # as if it had a card, which no other has
-    old = nodes.add_node(node_name="old", num_cpus=1, **kind, **nodes.small)
+    old = add_node(nodes, node_name="old", num_cpus=1, **kind, **nodes.small)
     for name in ("moved", "refused"):
         (tmp_path / name).mkdir()
         told: list[News] = []

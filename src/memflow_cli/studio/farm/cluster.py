@@ -64,10 +64,13 @@ class Cluster:
             options["_plasma_directory"] = (
                 tempfile.gettempdir()
             )  # a container's /dev/shm is small, or cannot be written
+        _keep_from_stdout()
         with _signals_as_before():
             try:
                 ray.init(address, **options)
-            except (ConnectionError, RuntimeError, ValueError, OSError, RayError) as error:
+            except Exception as error:
+                with contextlib.suppress(RayError, RuntimeError):
+                    ray.shutdown()
                 what = " ".join(str(error).split())[:300]
                 raise UsageError(
                     f"there is no Ray cluster at {address}, or this machine cannot join it: {what}",
@@ -196,6 +199,16 @@ def _reason(error: Exception) -> str:
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:300]
+
+
+def _keep_from_stdout() -> None:
+    """Ray prints what its nodes complain of, as that one is gone, on the stdout of a driver, and has no option against it.
+    Films' paths are printed there, and lost workers are told of anyway.
+    """
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 @contextlib.contextmanager
