@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+from memflow_cli.film.script import plan_story
 from memflow_cli.models.catalog import PLUGIN_GROUP, find_model
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.studio.farm.order import Order, absolute
@@ -65,7 +66,7 @@ def orders_of(model: str, seconds: float, folder: Path, count: int) -> Iterator[
     """So many films, which differ in nothing but their names. They are made when they are asked for."""
     entry = find_model(model)
     for number in range(1, count + 1):
-        job = make_job(story_of(model, seconds), entry, folder / f"{number}.mp4", 7, keep=False)
+        job = make_job(plan_story(story_of(model, seconds), entry), entry, folder / f"{number}.mp4", 7, keep=False)
         yield Order(number, absolute(job))
 
 
@@ -77,7 +78,9 @@ def make_alone(model: str, seconds: float, folder: Path) -> None:
     studio = Studio(model)
     for number, _ in enumerate(sys.stdin):
         begun = time.perf_counter()
-        job = make_job(story_of(model, seconds), studio.entry, folder / f"{number}.mp4", 7, keep=False)
+        job = make_job(
+            plan_story(story_of(model, seconds), studio.entry), studio.entry, folder / f"{number}.mp4", 7, keep=False
+        )
         finished(studio.shoot(job))
         print(time.perf_counter() - begun, flush=True)
 

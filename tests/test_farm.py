@@ -300,7 +300,7 @@ def test_one_table_tells_of_all_films(width, studio, tmp_path):
     table.stage("joining the cluster")
     assert shown() == "joining the cluster"
     for number, node in ((1, "left"), (2, "right")):
-        job = prepare(board, studio.entry, tmp_path / f"{number}.mp4")
+        job = prepare(plan_story(board, studio.entry), studio.entry, tmp_path / f"{number}.mp4")
         for event in studio.shoot(job):
             table(Path(f"films/{number}.mp4"), News(number, node, event))
             if isinstance(event, ChunkDone) and event.chunk == 2:

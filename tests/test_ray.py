@@ -116,7 +116,10 @@ def make_all(joined, studio, boards, folder, at_once=2, num_gpus=0, stop=lambda:
     from memflow_cli.studio.farm.farm import Farm, Ways
 
     numbered = enumerate(boards, start=1)
-    jobs = ((number, prepare(plan_story(board, studio.entry), studio.entry, folder / f"{number}.mp4")) for number, board in numbered)
+    jobs = (
+        (number, prepare(plan_story(board, studio.entry), studio.entry, folder / f"{number}.mp4"))
+        for number, board in numbered
+    )
     orders = (Order(number, absolute(job), begun_on(job)) for number, job in jobs)
     farm = Farm(joined, Ways(Share(1, num_gpus, at_once), **ways), make_studio)
     return farm.make(orders, stop)
