@@ -4,13 +4,14 @@ import pytest
 import torch
 
 from memflow_cli.errors import UsageError
+from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.archive import Archive
 from memflow_cli.memory.cast import NOBODY, Cast, Casting
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import MAKERS, make_policy
 from memflow_cli.memory.scores import SCORES
-from test_memory import NO_WORDS, empty_cache, random_prompt, random_state, show
+from test_memory import HEADS, LAYERS, NO_WORDS, SIZE, TOKENS, empty_cache, random_prompt, random_state, show
 from tiny_model import tiny_entry
 
 SCORES_OF_FIVE = torch.tensor([0.5, 0.9, 0.1, 0.8, 0.7])
@@ -127,6 +128,20 @@ def test_pictures_alone_may_exceed_the_budget():
         archive.pin(frame)
         assert archive.add(random_state(frame), torch.zeros(1), NO_WORDS) == ()
     assert archive.add(random_state(3), torch.zeros(1), NO_WORDS) == () and len(archive.prototypes) == 4
+
+
+# Positions
+
+
+@pytest.mark.parametrize(
+    ("mode", "places"), [("absolute", [-2, -1, 12]), ("relative", [3, 4, 5]), ("packed", [-2, -1, 5])]
+)
+def test_where_a_given_picture_is_for_attention(mode, places):
+    asked = []
+    shape = CacheShape(LAYERS, HEADS, SIZE, TOKENS, 3, 9, 3, memory_places=6)
+    cache = KVCache(shape, lambda key, positions: asked.extend(positions) or key, mode)
+    cache.load_bank([random_state(-2), random_state(-1), random_state(12)])
+    assert asked == places
 
 
 # Narrative memory

@@ -300,7 +300,12 @@ class KVCache:
         return self.shape.memory_places + self.shape.window - (self._at_hand.stop - frame)
 
     def _bank_position(self, index: int, frame: int) -> int:
-        return self.position(frame) if self._position_mode == "absolute" else self.shape.sink + index
+        """A given picture, below 0, lies before the sink where frames are numbered as the film's (`absolute`), and where the
+        bank's places would be those of a short film's own frames (`packed`); else it has a place like any of the bank.
+        """
+        if self._position_mode == "absolute" or (self._position_mode == "packed" and frame < 0):
+            return self.position(frame)
+        return self.shape.sink + index
 
     def _rotate_to_positions(self, frames: dict[int, int]) -> None:
         """Rotate the slots (slot -> frame) whose position is not the one they were rotated for."""
