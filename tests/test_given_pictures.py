@@ -9,6 +9,7 @@ from PIL import Image
 
 from memflow_cli.backbone import with_defaults
 from memflow_cli.cli.app import run
+from memflow_cli.cli.pace import recalled_times
 from memflow_cli.errors import UsageError
 from memflow_cli.film.events import ChunkDone
 from memflow_cli.film.recipe import resolve
@@ -284,6 +285,12 @@ def test_inspect_memory_shows_a_given_picture_as_what_it_is(inspected, tmp_path,
     assert (
         "calls fox, wood" in page and "fox: remembered as they were just before" in page and "wood: forgotten" in page
     )
+
+
+def test_what_is_told_while_the_film_is_made_names_given_pictures(inspected):
+    trace = read_trace(inspected.trace_path)
+    records = [record for record in trace.records() if record.segment == 0]
+    assert {"picture of fox", "picture of wood"} <= set(recalled_times(trace.header.plan, records))
 
 
 def test_the_table_names_given_pictures(inspected, capsys):

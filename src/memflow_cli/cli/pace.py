@@ -38,14 +38,20 @@ class Pace:
 
 
 def recalled_times(plan: FilmPlan, records: Sequence[ChunkRecord]) -> list[str]:
-    """The film times of what was recalled for some chunks, most used first, as inspect-memory has them."""
+    """The film times of what was recalled for some chunks, most used first, as inspect-memory has them; of given pictures
+    whose they are.
+    """
     use: dict[int, float] = {}
     score: dict[int, float] = {}
+    pictures = {frame: names for record in records for frame, names in record.whose.items() if frame < 0}
     for item in (item for record in records for item in record.bank):
         use[item.frame] = use.get(item.frame, 0.0) + item.use
         score[item.frame] = item.score
     frames = sorted(use, key=lambda frame: (-use[frame], -score[frame], frame))
-    return [clock(plan.latent_frame_seconds(frame)) for frame in frames]
+    return [
+        clock(plan.latent_frame_seconds(frame)) if frame >= 0 else f"picture of {one_line(', '.join(pictures[frame]))}"
+        for frame in frames
+    ]
 
 
 def describe_start(event: FilmStarted) -> str:
