@@ -364,8 +364,8 @@ def test_what_is_here_of_an_interrupted_download_needs_no_room_again(tmp_path, m
     missing = [HubFile(Repository("me/tiny", "1" * 40, "MIT", ("transformer",), (file,)), file, None)]
     blobs = tmp_path / "models--me--tiny" / "blobs"
     blobs.mkdir(parents=True)
-    assert download._bytes_to_come(missing) == 1000
+    assert download.bytes_to_come(missing) == 1000
     (blobs / "abc.part").write_bytes(bytes(900))
-    assert download._bytes_to_come(missing) == 100
+    assert download.bytes_to_come(missing) == 100
     (blobs / "older.part").write_bytes(bytes(900))
-    assert download._bytes_to_come(missing) == 0
+    assert download.bytes_to_come(missing) == 0

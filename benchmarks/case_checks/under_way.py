@@ -21,6 +21,7 @@ segments:
 - {{prompt: an empty meadow, duration: 1.5s}}
 - {{prompt: the fox comes back from the left, duration: 0.75s}}
 """
+_QUIETLY = ("--progress", "none", "--keep", "no")
 COMPANIONS = {"film.json", "film.memory.jsonl", "film.mp4", "story.yaml"}
 
 
@@ -42,7 +43,7 @@ def _work(case, name, seed=7):
 
 
 def _make(case, folder, *options, **how):
-    line = ["generate", "story.yaml", "-m", _tiny_model(case), "-o", "film.mp4", "--progress", "none", *options]
+    line = ["generate", "story.yaml", "-m", _tiny_model(case), "-o", "film.mp4", *_QUIETLY, *options]
     return forked.run(line, folder, **how)
 
 
@@ -183,14 +184,14 @@ def processes(case):
     codes = []
     for attempt in range(4):
         folder = _work(case, f"three-{attempt}")
-        line = ["generate", "story.yaml", "-m", str(_tiny_model(case)), "-o", "film.mp4", "--progress", "none"]
+        line = ["generate", "story.yaml", "-m", str(_tiny_model(case)), "-o", "film.mp4", *_QUIETLY]
         together = [_start(line, folder, number) for number in range(3)]
         codes += [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in together]
         assert set(codes) <= {0, 2} and 0 in codes, f"codes {codes}"
         assert _sha256(folder / "film.mp4") == wanted and set(os.listdir(folder)) == COMPANIONS, os.listdir(folder)
     folder = _work(case, "names")
     told(_make(case, folder), 0)
-    done = forked.run(["generate", "story.yaml", "-m", str(_tiny_model(case)), "-o", "film.MP4"], folder)
+    done = forked.run(["generate", "story.yaml", "-m", str(_tiny_model(case)), "-o", "film.MP4", *_QUIETLY], folder)
     told(done, 2, says="share")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
         folder = _work(case, f"signal-{number}")
@@ -226,7 +227,7 @@ def load(case):
         for number in range(count):
             stories.append(f"s{number:02}.yaml")
             (folder / stories[-1]).write_text(STORY.format(seed=number))
-        line = ["generate", *stories, "-m", model, "-o", "out/", "--progress", "none"]
+        line = ["generate", *stories, "-m", model, "-o", "out/", *_QUIETLY]
         done = forked.run(line, folder, limit=600, at_work=lambda process: peaks.append(_peak(process)))
         told(done, 0)
         left = {path.suffix for path in (folder / "out").iterdir()}
@@ -281,7 +282,7 @@ def faults(case):
     def attempt(what, codes=(0,), name="film.mp4", **how):
         nonlocal count
         folder = _work(case, "fault")
-        line = ["generate", "story.yaml", "-m", model, f"--out={name}", "--progress", "plain"]
+        line = ["generate", "story.yaml", "-m", model, f"--out={name}", "--progress", "plain", "--keep", "no"]
         done = forked.run(line, folder, **how)
         assert done.is_told and done.code in codes, f"{what}: {done}"
         if done.code in (0, 6):

@@ -198,7 +198,11 @@ def plan_to_text(story: Story) -> str:
         "needs": f"{room}, {size_text(needs['model_bytes'])} of model, {size_text(needs['disk_bytes'])} of disk",
         **_card(story.entry, needs),
     }
-    lines = [one_line(plan.title), *(beside(f"  {name:7}  ", one_line(text)) for name, text in about.items()), ""]
+    lines = [
+        beside("", one_line(plan.title)),
+        *(beside(f"  {name:7}  ", one_line(text)) for name, text in about.items()),
+        "",
+    ]
     lines.append("    #      start     length      asked  chunks  prompt")
     for segment in plan.segments:
         cut = "(cut) " if segment.transition == "cut" else ""

@@ -39,7 +39,7 @@ def pull(entry: ModelEntry, on_progress: Progress = lambda file, num_bytes: None
     files = [replace(file, path=None) if _is_damaged(file) else file for file in hub_files(entry)]
     missing = [file for file in files if file.path is None]
     if missing:
-        _check_disk(_bytes_to_come(missing))
+        _check_disk(bytes_to_come(missing))
     for file in files:
         yield file if file.path is not None else replace(file, path=_fetch(file, on_progress))
 
@@ -147,7 +147,7 @@ def _inside(path: Path) -> Path:
     return path
 
 
-def _bytes_to_come(missing: Sequence[HubFile]) -> int:
+def bytes_to_come(missing: Sequence[HubFile]) -> int:
     """What of these files is still to be downloaded: what an interrupted download has left is here."""
     from huggingface_hub.file_download import repo_folder_name
 
