@@ -7,15 +7,21 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import AutoencoderKLWan
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from memflow_cli.errors import UsageError
 from memflow_cli.film.recipe import resolve
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model, published_models
+from memflow_cli.models.family import family_of
+from memflow_cli.models.footprint import card_use
 from memflow_cli.models.wan.loading import read_cuts
 from memflow_cli.models.wan.random_weights import WAN_22_SIZES, transformer_sizes
 from memflow_cli.models.wan.tiny import WAN_22
 from memflow_cli.models.wan.transformer import CausalWanTransformer
+from memflow_cli.models.wan.vae import WanDecoder
 from memflow_cli.models.weights.lora_names import Modules, split_key
 from memflow_cli.pipeline import generate_chunks, planned_shots
 from memflow_cli.walks import make_walk
@@ -26,6 +32,8 @@ SYSTEMS = {
     "reward-forcing-1.3b": "ema-sink",
     "causal-forcing-1.3b": "window",
     "causal-forcing-2-steps-1.3b": "window",
+    "causal-forcing-1-step-1.3b": "window",
+    "causal-forcing-frames-1.3b": "window",
     "longlive-2.0-5b": "shot-sink",
     "krea-realtime-14b": "rebuilt",
 }
@@ -45,7 +53,9 @@ def tiny_system(name: str):
 
 
 def film(model, policy: str) -> list:
-    plan = tiny_plan(model.geometry, [4, 3, 3], transitions=["smooth", "smooth", "cut"])
+    """Ten chunks in three shots, or what it takes to fill the window and a bank."""
+    longer = -(-(model.geometry.window + 6) // model.geometry.chunk) - 10
+    plan = tiny_plan(model.geometry, [4 + max(0, longer), 3, 3], transitions=["smooth", "smooth", "cut"])
     walk = make_walk(model, plan.size, plan.fps, MemoryOptions(policy=policy))
     return list(generate_chunks(walk, planned_shots(plan, tiny_prompts(3))))
 
@@ -54,18 +64,19 @@ def film(model, policy: str) -> list:
 def test_every_system_makes_films_with_its_authors_memory(name, policy):
     assert find_model(name).published_policy == policy
     chunks = film(tiny_system(name), policy)
-    assert len(chunks) == 10 and all(torch.isfinite(chunk.latents).all() for chunk in chunks)
+    assert len(chunks) >= 10 and all(torch.isfinite(chunk.latents).all() for chunk in chunks)
 
 
 @pytest.mark.parametrize("name", [name for name, policy in SYSTEMS.items() if policy != "rebuilt"])
 def test_where_there_is_a_cache_our_memory_works_in_it(name):
-    """What left the window long ago is recalled: the bank is full at the film's end."""
+    """What left the window is recalled, by the cut at the latest, which empties it: the bank is full at the film's end."""
     chunks = film(tiny_system(name), "nam")
     assert all(torch.isfinite(chunk.latents).all() for chunk in chunks)
-    window = find_model(name).geometry.window
-    if window < 10 * find_model(name).geometry.chunk:
-        assert len(chunks[-1].record.bank) == 3
-        assert min(item.frame for item in chunks[-1].record.bank) < chunks[-1].record.window[0:1][0]
+    last = chunks[-1].record
+    assert len(last.bank) == 3 and max(item.frame for item in last.bank) < min(last.window)
+    assert {item.frame for chunk in chunks for item in chunk.record.bank}.isdisjoint(
+        range(find_model(name).geometry.sink)
+    )
 
 
 FULL_SIZE = {
@@ -89,6 +100,9 @@ def test_full_size_shapes_are_those_of_the_published_files(name, keys):
     with torch.device("meta"):
         ours = CausalWanTransformer(transformer_sizes(find_model(name))).state_dict()
     assert {f"model.{key}": list(tensor.shape) for key, tensor in ours.items()} == published
+    numbers = sum(tensor.numel() for tensor in ours.values())
+    said = card_use(find_model(name), 832, 480).transformer
+    assert said == pytest.approx(2 * numbers, rel=0.01), "what plan says, in 16 bits"
 
 
 def test_longlive_2_s_own_lora_fits_its_transformer():
@@ -114,6 +128,37 @@ def test_longlive_2_s_autoencoder_has_the_published_shapes():
     assert sum(tensor.numel() for tensor in vae.state_dict().values()) == 704_688_668
     geometry = find_model("longlive-2.0-5b").geometry
     assert (vae.config.z_dim, vae.spatial_compression_ratio) == (geometry.latent_channels, geometry.spatial_stride)
+
+
+def test_what_plan_says_of_wan_22_s_decoder_is_what_a_decode_holds():
+    """Counted on the meta device, where nothing is computed: state, work and weights, with room for what kernels take."""
+    with torch.device("meta"):
+        vae = AutoencoderKLWan(**WAN_22_SIZES, **WAN_22).to(torch.bfloat16).eval()
+    decoder, size = WanDecoder(vae), 256
+    with torch.inference_mode(), LiveBytes() as live:
+        for _ in range(2):
+            decoder.decode(torch.empty(1, 48, size // 16, size // 16, device="meta"))
+    entry = find_model("longlive-2.0-5b")
+    said = family_of(entry).decoder_bytes(entry, size, size, 2) - 2 * 704_688_668
+    assert live.peak <= said <= 1.7 * live.peak
+
+
+class LiveBytes(TorchDispatchMode):
+    """The most bytes that the tensors made meanwhile held at a time."""
+
+    def __init__(self):
+        super().__init__()
+        self.held, self.peak = {}, 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                storage = tensor.untyped_storage()
+                self.held.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
+        self.held = {key: held for key, held in self.held.items() if not held[0].expired()}
+        self.peak = max(self.peak, sum(num_bytes for _, num_bytes in self.held.values()))
+        return result
 
 
 def test_longlive_2_is_told_of_a_cut_by_words_for_one_chunk():

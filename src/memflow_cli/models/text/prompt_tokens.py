@@ -1,4 +1,9 @@
-"""Prompts to tokens, without torch: what a text encoder reads of a prompt, and what it cannot."""
+"""Prompts to tokens, without torch: what a text encoder reads of a prompt, and what it cannot.
+
+A model's tokenizer.json is read as it is. `AutoTokenizer` of transformers 5 is not asked: of a folder that names a
+`T5Tokenizer`, as Wan's does, it takes the vocabulary and makes rules of its own around it, so that tokens would depend on the
+version that is installed; and `plan` counts tokens without importing transformers.
+"""
 
 import html
 import re

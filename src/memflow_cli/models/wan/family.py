@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.family import ACCELERATIONS, Family, LoadOptions
@@ -15,9 +15,19 @@ if TYPE_CHECKING:
 
     from memflow_cli.backbone import Backbone
 
-# Of the autoencoder's decoder in 16 bits, for a pixel of the picture: counted from the tensors of a real decode.
-DECODER_STATE = 4_730
-DECODER_WORK = 9_400
+
+class DecoderNeeds(NamedTuple):
+    """Of an autoencoder in 16 bits: bytes of the decoder's state and work for a pixel of the picture, and its numbers."""
+
+    state: int
+    work: int
+    weights: int
+
+
+# Wan 2.1's counted from the tensors of a real decode. Wan 2.2's on the meta device, where a decode holds 10,750 bytes a
+# pixel in all; its work has as much on top as a real decode of Wan 2.1 had over that count.
+DECODERS = {8: DecoderNeeds(4_730, 9_400, 126_892_531), 16: DecoderNeeds(3_570, 11_500, 704_688_668)}
+"""By pixels of a latent cell's side."""
 
 
 class WanFamily(Family):
@@ -66,7 +76,8 @@ class WanFamily(Family):
         make_tiny(entry, folder)
 
     def decoder_bytes(self, entry: ModelEntry, width: int, height: int, itemsize: int) -> int:
-        return width * height * (DECODER_STATE + DECODER_WORK) * itemsize // 2
+        needs = DECODERS.get(entry.geometry.spatial_stride, DECODERS[8])
+        return (width * height * (needs.state + needs.work) // 2 + needs.weights) * itemsize
 
 
 FAMILY = WanFamily()
