@@ -6,6 +6,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from benchmarks.case_checks import forked
 from benchmarks.cases import Case, Done
 
 _FILM = "seed: 7\nsize: {size}\nsegments: [{{prompt: a red fox walks in a meadow, duration: 0.75s}}]\n"
@@ -34,6 +35,15 @@ def plan(case: Case, name: str | Path, *options: str) -> dict:
 
 def tiny(case: Case) -> Path:
     return case.write("tiny.yaml", TINY)
+
+
+def tiny_model(case: Case) -> Path:
+    """A model that makes a film in a second, in a process that has loaded all that it needs."""
+    forked.warm_up()
+    folder = case.folder / "tiny"
+    if not folder.exists():
+        told(case.memflow("models", "make-tiny", "theatre", folder), 0)
+    return folder
 
 
 def shell(case: Case, line: str, **options) -> Done:

@@ -30,7 +30,7 @@ def warm_up() -> None:
 def run(
     arguments: Sequence[str | Path],
     folder: Path,
-    limit: float = 120,
+    limit: float = 300,
     prepare: Callable[[], object] = lambda: None,
     at_work: Callable[[int], object] = lambda process: None,
 ) -> Done:

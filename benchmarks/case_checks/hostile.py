@@ -10,7 +10,7 @@ import struct
 import sys
 
 from benchmarks.case_checks import forked
-from benchmarks.case_checks.common import SIZE, TINY, WEIGHTS, told
+from benchmarks.case_checks.common import TINY, WEIGHTS, tiny_model, told
 
 _RAW = {chr(code) for code in (*range(9), 11, 12, *range(14, 32), *range(127, 160), 0x202E, 0x2066)}
 
@@ -64,11 +64,10 @@ def model_hostile(case):
 
 
 def traces(case):
-    forked.warm_up()
-    work = case.folder / "work"
+    model, work = tiny_model(case), case.folder / "work"
     work.mkdir()
     case.write("work/story.yaml", _FOUR)
-    told(forked.run(["generate", "story.yaml", "-o", "f.mp4", *SIZE], work), 0)
+    told(forked.run(["generate", "story.yaml", "-m", model, "-o", "f.mp4"], work, limit=600), 0)
     header, *lines = (work / "f.memory.jsonl").read_text().splitlines()
     segments = [json.loads(line)["plan_segment"] for line in lines if line.startswith('{"plan_segment"')]
     first = json.loads(header)

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from benchmarks.case_checks import forked
-from benchmarks.case_checks.common import made, told
+from benchmarks.case_checks.common import made, tiny_model, told
 
 STORY = """\
 title: Attack
@@ -25,15 +25,6 @@ _QUIETLY = ("--progress", "none", "--keep", "no")
 COMPANIONS = {"film.json", "film.memory.jsonl", "film.mp4", "story.yaml"}
 
 
-def _tiny_model(case):
-    """A model that makes a film in a second."""
-    forked.warm_up()
-    folder = case.folder / "tiny"
-    if not folder.exists():
-        told(case.memflow("models", "make-tiny", "theatre", folder), 0)
-    return folder
-
-
 def _work(case, name, seed=7):
     folder = case.folder / "work" / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -43,7 +34,7 @@ def _work(case, name, seed=7):
 
 
 def _make(case, folder, *options, **how):
-    line = ["generate", "story.yaml", "-m", _tiny_model(case), "-o", "film.mp4", *_QUIETLY, *options]
+    line = ["generate", "story.yaml", "-m", tiny_model(case), "-o", "film.mp4", *_QUIETLY, *options]
     return forked.run(line, folder, **how)
 
 
@@ -88,7 +79,7 @@ def damage(case):
         run = folder / "film.mp4.run"
         shutil.copytree(master, run)
         change(run)
-        done = _make(case, folder, limit=60)
+        done = _make(case, folder, limit=300)
         assert done.is_told and done.code is not None, f"{what}: {done}"
         if done.code == 0:
             assert (_sha256(folder / "film.mp4"), _sha256(folder / "film.memory.jsonl")) == wanted, (
@@ -184,14 +175,14 @@ def processes(case):
     codes = []
     for attempt in range(4):
         folder = _work(case, f"three-{attempt}")
-        line = ["generate", "story.yaml", "-m", str(_tiny_model(case)), "-o", "film.mp4", *_QUIETLY]
+        line = ["generate", "story.yaml", "-m", str(tiny_model(case)), "-o", "film.mp4", *_QUIETLY]
         together = [_start(line, folder, number) for number in range(3)]
         codes += [os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) for process in together]
         assert set(codes) <= {0, 2} and 0 in codes, f"codes {codes}"
         assert _sha256(folder / "film.mp4") == wanted and set(os.listdir(folder)) == COMPANIONS, os.listdir(folder)
     folder = _work(case, "names")
     told(_make(case, folder), 0)
-    done = forked.run(["generate", "story.yaml", "-m", str(_tiny_model(case)), "-o", "film.MP4", *_QUIETLY], folder)
+    done = forked.run(["generate", "story.yaml", "-m", str(tiny_model(case)), "-o", "film.MP4", *_QUIETLY], folder)
     told(done, 2, says="share")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGKILL):
         folder = _work(case, f"signal-{number}")
@@ -219,7 +210,7 @@ def _start(line, folder, number):
 
 def load(case):
     """Many films in one process: memory, and nothing left over."""
-    model, peaks = _tiny_model(case), []
+    model, peaks = tiny_model(case), []
     for count in (3, 24):
         folder = case.folder / "work" / f"load-{count}"
         folder.mkdir(parents=True)
@@ -277,7 +268,7 @@ def faults(case):
     right = _work(case, "right")
     told(_make(case, right), 0)
     wanted, count = _sha256(right / "film.mp4"), 0
-    model = _tiny_model(case)
+    model = tiny_model(case)
 
     def attempt(what, codes=(0,), name="film.mp4", **how):
         nonlocal count
