@@ -152,6 +152,17 @@ def test_the_film_waits_for_its_player(session):
     wait_for(lambda: len(texts(channel, "chunk")) > made)
 
 
+def test_a_player_that_stands_still_gets_more(session):
+    """After stalls a browser wants more film before it goes on than was made ahead of it: both waited for ever."""
+    session, channel, take, *_ = session
+    session.command({"type": "prompt", "text": "a red fox"})
+    wait_for(lambda: len(texts(channel, "chunk")) >= 2)
+    session.command({"type": "played", "seconds": 0.1, "starved": True})
+    wait_for(lambda: len(texts(channel, "chunk")) >= 5)
+    time.sleep(0.3)
+    assert len(texts(channel, "chunk")) <= 6, "not without end"
+
+
 def test_a_prompt_holds_from_the_next_chunk_on_and_undo_takes_it_back(session, tmp_path):
     session, channel, take, results, thread = session
     session.command({"type": "prompt", "text": "a red fox"})

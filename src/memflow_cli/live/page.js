@@ -4,6 +4,7 @@
   const film = $("film"), prompt = $("prompt"), strip = $("strip"), segmentList = $("segments");
   const KEEP_SECONDS = 60; // of film behind the player, before the browser is asked to let go of it
   const STALL_SECONDS = 0.25; // of film that must lie ahead before playing goes on
+  const STARVED_SECONDS = 0.6; // of standing still although film lies ahead: the browser wants more of it before it goes on
 
   const make = (tag, className, text) => {
     const element = document.createElement(tag);
@@ -219,6 +220,13 @@
   });
   $("now").addEventListener("click", () => { if (film.buffered.length) film.currentTime = film.buffered.end(film.buffered.length - 1) - 0.3; });
 
+  /* Whether the player stands still for want of film. After a few stalls a browser waits for more than lies ahead. */
+  let movedTo = -1, movedAt = performance.now();
+  const isStarved = () => {
+    if (isPaused || film.currentTime !== movedTo) { movedTo = film.currentTime; movedAt = performance.now(); }
+    return ahead() > 0 && performance.now() - movedAt > 1000 * STARVED_SECONDS;
+  };
+
   /* What is playing, and what memory recalls for it */
   let shown = null;
   const follow = () => {
@@ -248,6 +256,7 @@
   setInterval(() => {
     follow();
     start();
-    if (!isPaused) ask({ type: "played", seconds: film.currentTime });
+    const starved = isStarved();
+    if (!isPaused) ask({ type: "played", seconds: film.currentTime, starved });
   }, 200);
 })();

@@ -21,6 +21,9 @@ from memflow_cli.studio.take import Take
 
 MAX_PROMPT = 4000  # characters, as in a storyboard
 MAX_WISHES = 32  # that wait; what comes beyond is refused
+STARVED_CHUNKS = (
+    5  # that a player gets at once which stands still: after stalls a browser may want more before it goes on
+)
 WAIT_SECONDS = 0.02  # between two looks at what viewers ask for
 
 Stop = Callable[[], MemflowError | None]
@@ -56,6 +59,7 @@ class Session:
         self._put_together = finish or take.finish
         self._wishes: queue.Queue[Wish] = queue.Queue(MAX_WISHES)
         self._played = 0.0  # seconds of the film, by the viewer who is furthest
+        self._is_starved = False  # stands still although film lies ahead of it: its browser wants more at once
         self._is_paused = False
         self._playing: Generator[Event] | None = None
         self._lead = 0.0  # seconds that a chunk has: how far the film may be ahead
@@ -75,6 +79,7 @@ class Session:
         kind, seconds, text = content.get("type"), content.get("seconds"), content.get("text")
         if kind == "played" and isinstance(seconds, int | float) and 0 <= seconds <= self._made_seconds + 1:
             self._played = max(self._played, float(seconds))
+            self._is_starved = content.get("starved") is True
         elif kind == "prompt" and isinstance(text, str):
             self._wish_for_prompt(text, content.get("cut") is True)
         elif kind == "pause":
@@ -125,8 +130,10 @@ class Session:
 
     @property
     def _is_ahead(self) -> bool:
-        """Whether the next chunk would be too early: a chunk that plays, and one that waits, are enough."""
-        return self._lead > 0 and self._made_seconds - self._played > self._lead * 1.2
+        """Whether the next chunk would be too early: a chunk that plays, and one that waits, are enough for a player that
+        plays."""
+        enough = STARVED_CHUNKS if self._is_starved else 1.2
+        return self._lead > 0 and self._made_seconds - self._played > self._lead * enough
 
     def _heed_wishes(self) -> bool:
         """All that were sent until now; False if the film is to end."""
