@@ -27,7 +27,9 @@ def main() -> None:
         sys.exit("no Chromium on the path: apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder:
         command = [sys.executable, "-m", "memflow_cli.cli.app", "live", "-o", str(Path(folder, "film.mp4"))]
-        made = subprocess.Popen([*command, "--no-browser", "--seed", "7"], stderr=subprocess.PIPE, text=True)
+        made = subprocess.Popen(
+            [*command, "--no-browser", "--seed", "7", "--size", "448x256"], stderr=subprocess.PIPE, text=True
+        )
         page = Page(chromium, Path(folder, "profile"))
         try:
             assert made.stderr is not None, "it was asked for"

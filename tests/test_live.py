@@ -13,9 +13,11 @@ import pytest
 
 from browser import Page, find_chromium
 from memflow_cli.cli.app import run
+from memflow_cli.cli.live import _size_to_play
 from memflow_cli.live.channel import Channel
 from memflow_cli.live.lines import rest_of
 from memflow_cli.live.session import Session
+from memflow_cli.models.catalog import find_model
 from memflow_cli.story.storyboard import Segment
 from memflow_cli.studio.studio import Studio
 
@@ -102,6 +104,13 @@ def test_what_is_left_of_an_opening(played, left):
     opening = [Segment("a", 3.0), Segment("b", 2.0, transition="cut"), Segment("c", 1.5)]
     rest = rest_of(opening, [Segment(prompt, seconds) for prompt, seconds in played])
     assert [(segment.prompt, segment.seconds, segment.transition) for segment in rest] == left
+
+
+def test_a_cpu_plays_a_size_that_it_keeps_up_with(capsys):
+    theatre = find_model("theatre")
+    assert _size_to_play(theatre, "cpu") == (224, 128)
+    assert "--size 448x256" in capsys.readouterr().err
+    assert _size_to_play(find_model("memflow-1.3b"), "cpu") is None
 
 
 def test_wrong_lines_are_answered_and_play_nothing(tmp_path, tiny_model_folder):

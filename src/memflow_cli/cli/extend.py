@@ -80,7 +80,7 @@ def _generate(film: Path, longer: "Storyboard", script: Path, out: Path, options
 
     with tempfile.TemporaryDirectory() as folder:
         if (kept := kept_segments(longer)) is not None:
-            note(f"{kept} stay as they are; {script.name} would make them anew")
+            note(f"{kept} made after another take, and kept; {script.name} would make that anew")
             script = Path(folder, f"{out.stem}.json")
             script.write_text(json.dumps(story_of(read_film(film), longer)), encoding="utf-8")
         return run(["generate", str(script), "-o", str(out), *options])

@@ -49,7 +49,7 @@ def with_remark(text: str, kept: str | None) -> str:
         text = text.partition("\n")[2]
     if kept is None:
         return text
-    return f"{_NOT_ALL}{kept} of the film were made after another take; this storyboard makes them anew.\n{text}"
+    return f"{_NOT_ALL}of the film, {kept} made after another take; this storyboard makes that anew.\n{text}"
 
 
 def is_story_of(path: Path, film: "RecordedFilm") -> bool:
@@ -78,5 +78,5 @@ def kept_segments(storyboard: "Storyboard") -> str | None:
 
 
 def numbered(first: int, last: int) -> str:
-    """Segments, from 1, in words."""
-    return f"segment {first}" if first == last else f"segments {first} to {last}"
+    """Segments, from 1, in words: what was done to them follows."""
+    return f"segment {first} was" if first == last else f"segments {first} to {last} were"

@@ -17,6 +17,7 @@ from memflow_cli.errors import Interrupted, UsageError
 if TYPE_CHECKING:
     from memflow_cli.film.events import FilmResult
     from memflow_cli.machine.stop_requests import StopRequests
+    from memflow_cli.models.entry import ModelEntry
     from memflow_cli.story.storyboard import Segment, Storyboard
     from memflow_cli.studio.take import Take
 
@@ -92,6 +93,7 @@ def _play(told: "Storyboard | None", script: Path, given: LiveOptions) -> "FilmR
     title = told.title if told else None
     with Studio(name, device=given.device, dtype=given.dtype) as studio, StopRequests(None, note) as stop:
         with stop.at_once():
+            size = size or _size_to_play(studio.entry, given.device)
             fps, characters, places = (told.fps, told.characters, told.places) if told else (None, {}, {})
             take = studio.take(
                 given.out, seed=seed, title=title, size=size, fps=fps, characters=characters, places=places
@@ -128,6 +130,20 @@ def _size(text: str | None, told: "Storyboard | None") -> tuple[int, int] | None
         except ValueError as error:
             raise UsageError(f"--size: {error}") from None
     return (told.width, told.height) if told is not None and told.width and told.height else None
+
+
+def _size_to_play(entry: "ModelEntry", device: str) -> tuple[int, int] | None:
+    """A CPU plays the smallest of the sizes that a model was made for: the others it makes more slowly than they play."""
+    from memflow_cli.machine.device import choose_device
+
+    sizes = entry.geometry.sizes
+    if len(sizes) < 2 or choose_device(device).type != "cpu":
+        return None
+    width, height = min(sizes, key=lambda size: size[0] * size[1])
+    note(
+        f"playing at {width}x{height}, which a CPU keeps up with; --size {entry.width}x{entry.height} is {entry.name}'s own"
+    )
+    return width, height
 
 
 def _on_page(

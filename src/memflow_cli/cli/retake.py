@@ -219,8 +219,8 @@ def _pick(film: "RecordedFilm", segment: int, number: int, is_end_kept: bool, pr
     )
     if kept is not None:
         note(
-            f"{kept} stay as they are: memory had seen the segment {segment + 1} that was there when they were made, and what "
-            f"they recall of it is not what the film shows now; memflow generate makes them anew"
+            f"{kept} kept: memory had seen the segment {segment + 1} that was there before, and what it recalls of that is not "
+            "what the film shows now; memflow generate makes all of it anew"
         )
     result_path(film.path)
 

@@ -49,7 +49,7 @@ def check_made_after(film: Path, recipe: Recipe, num_kept: int) -> None:
         which = f"segment {lost[0]} was" if len(lost) == 1 else f"segments {lost[0]} to {lost[-1]} were"
         raise UsageError(
             f"{which} made after another take of what comes before, and kept: no storyboard makes that again",
-            f"memflow generate {record_path(film).with_suffix('.yaml').name}, if it is there, makes a film of one piece",
+            "the film's storyboard (.yaml) makes a film of one piece",
         )
 
 
