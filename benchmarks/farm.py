@@ -20,12 +20,16 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from memflow_cli.film.script import plan_story
 from memflow_cli.models.catalog import PLUGIN_GROUP, find_model
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.studio.farm.order import Order, absolute
 from memflow_cli.studio.job import make_job
+
+if TYPE_CHECKING:
+    from memflow_cli.studio.farm.cluster import Cluster
 
 ROOT = Path(__file__).parent.parent
 MIB = 1 << 20
@@ -45,7 +49,7 @@ def main() -> None:
     alone.add_argument("model")
     alone.add_argument("seconds", type=float)
     given = parser.parse_args()
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_enable_worker_prestart": "0", "RAY_worker_niceness": "0"}
     folder = Path(tempfile.mkdtemp(prefix="farm"))
     try:
         if given.what == "overhead":
@@ -87,13 +91,12 @@ def make_alone(model: str, seconds: float, folder: Path) -> None:
 
 def measure_overhead(model: str, seconds: float, pairs: int, folder: Path) -> None:
     from memflow_cli.film.events import FilmDone
-    from memflow_cli.studio.farm.cluster import LOCAL, Cluster
     from memflow_cli.studio.farm.farm import Farm, Ways
     from memflow_cli.studio.farm.nodes import Share
     from memflow_cli.studio.studio import Studio
 
     command = [sys.executable, "-m", "benchmarks.farm", "alone", model, str(seconds)]
-    with Cluster(LOCAL) as cluster:
+    with a_cluster() as cluster:
         alone = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
         assert alone.stdin is not None and alone.stdout is not None
 
@@ -136,14 +139,13 @@ def measure_overhead(model: str, seconds: float, pairs: int, folder: Path) -> No
 
 def measure_jobs(count: int, at_once: int, folder: Path) -> None:
     from memflow_cli.film.events import FilmDone
-    from memflow_cli.studio.farm.cluster import LOCAL, Cluster
     from memflow_cli.studio.farm.farm import Farm, Ways
     from memflow_cli.studio.farm.nodes import Share
     from memflow_cli.studio.studio import Studio
 
     install_toy(folder)
     done, begun, first = 0, 0.0, 0.0
-    with Cluster(LOCAL) as cluster:
+    with a_cluster() as cluster:
         farm = Farm(cluster, Ways(Share((os.cpu_count() or 1) / at_once, 0, at_once)), partial(Studio))
         print("films  films a second  driver's memory")
         for news in farm.make(orders_of("toy", 0.5, folder, count)):
@@ -158,6 +160,26 @@ def measure_jobs(count: int, at_once: int, folder: Path) -> None:
                     first = first or memory_of(os.getpid())
                     print(f"{done:5}  {rate:14.1f}  {memory_of(os.getpid()):10.1f} MiB", flush=True)
     print(f"the driver grew by {memory_of(os.getpid()) - first:.1f} MiB over {count} films")
+
+
+@contextlib.contextmanager
+def a_cluster() -> Iterator["Cluster"]:
+    """One node on this machine, without what Ray starts for clusters that grow."""
+    from ray.cluster_utils import Cluster as Node
+
+    from memflow_cli.studio.farm.cluster import Cluster
+
+    about = {"include_dashboard": False, "no_monitor": True, "include_log_monitor": False}
+    folder = tempfile.mkdtemp(prefix="ray")
+    os.environ["RAY_TMPDIR"] = folder
+    node = Node()
+    try:
+        node.add_node(num_cpus=os.cpu_count() or 1, object_store_memory=100 * MIB, plasma_directory=folder, **about)
+        with Cluster(node.address) as cluster:
+            yield cluster
+    finally:
+        node.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def install_toy(folder: Path) -> None:
