@@ -129,7 +129,8 @@ def measure_overhead(model: str, seconds: float, pairs: int, folder: Path) -> No
         ray, other = through[number], without[number + 1]
         ratios.append(ray / other)
         cpu_ratios.append(ray_cpu[number] / other_cpu[number])
-        print(f"{number:4}  {ray:9.3f} s  {other:7.3f} s  {ratios[-1]:.3f}  {cpu_ratios[-1]:.3f}")
+        cpu = f"{ray_cpu[number]:.2f} s, {other_cpu[number]:.2f} s, {cpu_ratios[-1]:.3f}"
+        print(f"{number:4}  {ray:9.3f} s  {other:7.3f} s  {ratios[-1]:.3f}  {cpu}")
     print(f"median ratio {statistics.median(ratios):.3f}, of processor time {statistics.median(cpu_ratios):.3f}")
     worker, driver, other = memory
     print(
