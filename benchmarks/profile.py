@@ -2,7 +2,8 @@
 
 A film in its steady state, measured twice: as it is, by stage; then under torch's profiler, by part of the transformer and
 by operator. The profiler slows everything that consists of small operators, so the stages' times are those to go by, and
-of the rest only the shares. Prints tables in markdown, milliseconds a chunk.
+of the rest only the shares. A small model's blocks on a CPU run fused, and only with --plain have parts that can be told
+apart. Prints tables in markdown, milliseconds a chunk.
 """
 
 import argparse
@@ -30,12 +31,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_model_options(parser)
     parser.add_argument("--random-weights", action="store_true")
+    parser.add_argument(
+        "--plain", action="store_true", help="the plain blocks, whose parts the profiler can tell apart"
+    )
     parser.add_argument("--policy", default="nam")
     parser.add_argument("--chunks", type=int, default=8, help="chunks that are measured, twice")
     parser.add_argument("--top", type=int, default=16, help="parts and operators that are listed")
     options = parser.parse_args()
     chosen = load_chosen(options, random_model if options.random_weights else load_model)
     entry, place, backbone, size = chosen.entry, chosen.place, chosen.backbone, chosen.size
+    if options.plain:
+        backbone.transformer.parts = None
     embeds = (
         random_prompts(entry, 2)
         if options.random_weights

@@ -2,8 +2,9 @@
 
 The same film is made by several engines at the same time, a block of chunks each in turn, so that a machine whose speed
 drifts gives the same ratios. The first engine is the plain one: fp32, the prompt's keys computed in every pass, a commit pass
-that goes to the end, rotation and attention by torch's own operators, decode and encode in turn. Each of the others adds one
-step; the last two, which must be asked for on a CPU, are each added to the engine that is used there. Prints a table in
+that goes to the end, rotation and attention by torch's own operators, blocks and painter layer by layer, all threads for each,
+decode and encode in turn. Each of the others adds one step; the last one, which must be asked for, is added to the blocks that it
+replaces. Prints a table in
 markdown: frames a second, the time of a block over that of the step before (median and quartiles), over the plain engine's, and
 whether the film is the step before's, byte for byte.
 """
@@ -25,6 +26,7 @@ from memflow_cli.cli.bench import PROMPTS
 from memflow_cli.film.overlap import AHEAD
 from memflow_cli.models.catalog import ModelEntry
 from memflow_cli.models.load import load_model
+from memflow_cli.models.theatre.painting import PaintedSizes
 from memflow_cli.models.wan.acceleration import accelerate
 from memflow_cli.models.wan.attention import attend_fused, rotate_by_parts
 from memflow_cli.models.wan.model import WanModel
@@ -61,7 +63,26 @@ def attend_by_fused_kernels(model: WanModel) -> None:
     model.transformer.attend = attend_fused
 
 
-ALL_SLOW = (commit_by_a_whole_pass, compute_prompt_keys_every_pass, rotate_part_by_part, attend_by_fused_kernels)
+def run_plain_blocks(model: WanModel) -> None:
+    """The slow twin of wan/fused.py."""
+    model.transformer.parts = None
+
+
+def paint_layer_by_layer(model: WanModel) -> None:
+    """The slow twin of theatre/fused_painter.py."""
+    sizes = getattr(model._make_decoder_at, "__self__", None)
+    if isinstance(sizes, PaintedSizes):
+        sizes.fused = None
+
+
+PLAIN = (run_plain_blocks, paint_layer_by_layer)
+ALL_SLOW = (
+    commit_by_a_whole_pass,
+    compute_prompt_keys_every_pass,
+    rotate_part_by_part,
+    attend_by_fused_kernels,
+    *PLAIN,
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +92,7 @@ class Engine:
     step: str
     dtype: torch.dtype = torch.bfloat16
     slow: tuple[Callable[[WanModel], None], ...] = ()
+    all_threads: bool = True
     ahead: int = 0
     compiled: bool = False
     added_to: int = -1  # which engine it adds its step to, counted from its own place
@@ -90,9 +112,12 @@ ENGINES = (
     Engine("the prompt's keys once a segment", slow=(ALL_SLOW[0], *ALL_SLOW[2:])),
     Engine("a commit pass without its end", slow=ALL_SLOW[2:]),
     Engine("rotation as complex numbers", slow=ALL_SLOW[3:]),
-    Engine("attention spelled out"),
-    Engine("asked for: decode and encode beside the denoising", ahead=AHEAD),
-    Engine("asked for: compiled blocks", compiled=True, added_to=-2),
+    Engine("attention spelled out", slow=PLAIN),
+    Engine("blocks in fewer, larger steps", slow=PLAIN[1:]),
+    Engine("the painter in fewer, larger steps"),
+    Engine("one thread for a walk of small passes", all_threads=False),
+    Engine("decode and encode beside the walk", all_threads=False, ahead=AHEAD),
+    Engine("asked for: compiled blocks", slow=PLAIN[1:], compiled=True, added_to=-5),
 )
 
 
@@ -108,6 +133,8 @@ def time_blocks(
         Lane(model, plan, policy, embeds, folder / f"{number}.mp4", synchronize=False)
         for number, model in enumerate(models)
     ]
+    for lane, engine in zip(lanes, ENGINES, strict=True):
+        lane.threads = None if engine.all_threads else lane.threads
     seconds: list[list[float]] = [[] for _ in lanes]
     for block in range(-1, blocks):
         for number in sorted(range(len(lanes)), key=lambda n: (n + block) % len(lanes)):  # nobody is always first

@@ -140,9 +140,11 @@ def _taken(layer: Stored, slots: list[slice]) -> Stored:
 def _selected(candidates: Stored, chosen: Tensor) -> Stored:
     """Each head's own frames: candidates [B, S, N, H, D], chosen [B, H, K] -> [B, K * N, H, D]."""
 
+    batch = torch.arange(chosen.shape[0], device=chosen.device)[:, None, None]
+    heads = torch.arange(chosen.shape[1], device=chosen.device)[:, None]
+
     def select(part: Tensor) -> Tensor:
-        _, _, num_tokens, _, size = part.shape
-        index = chosen.transpose(1, 2)[:, :, None, :, None].expand(-1, -1, num_tokens, -1, size)
-        return part.gather(1, index).flatten(1, 2)
+        taken = part[batch, chosen, :, heads]  # [B, H, K, N, D]: whole rows are moved
+        return taken.permute(0, 2, 3, 1, 4).flatten(1, 2)
 
     return candidates.map(select)

@@ -251,7 +251,8 @@ class Lane:
         self._options = memory_options(name)
         prompts = [embeds[segment.index % len(embeds)] for segment in plan.segments]
         walk = make_walk(backbone, plan.size, plan.fps, self._options, synchronize=synchronize)
-        self._threads = walk_threads(backbone, plan.size)
+        self.threads = walk_threads(backbone, plan.size)
+        """See `walk_threads`; None in its place is the slow twin."""
         self._chunks = generate_chunks(walk, planned_shots(plan, prompts))
         self._decoder = backbone.decoder_at(*plan.size)
         self._decoder.reset()
@@ -261,7 +262,7 @@ class Lane:
 
     def step(self, counted: bool) -> None:
         start = time.perf_counter()
-        with using_threads(self._threads):
+        with using_threads(self.threads):
             chunk = next(self._chunks)
         generated = time.perf_counter()
         frames = self._decoder.decode(chunk.latents[0])
@@ -280,9 +281,9 @@ class Lane:
     def block(self, count: int, ahead: int) -> float:
         """Makes so many chunks as a film is made; the seconds until all their frames are with the encoder."""
         start = time.perf_counter()
-        beside: Overlap[None, None] = Overlap(self._backbone.device, ahead, threads_beside(self._threads))
+        beside: Overlap[None, None] = Overlap(self._backbone.device, ahead, threads_beside(self.threads))
         for _ in range(count):
-            with using_threads(self._threads):
+            with using_threads(self.threads):
                 latents = next(self._chunks).latents
             latents.to("cpu")  # a film keeps them
             beside.submit(None, self._show, latents[0])

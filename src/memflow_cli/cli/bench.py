@@ -52,7 +52,7 @@ class BenchOptions:
         bool | None,
         typer.Option(
             "--overlap/--no-overlap",
-            help="Also measure decode and encode beside the denoising, as generate does on a GPU.  [on a GPU]",
+            help="Also measure decode and encode beside the denoising.  [where generate does so]",
         ),
     ] = None
     as_json: options.Json = False

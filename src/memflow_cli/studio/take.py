@@ -299,8 +299,9 @@ class Take:
         plan = self._script.plan
         backbone = self._load_model(self._script)
         self._timeline = Timeline(plan.geometry, plan.fps, plan.seed)
+        overlap = False if backbone.device.type == "cpu" else None  # who steers sees a chunk as soon as it is made
         self._film = FilmUnderWay(
-            self._script, self._recipe_on(backbone), backbone, self.out, keep_run=self._keep, overlap=None
+            self._script, self._recipe_on(backbone), backbone, self.out, keep_run=self._keep, overlap=overlap
         )
 
     def _script_for(self, told: Storyboard) -> ShootingScript:

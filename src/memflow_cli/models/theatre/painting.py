@@ -26,7 +26,7 @@ class PaintedSizes:
 
     def decoder(self, width: int, height: int) -> "PaintingDecoder | PatchStreamingDecoder":
         if self._is_painted(width, height):
-            return PaintingDecoder(self._autoencoder, self._painter, self._fused)
+            return PaintingDecoder(self._autoencoder, self._painter, self.fused)
         return PatchStreamingDecoder(self._autoencoder)
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -36,7 +36,8 @@ class PaintedSizes:
         return self._autoencoder.encode(frames)
 
     @cached_property
-    def _fused(self) -> FusedPainter | None:
+    def fused(self) -> FusedPainter | None:
+        """For all films; none where painter and autoencoder are not on a CPU."""
         on_cpu = self._autoencoder.basis.device.type == "cpu"
         return FusedPainter(self._autoencoder, self._painter) if on_cpu else None
 
