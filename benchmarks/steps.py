@@ -133,7 +133,7 @@ def time_blocks(
         Lane(model, plan, policy, embeds, folder / f"{number}.mp4", synchronize=False)
         for number, model in enumerate(models)
     ]
-    for lane, engine in zip(lanes, ENGINES, strict=True):
+    for lane, engine in zip(lanes, ENGINES):
         lane.threads = None if engine.all_threads else lane.threads
     seconds: list[list[float]] = [[] for _ in lanes]
     for block in range(-1, blocks):
