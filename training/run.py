@@ -105,6 +105,7 @@ def main() -> None:
         "--start", type=Path, help="checkpoint, or exported folder, whose weights a --stage begins with"
     )
     parser.add_argument("--rate", type=float, default=1.0, help="factor of the learning rates")
+    parser.add_argument("--batch", type=int, nargs=2, default=(48, 3), help="pictures and stories of a step")
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn: another for another stage")
     parser.add_argument("--out", type=Path, default=THEATRE_FOLDER, help="where a whole run writes the weights")
     parser.add_argument("--no-compile", action="store_true")
@@ -134,8 +135,8 @@ def main() -> None:
         before = options.start or work / "pictures.pt"
         stage = Options(
             share * seconds,
-            pictures=48,
-            stories=3,
+            pictures=options.batch[0],
+            stories=options.batch[1],
             own_context=options.own_context,
             rate=options.rate,
             seed=options.seed,
