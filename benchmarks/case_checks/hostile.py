@@ -115,24 +115,3 @@ def by_tests(*selection):
         return f"{last} ({' '.join(selection)})"
 
     return check
-
-
-def disk_check(case):
-    """Of 5.7 GB of files 50 MB are missing, on a disk with 5 GB: whether they fit is asked of the 50 MB."""
-    code = (
-        "import os; from memflow_cli.models.catalog import find_model\n"
-        "for r in find_model('self-forcing-1.3b').repositories:\n"
-        "    base = f't/hub/models--{r.repo_id.replace(chr(47), chr(45) * 2)}'\n"
-        "    for f in r.files:\n"
-        "        p = f'{base}/blobs/{f.sha256}.part' if 'Self-Forcing' in r.repo_id else "
-        "f'{base}/snapshots/{r.revision}/{f.path}'\n"
-        "        os.makedirs(os.path.dirname(p), exist_ok=True); open(p, 'wb').close()\n"
-        "        os.truncate(p, f.num_bytes - (50_000_000 if p.endswith('.part') else 0))\n"
-    )
-    place = case.folder / "disk"
-    place.mkdir()
-    script = f'mount -t tmpfs -o size=5G none "{place}" && cd "{place}" && '
-    script += '"$0" -c "$1" && HF_HOME=$PWD/t HF_ENDPOINT=http://127.0.0.1:9 '
-    script += '"$0" -m memflow_cli.cli.app models pull self-forcing-1.3b'
-    done = case.run("unshare", "-m", "sh", "-c", script, sys.executable, code, limit=300)
-    return told(done, 3, says="cannot reach the hub" if "needs" not in done.err else "nothing about a disk")
