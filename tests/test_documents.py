@@ -20,7 +20,7 @@ segments:
 """
 GEOMETRY = "geometry", "plan.geometry"
 # keys that are data, not stable, or in another table
-FREE = "recipe", "candidates", "storyboard.characters", "storyboard.places", "timings", "tracks"
+FREE = "recipe", "candidates", "whose", "storyboard.characters", "storyboard.places", "timings", "tracks"
 
 
 def documented(heading: str) -> set[str]:
@@ -102,7 +102,8 @@ def test_what_lies_beside_a_film(film, story, tiny_model_folder):
     arguments = ["--model", str(tiny_model_folder), "--memory", "official", "--set", "memory.record_interval=1"]
     assert run(["generate", str(story), "-o", str(other), *arguments, "--progress", "none"]) == 0
     more = [line for line in lines(other.with_suffix(".memory.jsonl"))[1:] if "chunk" in line]
-    assert all_keys(*chunks, *more) == documented("### A chunk")
+    edited = {"renewed", "forgotten"}  # of a film whose segments say `remember` or `forget`
+    assert edited <= documented("### A chunk") and all_keys(*chunks, *more) == documented("### A chunk") - edited
 
 
 def test_live_lines(tmp_path, tiny_model_folder):
