@@ -152,7 +152,7 @@ def example(tmp_path, kind):
         "infinity.txt": INFINITY,
         "framepack.txt": FRAMEPACK,
         "storymem.json": json.dumps(STORYMEM),
-        "lines.jsonl": '{"prompts": ["a fox", "a {cat}"], "seed": 4, "size": "64x32"}',
+        "lines.jsonl": '{"prompts": ["a fox", "a {cat}"], "seed": 4, "size": "224x128"}',
         "list.json": '["a fox", "a cat"]',
     }
     if kind == "longlive":
@@ -173,6 +173,8 @@ def test_what_is_converted_plans_the_same_film(tmp_path, kind, capfd):
     assert after.storyboard == before.storyboard
     assert after.plan == before.plan
     assert all(warning.partition(": ")[2] in told_then for warning in before.warnings)
+    with (tmp_path / "out" / "story.yaml").open("a") as file:
+        file.write("# changed by hand\n")
     assert run(["convert", str(source), "-o", str(tmp_path / "out" / "story.yaml")]) == 2, "it is there already"
     assert run(["convert", str(source)]) == 0
     assert "segments:" in capfd.readouterr().out
