@@ -92,10 +92,10 @@ def test_the_number_of_cores_does_not_change_the_bytes(tmp_path):
 def test_any_frame_is_found_by_its_number(tmp_path, fps):
     """The first frame, both sides of every border between parts, around keyframes, and the last."""
     film = write_film(tmp_path, lengths=(9, 60, 120), fps=fps)
-    for index in (0, 1, 8, 9, 10, 31, 32, 33, 68, 69, 70, 187, 188):
+    for index in (0, 9, 33, 188):
         assert number_of(read_frame(film, index)) == index
-    many = dict(read_frames(film, [188, 0, 47, 48, 48, 9]))
-    assert {index: number_of(frame) for index, frame in many.items()} == {index: index for index in (0, 9, 47, 48, 188)}
+    many = [188, 0, 1, 8, 9, 10, 31, 32, 33, 33, 68, 69, 70, 187]
+    assert {index: number_of(frame) for index, frame in read_frames(film, many)} == {index: index for index in many}
 
 
 @pytest.mark.parametrize("step", [1, 9, 40, 150])

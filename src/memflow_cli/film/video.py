@@ -121,6 +121,7 @@ class PartWriter:
         self._unfinished = path.with_name(path.name + ".unfinished")
         self._failure: str | None = "it ended early"  # until the encoder's thread knows better
         self._is_failing = threading.Event()  # set: what is still queued is not encoded any more
+        self._is_killed = threading.Event()  # set: nobody waits for the encoder any more
         self._queue: queue.Queue[np.ndarray | None] = queue.Queue(QUEUED_WRITES)
         self._thread = threading.Thread(target=self._run, name=f"encoder of {path.name}", daemon=True)
         self._thread.start()
@@ -151,6 +152,7 @@ class PartWriter:
     def kill(self) -> None:
         """Ends the encoder: a `write` or `close` that waits for it fails. From any thread; `abort` is still to come."""
         self._is_failing.set()
+        self._is_killed.set()
 
     def abort(self) -> None:
         """Stops at once and leaves nothing behind, unless the disk hangs."""
@@ -177,6 +179,8 @@ class PartWriter:
         """Waits until `done`, asked for a second at a time. Raises MemflowError if the encoder stands still: the disk hangs."""
         idle, reached = 0, self._num_encoded
         while not done(1.0):
+            if self._is_killed.is_set():
+                self._raise_failure()
             idle = idle + 1 if self._num_encoded == reached else 0
             reached = self._num_encoded
             if idle >= STALLED_SECONDS:
