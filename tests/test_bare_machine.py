@@ -44,6 +44,7 @@ def test_a_user_without_home_and_name_makes_a_film(film_folder):
         pytest.skip("the code lies where another user may not read it")
     done = memflow("generate", "tiny.yaml", "-o", "u.mp4")
     assert (done.returncode, done.stdout) == (0, "u.mp4\n"), done.stderr
+    environment["_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION"] = "1"  # else it depends on who runs the tests
     done = memflow("--install-completion", "bash")
     assert done.returncode == 1 and "no home folder" in done.stderr and "bug" not in done.stderr
     done = memflow("models", "pull", "memflow-1.3b")

@@ -52,7 +52,7 @@ def test_the_steered_film_is_made_again_by_its_storyboard(tmp_path, monkeypatch)
     from benchmarks.same_films import compare
 
     monkeypatch.chdir(tmp_path)
-    [example] = [text for text in EXAMPLES if "studio.take" in text]
+    [example] = [text for text in EXAMPLES if "steered.yaml" in text]
     exec(compile(example, "docs/python.md", "exec"), {"__name__": "example"})
     memflow_cli.make("steered.yaml", "again.mp4")
     assert compare(Path("steered.mp4"), Path("again.mp4")).is_same

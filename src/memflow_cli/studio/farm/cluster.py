@@ -9,6 +9,7 @@ import logging
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ Call = Any
 LOCAL = "local"
 _THREADS = 4  # of a worker's process that answer calls, beside the one that makes films
 _ANSWER_SECONDS = 120.0
+_NOTICED_SECONDS = 30.0  # in which a cluster notices that a node is gone
 _OBJECT_STORE_BYTES = 256 << 20  # of a cluster on this machine alone: what is told of films is small
 
 
@@ -105,20 +107,25 @@ class Cluster:
         return [node for node in nodes if node.num_cpus or node.num_gpus]
 
     def ask(self, nodes: Sequence[Node], look: Callable[[], dict[str, Any]]) -> dict[str, dict[str, Any]]:
-        """Runs `look` once on each node: the node's name -> what it returned. Raises MemflowError where one is silent."""
+        """Runs `look` once on each node: the node's name -> what it returned; a node that dies meanwhile is left out.
+
+        Raises MemflowError where one is silent, or all are gone.
+        """
         task = ray.remote(look)
         calls = {
-            node.name: task.options(
+            node: task.options(
                 num_cpus=0, max_retries=0, scheduling_strategy=NodeAffinitySchedulingStrategy(node.node_id, soft=False)
             ).remote()
             for node in nodes
         }
         found: dict[str, dict[str, Any]] = {}
-        for name, call in calls.items():
+        for node, call in calls.items():
             try:
-                found[name] = ray.get(call, timeout=_ANSWER_SECONDS)
+                found[node.name] = ray.get(call, timeout=_ANSWER_SECONDS)
             except (RayError, GetTimeoutError) as error:
-                raise MemflowError(f"node {name} does not answer: {_first_line(error)}") from error
+                if not self._is_alive_after(node, _NOTICED_SECONDS) and len(calls) > 1:
+                    continue
+                raise MemflowError(f"node {node.name} does not answer: {_first_line(error)}") from error
         return found
 
     # workers
@@ -171,6 +178,15 @@ class Cluster:
         """Ends a worker's process at once, whatever it does."""
         with contextlib.suppress(RayError):
             ray.kill(worker.actor, no_restart=True)
+
+    def _is_alive_after(self, node: Node, seconds: float) -> bool:
+        """Whether the cluster still counts on a node; it takes a while to notice a death."""
+        end = time.monotonic() + seconds
+        while self._is_alive(node):
+            if time.monotonic() > end:
+                return True
+            time.sleep(0.5)
+        return False
 
     def _is_alive(self, node: Node) -> bool:
         return any(about["Alive"] for about in ray.nodes() if about["NodeID"] == node.node_id)
