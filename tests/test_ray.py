@@ -257,6 +257,10 @@ def test_a_node_killed_in_mid_film_loses_nothing(nodes, joined, studio, alone, t
         assert any(isinstance(news.event, Lost) and news.node == "victim" for news in events)
     assert (tmp_path / "1.mp4").read_bytes() == alone(story(seconds=LONG))
     nodes.remove_node(heir)
+    end = time.monotonic() + 120
+    while {"victim", "heir"} & {node.name for node in joined.nodes()}:  # a cluster takes its time to notice
+        assert time.monotonic() < end
+        time.sleep(0.5)
 
 
 def test_a_driver_killed_and_ctrl_c_leave_what_the_same_command_goes_on_with(

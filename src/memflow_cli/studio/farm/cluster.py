@@ -28,7 +28,7 @@ Call = Any
 LOCAL = "local"
 _THREADS = 4  # of a worker's process that answer calls, beside the one that makes films
 _ANSWER_SECONDS = 120.0
-_NOTICED_SECONDS = 30.0  # in which a cluster notices that a node is gone
+_NOTICED_SECONDS = 60.0  # in which a cluster notices that a node is gone
 _OBJECT_STORE_BYTES = 256 << 20  # of a cluster on this machine alone: what is told of films is small
 
 
