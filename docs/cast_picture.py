@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from docs.pictures import DOCS, GAP, TEXT_HEIGHT, WIDTH, plan_of
+from docs.pictures import DOCS, GAP, TEXT_HEIGHT, WIDTH, frames_of, plan_of
 from memflow_cli.film.video_reader import read_frames
 from training.beats import Act, Beat
 from training.drawing import render
@@ -51,11 +51,7 @@ def portrait(puppet: Puppet, ground: tuple[int, int, int]) -> np.ndarray:
 def sheet(film: Path, segments: list[dict]) -> Image.Image:
     """A row for each segment that calls somebody who has a picture."""
     rows = [segment for segment in segments if segment["calls"]]
-    numbers = [
-        segment["start_frame"] + (2 * column + 1) * segment["frames"] // (2 * FRAMES_A_ROW)
-        for segment in rows
-        for column in range(FRAMES_A_ROW)
-    ]
+    numbers = frames_of(rows, FRAMES_A_ROW)
     frames = [Image.fromarray(frame) for _, frame in read_frames(film, numbers)]
     height = round(frames[0].height * WIDTH / frames[0].width)
     row_height, left = TEXT_HEIGHT + height + 2 * GAP, WIDTH + 6 * GAP

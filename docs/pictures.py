@@ -48,13 +48,18 @@ def plan_of(storyboard: Path) -> list[dict]:
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["segments"]
 
 
+def frames_of(segments: list[dict], frames_a_row: int) -> list[int]:
+    """Numbers of frames evenly spaced over each segment."""
+    return [
+        segment["start_frame"] + (2 * column + 1) * segment["frames"] // (2 * frames_a_row)
+        for segment in segments
+        for column in range(frames_a_row)
+    ]
+
+
 def contact_sheet(film: Path, segments: list[dict]) -> Image.Image:
     """A row a segment: its prompt above frames evenly spaced over it."""
-    numbers = [
-        segment["start_frame"] + (2 * column + 1) * segment["frames"] // (2 * FRAMES_A_ROW)
-        for segment in segments
-        for column in range(FRAMES_A_ROW)
-    ]
+    numbers = frames_of(segments, FRAMES_A_ROW)
     frames = [Image.fromarray(frame) for _, frame in read_frames(film, numbers)]
     height = round(frames[0].height * WIDTH / frames[0].width)
     row_height = TEXT_HEIGHT + height + 2 * GAP

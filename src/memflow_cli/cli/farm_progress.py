@@ -1,7 +1,5 @@
 """What is told while films are made on a cluster: one table of all films under way, or the lines of each, with its name."""
 
-import os
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -115,8 +113,7 @@ class FarmTable:
     """Redrawn in place: a row for each film under way, and one bar for all of them."""
 
     def __init__(self, num_frames: Sequence[int]) -> None:
-        from rich.console import Console
-        from rich.live import Live
+        from memflow_cli.cli.terminal import redrawn_in_place
 
         self._left = dict(enumerate(num_frames, start=1))  # frames of films that are not over
         self._total = sum(num_frames)
@@ -126,14 +123,8 @@ class FarmTable:
         self._new_frames = 0
         self._rows: dict[int, _Row] = {}
         self._stage = ""
-        self._console = Console(file=sys.stderr, no_color=bool(os.environ.get("NO_COLOR")) or None, highlight=False)
-        self._live = Live(
-            self,
-            console=self._console,
-            refresh_per_second=_REFRESHES,
-            transient=True,
-            redirect_stdout=sys.stdout.isatty(),
-        )
+        self._live = redrawn_in_place(self, _REFRESHES)
+        self._console = self._live.console
 
     def __enter__(self) -> Self:
         self._live.__enter__()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
 
-from rich.console import Console, ConsoleOptions
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.text import Text
@@ -25,20 +25,24 @@ _BAR, _NARROW_BAR = 24, 12  # columns, the latter on a terminal of less than _NA
 _NARROW = 60
 
 
+def redrawn_in_place(view: RenderableType, refreshes: float) -> Live:
+    """`view` on stderr, drawn anew so many times a second, and gone at the end.
+
+    Results printed to a terminal are moved above it; to a pipe or file they go as they are.
+    """
+    console = Console(file=sys.stderr, no_color=bool(os.environ.get("NO_COLOR")) or None, highlight=False)
+    return Live(
+        view, console=console, refresh_per_second=refreshes, transient=True, redirect_stdout=sys.stdout.isatty()
+    )
+
+
 class LiveProgress:
     """Redrawn in place on a terminal; when it ends, the lines that were worth keeping stay."""
 
     def __init__(self) -> None:
-        self._console = Console(file=sys.stderr, no_color=bool(os.environ.get("NO_COLOR")) or None, highlight=False)
         self._view = _View()
-        # Results printed to a terminal are moved above the view; to a pipe or file they must go as they are.
-        self._live = Live(
-            self._view,
-            console=self._console,
-            refresh_per_second=_REFRESHES,
-            transient=True,
-            redirect_stdout=sys.stdout.isatty(),
-        )
+        self._live = redrawn_in_place(self._view, _REFRESHES)
+        self._console = self._live.console
 
     def __enter__(self) -> Self:
         self._live.__enter__()

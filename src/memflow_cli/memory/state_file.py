@@ -92,7 +92,7 @@ class StateInFile:
         for tensor in self.parts[index].parts:
             content = self.file.read(place, tensor.nbytes)
             place += tensor.nbytes
-            # A copy in memory as torch aligns it: sums depend on that.
+            # A copy, in memory as torch aligns it.
             read.append(torch.frombuffer(content, dtype=tensor.dtype).clone().view(tensor.shape))
         return Stored(tuple(read), self.parts[index].dtype).tensor()
 
