@@ -175,6 +175,6 @@ def test_an_index_names_files_of_its_own_folder(tmp_path, table):
 
 
 def test_a_model_name_that_no_file_can_have_is_a_sentence(story, capsys):
-    for name in ("x" * 300, "~nobody-of-this-name/x", "~"):
-        assert run(["plan", str(story("a.png")), "--model", name]) == 3
+    for name, code in (("x" * 300, 3), ("~", 3), ("~nobody-of-this-name/x", 2)):
+        assert run(["plan", str(story("a.png")), "--model", name]) == code
         assert "unexpected" not in capsys.readouterr().err
