@@ -13,7 +13,7 @@ from benchmarks.true_clips import LOOKED_AT, Labels, half_size, label_chunks
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.backbone import Backbone
 from memflow_cli.film.frames import to_uint8
-from memflow_cli.film.prompt_embeds import encode_story
+from memflow_cli.film.given import encode_told
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.options import MemoryOptions
@@ -113,8 +113,7 @@ def film_frames(
     """A film chunk by chunk: (record, frames uint8 [12, height, width, 3])."""
     plan = plan_film(storyboard, backbone.geometry, size)
     memory = memory or make_policy(storyboard.memory, plan.geometry)
-    prompts = [segment.prompt for segment in plan.segments]
-    told = encode_story(backbone, prompts, [segment.transition == "cut" for segment in plan.segments])
+    told = encode_told(backbone, storyboard, plan.segments, ())
     decoder = backbone.decoder_at(*plan.size)
     decoder.reset()
     walk = Walk(backbone, plan.size, plan.fps, memory, int8=storyboard.memory.kv == "int8")

@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from memflow_cli.cli.app import run as memflow
+from memflow_cli.film.given import encode_told
 from memflow_cli.film.prompt_embeds import encode_story
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.models.theatre.limits import cannot_draw
 from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
 from memflow_cli.sampler import chunk_noise
+from memflow_cli.story.storyboard import Segment, Storyboard
 from tiny_model import tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
 
@@ -43,6 +45,19 @@ def test_a_backbone_that_reads_stories_is_given_what_it_read():
     told = encode_story(Backbone(), ["first", "second"], [False, True])
     assert [float(rows[0, 0]) for rows in told.prompts] == [1, 3]
     assert [{chunk: float(rows[0, 0]) for chunk, rows in turns.items()} for turns in told.turns] == [{2: 2}, {}]
+
+
+def test_a_story_is_read_in_the_light_of_how_long_its_segments_are():
+    class Backbone:
+        def read_story(self, prompts, cuts, lengths):
+            return [((0, "a" * length),) for length in lengths]
+
+        def encode_prompts(self, prompts):
+            return torch.full((1, 4, 1), float(len(prompts[0])))
+
+    plan = tiny_plan(tiny_backbone(tiny_entry("wan")).geometry, (3, 4))
+    told = encode_told(Backbone(), Storyboard("", segments=(Segment("a", 1.0),)), plan.segments, ())
+    assert [float(rows[0, 0]) for rows in told.prompts] == [3, 4]
 
 
 @pytest.fixture

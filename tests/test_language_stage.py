@@ -68,7 +68,7 @@ def test_prompts_in_theatre_s_own_words_stay_byte_for_byte():
         for line, meaning in zip(lines, meanings, strict=True):
             if len(line.split()) < MOST_WORDS:
                 assert meaning.beats == (line,)
-                assert texts_of(meaning) == ((0, line),)
+                assert texts_of([meaning], [False], [1]) == [((0, line),)]
 
 
 def test_a_prompt_in_its_own_words_that_is_too_long_is_told_shorter():
@@ -136,12 +136,59 @@ def test_who_comes_and_waves_does_one_after_the_other_if_there_is_time():
         "The fox stands still and a white cat enters from the right.",
         "The fox stands still and the cat waves a hand.",
     )
-    assert texts_of(meaning) == ((0, meaning.beats[0]), (2, meaning.beats[1]))
+    assert texts_of([meaning], [False]) == [((0, meaning.beats[0]), (2, meaning.beats[1]))]
 
 
 def test_two_who_leave_do_so_in_turn():
     *_, meaning = story(RED_FOX, CAT_COMES, reading({"fox": ("leave", "left"), "cat": ("leave", "right")}))
     assert meaning.beats == ("The fox leaves to the left and the cat stands still.", "The cat leaves to the right.")
+
+
+BOTH_COME = "A red fox enters from the left while a white cat comes in from the right in the snow."
+FIRST_COMES = "A red fox enters from the left in the snow."
+SECOND_COMES = "The fox stands still and a white cat enters from the right."
+
+
+def test_two_who_come_or_go_at_once_do_so_in_turn_in_theatre_s_own_words_too():
+    """Two who walk at once were never trained: one of them did not come, or did not come back."""
+    both_leave = "The fox goes away to the left and the cat leaves to the right."
+    coming, leaving = read_story(Told(), [BOTH_COME, both_leave], [False, False])
+    assert coming.beats == (FIRST_COMES, SECOND_COMES)
+    assert leaving.beats == ("The fox leaves to the left and the cat stands still.", "The cat leaves to the right.")
+
+
+@pytest.mark.parametrize(
+    "length, cut, told",
+    [
+        (4, False, [(0, "The fox hops.")]),
+        (3, False, [(0, SECOND_COMES), (1, "The fox hops.")]),
+        (2, False, [(0, SECOND_COMES), (2, "The fox hops.")]),
+        (1, False, [(0, FIRST_COMES), (1, SECOND_COMES), (2, "The fox hops.")]),
+        (3, True, [(0, "The fox hops.")]),
+    ],
+)
+def test_who_has_not_come_yet_when_a_segment_ends_is_waited_for(length, cut, told):
+    """In a segment of three chunks the second of two stopped halfway in, in one of two it never came."""
+    meanings = read_story(Told(), [BOTH_COME, "The fox hops."], [False, cut])
+    first, second = texts_of(meanings, [False, cut], [length, 5])
+    assert first == ((0, FIRST_COMES), (2, SECOND_COMES)) and second == tuple(told)
+
+
+def test_what_comes_late_is_told_in_full_and_never_makes_more_than_two_chunks_late():
+    prompts = [
+        BOTH_COME,
+        "The fox leaves to the left and the cat leaves to the right.",
+        "Nobody is there.",
+        "The fox hops.",
+    ]
+    meanings = read_story(Told(), prompts, [False] * 4)
+    told = texts_of(meanings, [False] * 4, [3] * 4)
+    fox_goes, cat_goes = meanings[1].beats
+    assert told[1] == ((0, SECOND_COMES), (1, fox_goes), (3, cat_goes))
+    assert told[2] == ((0, cat_goes), (2, "Nobody is there.")) and told[3] == ((0, meanings[3].caption),)
+    assert all(
+        texts[-1][0] <= 4 for texts in texts_of(read_story(Told(), [BOTH_COME] * 9, [False] * 9), [False] * 9, [2] * 9)
+    )
 
 
 def test_who_stands_where_another_comes_in_steps_aside():

@@ -125,13 +125,13 @@ class Backbone(Protocol):
         return no_encoder(frames)
 
     def read_story(
-        self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+        self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = (), lengths: Sequence[int] = ()
     ) -> Sequence[Sequence[tuple[int, str]]]:
         """What to encode for each segment, in the light of those before it: (chunk of the segment, text), from chunk 0 on.
         Unless a model knows better, each prompt as it is.
 
         `pictured`: the descriptions of characters whose pictures say how they look. A model that has no use for them need
-        not take them.
+        not take them. `lengths`: chunks of each segment, as far as they are known.
         """
         return as_written(prompts)
 

@@ -64,9 +64,9 @@ def encode_told(
 ) -> StoryEmbeds:
     """What a film's first segments are told, each in the light of those before it, and what its pictures show."""
     prompts, cuts = [each.prompt for each in segments], [each.transition == "cut" for each in segments]
-    return encode_story(
-        backbone, prompts, cuts, [picture.description for picture in given], storyboard.pictured_descriptions
-    )
+    descriptions = [picture.description for picture in given]
+    lengths = [each.num_chunks for each in segments]
+    return encode_story(backbone, prompts, cuts, descriptions, storyboard.pictured_descriptions, lengths)
 
 
 def shot_of(storyboard: Storyboard, segment: SegmentPlan, told: StoryEmbeds) -> Shot:

@@ -25,12 +25,15 @@ def encode_story(
     cuts: Sequence[bool],
     given: Sequence[str] = (),
     pictured: Sequence[str] = (),
+    lengths: Sequence[int] = (),
 ) -> StoryEmbeds:
     """The prompts of a film's segments, or what the model reads in them, each text encoded once and alone.
 
-    `given`: the description of each given picture; `pictured`: those of the characters that have any.
+    `given`: the description of each given picture; `pictured`: those of the characters that have any; `lengths`: chunks of
+    each segment, as far as they are known.
     """
-    told = backbone.read_story(prompts, cuts, pictured) if pictured else backbone.read_story(prompts, cuts)
+    known = {"pictured": pictured, "lengths": lengths}
+    told = backbone.read_story(prompts, cuts, **{name: value for name, value in known.items() if value})
     texts = [text for parts in told for _, text in parts]
     texts += [backbone.caption_picture(description) for description in given]
     rows = iter(encode_each(texts, backbone.encode_prompts))

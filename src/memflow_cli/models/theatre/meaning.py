@@ -10,6 +10,8 @@ from memflow_cli.models.theatre.trained_captions import (
     write_empty_caption,
 )
 
+TRAVELS = ("enter", "return", "leave")
+
 
 @dataclass(frozen=True)
 class Act:
@@ -32,7 +34,7 @@ class Role:
     @property
     def main_act(self) -> Act:
         """What it does where there is time for one thing only: coming and going before all else, then what is last."""
-        return next((act for act in reversed(self.acts) if act.verb in ("enter", "return", "leave")), self.acts[-1])
+        return next((act for act in reversed(self.acts) if act.verb in TRAVELS), self.acts[-1])
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,20 @@ class Meaning:
         return self._caption(first, opening), self._caption(then, here, again=opening)
 
     @property
+    def ends_travelling(self) -> bool:
+        """Whether somebody comes or goes in the last of its captions."""
+        if not self._takes_turns:
+            return bool(self._travellers)
+        return any(after.verb in TRAVELS for _, after in map(self._turn, range(len(self.roles))) if after)
+
+    @property
     def _takes_turns(self) -> bool:
         return any(len(role.acts) > 1 for role in self.roles) or len(self._travellers) > 1
 
     @property
     def _travellers(self) -> list[int]:
         """Those who come or go; two of them do so one after the other."""
-        return [index for index, role in enumerate(self.roles) if role.main_act.verb in ("enter", "return", "leave")]
+        return [index for index, role in enumerate(self.roles) if role.main_act.verb in TRAVELS]
 
     def _turn(self, index: int) -> tuple[Act | None, Act | None]:
         """What a puppet does in the first part and in the second; None: it is not there."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Told
-from memflow_cli.models.theatre.meaning import Act, Meaning, Role
+from memflow_cli.models.theatre.meaning import TRAVELS, Act, Meaning, Role
 from memflow_cli.models.theatre.reader import Reader, Reading, Seen
 from memflow_cli.models.theatre.trained_captions import (
     MOST_WORDS,
@@ -80,7 +80,8 @@ class Stage:
         for role in roles:
             self._cast[role.species].was_seen = True
         is_short = len(prompt.split()) < MOST_WORDS
-        written = prompt if caption is not None and is_short and self._leaves_to_pictures(caption, prompt) else None
+        stays = caption is not None and is_short and _is_as_trained(caption)
+        written = prompt if caption and stays and self._leaves_to_pictures(caption, prompt) else None
         names_setting = opens or moved or told.setting is not None
         return Meaning(self._setting, roles, names_setting, written, tuple(told.notes))
 
@@ -221,6 +222,11 @@ class Stage:
             for species, colour, worn, verb, _ in caption.clauses
             if species in self._cast and self._cast[species].is_pictured
         )
+
+
+def _is_as_trained(caption: TrainedCaption) -> bool:
+    """Whether theatre was trained on captions that ask for this: of two who come or go, one does at a time."""
+    return sum(verb in TRAVELS for *_, verb, _ in caption.clauses) < 2
 
 
 def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:

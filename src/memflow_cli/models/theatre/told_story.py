@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import zip_longest
 from pathlib import Path
 
 from memflow_cli.models.entry import ModelEntry
@@ -9,7 +10,8 @@ from memflow_cli.models.theatre.meaning import Meaning
 from memflow_cli.models.theatre.reader import Reader
 from memflow_cli.models.theatre.stage import picture_caption, read_story
 
-ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str]], Sequence[Sequence[tuple[int, str]]]]
+Texts = tuple[tuple[int, str], ...]  # of a segment: (chunk, what holds from there on)
+ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str], Sequence[int]], Sequence[Texts]]
 READER_FOLDER = "reader"  # of a model's folder
 COMING_CHUNKS = 2  # theatre's puppets come in and go out in so many
 
@@ -32,9 +34,9 @@ def story_reader(entry: ModelEntry) -> ReadStory | None:
         return None
 
     def read(
-        prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
-    ) -> list[tuple[tuple[int, str], ...]]:
-        return [texts_of(meaning) for meaning in read_story(load_reader(folder), prompts, cuts, pictured)]
+        prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = (), lengths: Sequence[int] = ()
+    ) -> list[Texts]:
+        return texts_of(read_story(load_reader(folder), prompts, cuts, pictured), cuts, lengths)
 
     return read
 
@@ -53,9 +55,28 @@ def meanings_of(
     return None if folder is None else read_story(load_reader(folder), prompts, cuts, pictured)
 
 
-def texts_of(meaning: Meaning) -> tuple[tuple[int, str], ...]:
-    """A segment's captions, each with the chunk from which on it holds. A second one waits until who comes has come: how
-    long the segment will be may not be known yet.
+def texts_of(meanings: Sequence[Meaning], cuts: Sequence[bool], lengths: Sequence[int] = ()) -> list[Texts]:
+    """The captions of each segment. A second one waits until who comes has come, or who goes has gone; where a segment ends
+    before the second has, the next begins so much later, unless it is a cut.
+
+    `lengths`: chunks of each segment, as far as they are known; of its own length no segment makes use, for it may change.
     """
-    beats = meaning.beats
-    return ((0, beats[0]),) if len(beats) == 1 else ((0, beats[0]), (COMING_CHUNKS, beats[1]))
+    told: list[Texts] = []
+    rest: Texts = ()
+    late = 0
+    for meaning, cut, length in zip_longest(meanings, cuts, lengths[: len(meanings)]):
+        if cut:
+            rest, late = (), 0
+        beats = [(late + index * COMING_CHUNKS, text) for index, text in enumerate(meaning.beats)]
+        texts = (*rest, *beats)
+        told.append(texts)
+        takes_its_time = meaning.ends_travelling and (late or len(beats) > 1)
+        rest, late = _left_over(texts, beats[-1][0] + COMING_CHUNKS if takes_its_time else late + 1, length)
+    return told
+
+
+def _left_over(texts: Texts, needed: int, length: int | None) -> tuple[Texts, int]:
+    """What of a segment's captions is told in the next one, and for how many chunks: no more than one who comes takes."""
+    late = min(max(needed - length, 0), COMING_CHUNKS) if length else 0
+    left = {max(chunk - (length or 0), 0): text for chunk, text in texts}
+    return tuple((chunk, text) for chunk, text in left.items() if chunk < late), late

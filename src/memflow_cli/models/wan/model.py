@@ -12,7 +12,7 @@ from memflow_cli.geometry import Geometry
 from memflow_cli.models.wan.fused import fuse
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 
-ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str]], Sequence[Sequence[tuple[int, str]]]]
+ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str], Sequence[int]], Sequence[Sequence[tuple[int, str]]]]
 EncodePrompts = Callable[[Sequence[str]], Tensor]
 WholePass = Callable[[Tensor, Timesteps, PromptProjection, AttentionContext], Tensor]
 
@@ -60,9 +60,9 @@ class WanModel:
         self.caption_picture = caption_picture
 
     def read_story(
-        self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+        self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = (), lengths: Sequence[int] = ()
     ) -> Sequence[Sequence[tuple[int, str]]]:
-        return as_written(prompts) if self._read_story is None else self._read_story(prompts, cuts, pictured)
+        return as_written(prompts) if self._read_story is None else self._read_story(prompts, cuts, pictured, lengths)
 
     def decoder_at(self, width: int, height: int) -> StreamingDecoder:
         return self._make_decoder_at(width, height) if self._make_decoder_at else self.decoder()
