@@ -35,7 +35,7 @@ def test_a_turn_within_a_segment_is_a_segment_of_its_own():
 
 def test_a_backbone_that_reads_stories_is_given_what_it_read():
     class Backbone:
-        def read_story(self, prompts, cuts):
+        def read_story(self, prompts, cuts, pictured, lengths):
             assert cuts == [False, True]
             return [((0, "a"), (2, "bb")), ((0, "ccc"),)]
 
@@ -49,7 +49,7 @@ def test_a_backbone_that_reads_stories_is_given_what_it_read():
 
 def test_a_story_is_read_in_the_light_of_how_long_its_segments_are():
     class Backbone:
-        def read_story(self, prompts, cuts, lengths):
+        def read_story(self, prompts, cuts, pictured, lengths):
             return [((0, "a" * length),) for length in lengths]
 
         def encode_prompts(self, prompts):

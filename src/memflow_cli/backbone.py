@@ -130,8 +130,8 @@ class Backbone(Protocol):
         """What to encode for each segment, in the light of those before it: (chunk of the segment, text), from chunk 0 on.
         Unless a model knows better, each prompt as it is.
 
-        `pictured`: the descriptions of characters whose pictures say how they look. A model that has no use for them need
-        not take them. `lengths`: chunks of each segment, as far as they are known.
+        `pictured`: the descriptions of characters whose pictures say how they look. `lengths`: chunks of each segment, as
+        far as they are known.
         """
         return as_written(prompts)
 

@@ -32,8 +32,7 @@ def encode_story(
     `given`: the description of each given picture; `pictured`: those of the characters that have any; `lengths`: chunks of
     each segment, as far as they are known.
     """
-    known = {"pictured": pictured, "lengths": lengths}
-    told = backbone.read_story(prompts, cuts, **{name: value for name, value in known.items() if value})
+    told = backbone.read_story(prompts, cuts, pictured, lengths)
     texts = [text for parts in told for _, text in parts]
     texts += [backbone.caption_picture(description) for description in given]
     rows = iter(encode_each(texts, backbone.encode_prompts))

@@ -70,7 +70,7 @@ def read_cuts(prefix: str) -> ReadStory | None:
         return None
 
     def read(
-        prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+        prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = (), lengths: Sequence[int] = ()
     ) -> list[tuple[tuple[int, str], ...]]:
         return [
             ((0, prefix + prompt), (1, prompt)) if is_cut and index else ((0, prompt),)
