@@ -76,14 +76,21 @@ class Stage:
         moved = told.setting is not None and told.setting != self._setting
         self._setting = told.setting or self._setting or FIRST_SETTING
         acts = Blocking(self._cast, self._recent, told).acts(before, opens)
+        self._introduce(told.newcomers, acts)
         roles = self.roles(told, acts)
         for role in roles:
             self._cast[role.species].was_seen = True
         is_short = len(prompt.split()) < MOST_WORDS
-        stays = caption is not None and is_short and _is_as_trained(caption)
+        stays = caption is not None and is_short and _is_as_trained(caption, roles)
         written = prompt if caption and stays and self._leaves_to_pictures(caption, prompt) else None
         names_setting = opens or moved or told.setting is not None
         return Meaning(self._setting, roles, names_setting, written, tuple(told.notes))
+
+    def _introduce(self, newcomers: Sequence[str], acts: Mapping[str, Sequence[Act]]) -> None:
+        """Two who come in at once are introduced from left to right, as two are who open a scene."""
+        from_right = {species: Act("enter", "right") in acts.get(species, ()) for species in newcomers}
+        for species in sorted(newcomers, key=from_right.__getitem__):
+            self._cast[species] = self._cast.pop(species)
 
     def roles(self, told: Told, acts: Mapping[str, Sequence[Act]]) -> tuple[Role, ...]:
         """Those who act, in the order of their introduction."""
@@ -224,9 +231,11 @@ class Stage:
         )
 
 
-def _is_as_trained(caption: TrainedCaption) -> bool:
-    """Whether theatre was trained on captions that ask for this: of two who come or go, one does at a time."""
-    return sum(verb in TRAVELS for *_, verb, _ in caption.clauses) < 2
+def _is_as_trained(caption: TrainedCaption, roles: Sequence[Role]) -> bool:
+    """Whether theatre was trained on captions like this: one comes or goes at a time, who was introduced first is named first."""
+    named = [species for species, *_ in caption.clauses]
+    in_order = [role.species for role in roles if role.species in named]
+    return named == in_order and sum(verb in TRAVELS for *_, verb, _ in caption.clauses) < 2
 
 
 def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
