@@ -208,6 +208,33 @@ def test_what_comes_late_is_told_in_full_and_never_makes_more_than_two_chunks_la
     )
 
 
+def test_two_who_come_in_and_nobody_says_where_from_do_so_from_both_sides():
+    """Both came from the left, and stood in the same place."""
+    come, leave = {"fox": ("enter", ""), "cat": ("enter", "")}, {"fox": ("leave", ""), "cat": ("leave", "")}
+    meanings = story(reading(come, {"fox": "red", "cat": "white"}), reading(leave), reading(come))
+    assert [[act.side for role in meaning.roles for act in role.acts] for meaning in meanings] == [
+        ["left", "right"]
+    ] * 3
+
+
+def test_two_who_stood_there_come_back_from_the_other_sides():
+    stand, leave = {"fox": ("stand", ""), "cat": ("stand", "")}, {"fox": ("leave", ""), "cat": ("leave", "")}
+    back = {"fox": ("enter", "opposite"), "cat": ("enter", "opposite")}
+    *_, meaning = story(reading(stand), reading(leave), reading(back))
+    assert [role.acts for role in meaning.roles] == [(Act("return", "right"),), (Act("return", "left"),)]
+
+
+def test_two_who_come_in_and_wave_come_one_after_the_other_and_then_wave():
+    """Both came at once, of whom the model shows one."""
+    [meaning] = story(reading({"fox": (("enter", "left"), ("wave", "")), "cat": (("enter", "right"), ("wave", ""))}))
+    assert meaning.beats == (
+        "An orange fox enters from the left in a meadow.",
+        "The fox stands still and a white cat enters from the right.",
+        "The fox waves a hand and the cat waves a hand.",
+    )
+    assert texts_of([meaning], [False]) == [tuple(zip((0, 2, 4), meaning.beats, strict=True))]
+
+
 def test_who_stands_where_another_comes_in_steps_aside():
     *_, meaning = story(
         reading({"fox": ("enter", "left")}, {"fox": "red"}, setting="snow"),

@@ -95,7 +95,7 @@ class Blocking:
         else:
             side = member.place if member.place in _OTHER_SIDE else came
         if entering:
-            member.came = side
+            member.came = member.place = side
         return side
 
     def _direction(self, member: Member, way: str) -> str:
@@ -141,6 +141,10 @@ class Blocking:
                     member.place = "middle" if crosses else act.side
             if not member.place:
                 member.place = "middle" if len(acts) == 1 else ("left", "right")[min(index, 1)]
+        for member in self._cast.values():
+            if not member.is_on_stage and member.place:
+                member.came = member.came or (member.place if member.place in _OTHER_SIDE else None)
+                member.place = ""
 
 
 def _sides_told(said: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:

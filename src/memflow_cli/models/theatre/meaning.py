@@ -1,5 +1,6 @@
 """What theatre takes a prompt to mean: who is on stage, how they look, what they do, and where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from memflow_cli.models.theatre.trained_captions import (
@@ -19,6 +20,9 @@ class Act:
 
     verb: str
     side: str | None = None
+
+
+Acts = Sequence[Act | None]  # what each role does; None: it is not there
 
 
 @dataclass(frozen=True)
@@ -52,28 +56,32 @@ class Meaning:
         """What theatre's text encoder is given: the prompt itself, or the meaning in the words that it knows best."""
         if self.written is not None:
             return self.written
-        return self._caption([role.main_act for role in self.roles], dict.fromkeys(range(len(self.roles)), True))
+        return self._caption([role.main_act for role in self.roles])
 
     @property
     def beats(self) -> tuple[str, ...]:
-        """The captions of the segment's two parts, where something happens first and something else then; else one."""
+        """The captions of the segment's parts, where something happens first and something else then; else one."""
         if self.written is not None or not self._takes_turns:
             return (self.caption,)
-        first, then, here = [], [], {}
-        for index in range(len(self.roles)):
-            before, after = self._turn(index)
-            first.append(before)
-            then.append(after)
-            here[index] = after is not None
-        opening = {index: before is not None for index, before in enumerate(first)}
-        return self._caption(first, opening), self._caption(then, here, again=opening)
+        texts: list[str] = []
+        described: set[int] | None = None
+        for acts in self._parts:
+            texts.append(self._caption(acts, described))
+            described = (described or set()) | {index for index, act in enumerate(acts) if act}
+        return tuple(texts)
 
     @property
-    def ends_travelling(self) -> bool:
-        """Whether somebody comes or goes in the last of its captions."""
+    def num_travelling(self) -> int:
+        """How many captions there are up to the last in which somebody comes or goes."""
         if not self._takes_turns:
-            return bool(self._travellers)
-        return any(after.verb in TRAVELS for _, after in map(self._turn, range(len(self.roles))) if after)
+            return int(bool(self._travellers))
+        travelling = [any(act and act.verb in TRAVELS for act in acts) for acts in self._parts]
+        return max((index for index, travels in enumerate(travelling, 1) if travels), default=0)
+
+    @property
+    def _parts(self) -> list[Acts]:
+        """What everybody does, part by part."""
+        return list(zip(*map(self._turns, range(len(self.roles))), strict=True))
 
     @property
     def _takes_turns(self) -> bool:
@@ -84,28 +92,39 @@ class Meaning:
         """Those who come or go; two of them do so one after the other."""
         return [index for index, role in enumerate(self.roles) if role.main_act.verb in TRAVELS]
 
-    def _turn(self, index: int) -> tuple[Act | None, Act | None]:
-        """What a puppet does in the first part and in the second; None: it is not there."""
-        role = self.roles[index]
+    def _turns(self, index: int) -> tuple[Act | None, ...]:
+        """What a puppet does in each part; None: it is not there."""
+        role, stand = self.roles[index], Act("stand")
+        waits = index in self._travellers[1:]
+        arrives = role.acts[0].verb in ("enter", "return")
+        if self._acts_after_all_came:
+            last = role.acts[-1] if len(role.acts) > 1 else stand
+            return (None, role.acts[0], last) if waits else (role.acts[0], stand, last)
         if len(role.acts) > 1:
             before, after = role.acts[0], role.acts[-1]
             return None if before.verb == "away" else before, None if before.verb == "leave" else after
         act = role.acts[0]
-        waits = index in self._travellers[1:]
-        if act.verb in ("enter", "return"):
-            return (None, act) if waits else (act, Act("stand"))
+        if arrives:
+            return (None, act) if waits else (act, stand)
         if act.verb == "leave":
-            return (Act("stand"), act) if waits else (act, None)
-        return act, Act("stand") if act.verb == "walk" else act
+            return (stand, act) if waits else (act, None)
+        return act, stand if act.verb == "walk" else act
 
-    def _caption(self, acts: list[Act | None], here: dict[int, bool], again: dict[int, bool] | None = None) -> str:
-        """`here`: who is; `again`: who was already described in the caption before this one."""
-        names_setting = self.names_setting and again is None
+    @property
+    def _acts_after_all_came(self) -> bool:
+        """Whether all come in, and some of them then do something."""
+        all_come = all(role.acts[0].verb in ("enter", "return") for role in self.roles)
+        return (
+            all_come and len(self._travellers) == len(self.roles) > 1 and any(len(role.acts) > 1 for role in self.roles)
+        )
+
+    def _caption(self, acts: Acts, described: set[int] | None = None) -> str:
+        """`described`: who was, in the captions before this one."""
         clauses: list[Clause] = []
         for index, (role, act) in enumerate(zip(self.roles, acts, strict=True)):
-            if not here[index] or act is None:
+            if act is None:
                 continue
-            looks = role.says_looks and not (again and again[index])
+            looks = role.says_looks and index not in (described or ())
             clauses.append(
                 (role.species, role.colour if looks else None, role.worn if looks else None, act.verb, act.side)
             )
@@ -113,7 +132,7 @@ class Meaning:
             clauses.remove(next((clause for clause in clauses if clause[3] == "stand"), clauses[-1]))
         if not clauses:
             return write_empty_caption(self.setting)
-        text = write_caption(clauses, self.setting if names_setting else None)
+        text = write_caption(clauses, self.setting if self.names_setting and described is None else None)
         assert len(text.split()) <= MOST_WORDS, f"longer than captions are: {text}"
         return text
 

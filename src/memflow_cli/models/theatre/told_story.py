@@ -70,8 +70,8 @@ def texts_of(meanings: Sequence[Meaning], cuts: Sequence[bool], lengths: Sequenc
         beats = [(late + index * COMING_CHUNKS, text) for index, text in enumerate(meaning.beats)]
         texts = (*rest, *beats)
         told.append(texts)
-        takes_its_time = meaning.ends_travelling and (late or len(beats) > 1)
-        rest, late = _left_over(texts, beats[-1][0] + COMING_CHUNKS if takes_its_time else late + 1, length)
+        takes_its_time = meaning.num_travelling > (0 if late else 1)
+        rest, late = _left_over(texts, late + (meaning.num_travelling * COMING_CHUNKS if takes_its_time else 1), length)
     return told
 
 
