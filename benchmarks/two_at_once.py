@@ -10,6 +10,7 @@ busy, two at once should take what one after the other takes; threads that spin 
 import argparse
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -70,7 +71,12 @@ def film_command(storyboard: Path, film: Path) -> list[str]:
 
 
 def seconds(commands: list[list[str]]) -> float:
-    """From the start of the first process to the end of the last, all of them running at once."""
+    """From the start of the first process to the end of the last, all of them running at once. No film is there before."""
+    for command in commands:
+        film = Path(command[command.index("-o") + 1])
+        for path in film.parent.glob(f"{film.stem}.*"):
+            if path.suffix != ".yaml":
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(THREAD_SETTINGS)}
     start = time.perf_counter()
     running = [subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL) for command in commands]

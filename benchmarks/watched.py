@@ -152,9 +152,13 @@ def connection(address: str):
 
 
 async def view(address: str) -> None:
-    async with connection(address) as socket:
-        async for _ in socket:
-            pass
+    """Takes all that is sent, until the film is finished and the server gone."""
+    from websockets.exceptions import ConnectionClosed
+
+    with contextlib.suppress(ConnectionClosed):
+        async with connection(address) as socket:
+            async for _ in socket:
+                pass
 
 
 async def flood(address: str) -> None:
