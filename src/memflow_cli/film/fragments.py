@@ -1,7 +1,7 @@
-"""Frames -> fragmented MP4 in memory: what a browser plays while the film is made, and what becomes a film. No torch.
+"""Frames -> fragmented MP4 in memory: what a browser plays while the film is made. No torch.
 
 An init segment (ftyp, moov), then one fragment (moof, mdat) per call of `write`. Fragments follow one another in time, and
-init segment and fragments, joined as bytes, are an MP4 that plays, and a part that `stitch` makes a film of.
+init segment and fragments, joined as bytes, are an MP4 that plays. The film is encoded beside it, with more care.
 """
 
 import io
@@ -22,7 +22,7 @@ _FRAGMENTED = {
 
 
 class FragmentWriter:
-    """Encodes frames as a film's parts are encoded, but each as it comes: nothing is held back for the next call."""
+    """Encodes each frame as it comes: nothing is held back for the next call."""
 
     def __init__(self, width: int, height: int, fps: float) -> None:
         self._rate = exact_fps(fps)

@@ -33,9 +33,10 @@ ENCODING = 3  # what a part was encoded with; another number wherever parts of b
 BT709 = 1  # the number of its primaries, transfer and matrix in ITU-T H.273
 LIMITED_RANGE = 1  # black is 16, white 235: what AVColorRange calls MPEG
 _H264 = {"preset": "fast", "crf": "18", "bf": "0", "threads": "1", "mbtree": "0", "flags": "+bitexact"}
-_AT_ONCE = {
-    "x264-params": "rc-lookahead=0:force-cfr=1"
-}  # a frame comes out as it goes in; films look two seconds ahead
+_AT_ONCE = {  # for a page: a frame comes out as it goes in, at a third of the work; films look two seconds ahead
+    "preset": "veryfast",
+    "x264-params": "rc-lookahead=0:force-cfr=1",
+}
 _EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT | Interpolation.BITEXACT
 
 
