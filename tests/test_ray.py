@@ -75,11 +75,11 @@ def nodes():
 
 
 def add_node(cluster, **about):
-    """One more node. Ray gives it 30 s to start, and has no option for a machine that is busier than that."""
+    """One more node. Ray gives it 30 s to start, and has no option for a machine that is busier than that: CI fails there."""
     try:
         return cluster.add_node(**about)
     except Exception as error:
-        if "timed out during startup" in str(error):
+        if "timed out during startup" in str(error) and not os.environ.get("CI"):
             pytest.skip("this machine is too busy for Ray to start a node in its 30 s")
         raise
 
