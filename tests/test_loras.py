@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from memflow_cli.errors import ModelError
 from memflow_cli.models.entry import Lora
@@ -15,6 +16,7 @@ from memflow_cli.models.wan.checkpoint import load_transformer
 from memflow_cli.models.wan.config import WanConfig
 from memflow_cli.models.wan.names import to_diffusers
 from memflow_cli.models.wan.transformer import CausalWanTransformer
+from memflow_cli.models.weights.lora import read_lora
 
 CONFIG = WanConfig(24, 32, 16, text_dim=16, text_len=12, num_heads=2, num_layers=2, in_dim=16, out_dim=16)
 RANK = 4
@@ -566,3 +568,30 @@ def test_a_strength_that_overflows_is_a_sentence(model, tmp_path):
     path = save(tmp_path / "l.safetensors", plain_tensors())
     with pytest.raises(ModelError, match=r"NaN or infinite numbers in .*strength 1e\+308"):
         merged(model, path, 1e308)
+
+
+class FullSize(TorchDispatchMode):
+    """Counts the tensors of at least so many elements that operators make, views of others not counted."""
+
+    def __init__(self, num_elements: int) -> None:
+        super().__init__()
+        self.num_elements, self.made = num_elements, 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        known = {tensor.untyped_storage().data_ptr() for tensor in arguments if isinstance(tensor, torch.Tensor)}
+        result = function(*arguments, **(options or {}))
+        if isinstance(result, torch.Tensor) and result.numel() >= self.num_elements:
+            self.made += result.untyped_storage().data_ptr() not in known
+        return result
+
+
+def test_merging_makes_one_matrix_of_a_weight_s_size(base, tmp_path):
+    """A 14B model's largest matrices take 280 MB each in fp32: product, scale, strength and sum were one more each."""
+    path = save(tmp_path / "a.safetensors", plain_tensors())
+    update = read_lora(Lora(path, 0.5), {name: tensor.shape for name, tensor in base.items()})
+    name = next(name for name in base if not torch.equal(update.apply(name, base[name], "cpu"), base[name]))
+    before = base[name].clone()
+    with FullSize(base[name].numel()) as counted:
+        update.apply(name, base[name], "cpu")
+    assert counted.made <= 2, "the new weight, and what tells whether its numbers are finite"
+    assert torch.equal(base[name], before)

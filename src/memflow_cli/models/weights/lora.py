@@ -53,7 +53,7 @@ class LoraUpdate:
         result = weight.to(device, torch.float32)
         if parts is not None:
             module = name.removesuffix(".weight")
-            result = result + self.strength * _change(parts, result, self.scales[module], device)
+            result = _change(parts, result, self.scales[module], device).mul_(self.strength).add_(result)
         if bias is not None:
             module = name.removesuffix(".bias")
             result = result + self.strength * self.scales[module] * bias.to(device, torch.float32).view(weight.shape)
@@ -63,7 +63,7 @@ class LoraUpdate:
 
 
 def _change(parts: Parts, weight: Tensor, scale: float, device: torch.device | str) -> Tensor:
-    """What a product changes of a weight at strength 1, fp32, of its shape."""
+    """What a product changes of a weight at strength 1, fp32, of its shape: the one matrix of that size that is made."""
     values = {name: tensor.to(device, torch.float32) for name, tensor in parts.items()}
     if "down" in values:
         product = values["up"].flatten(1) @ values["down"].flatten(1)
@@ -71,15 +71,15 @@ def _change(parts: Parts, weight: Tensor, scale: float, device: torch.device | s
         product = torch.kron(values["lokr_w1"], values["lokr_w2"].flatten(1))
     else:
         product = (values["hada_w1_a"] @ values["hada_w1_b"]) * (values["hada_w2_a"] @ values["hada_w2_b"])
-    change = (product * scale).view(weight.shape)
+    change = product.mul_(scale).view(weight.shape)
     if "magnitude" not in values:
         return change
     # DoRA (arXiv:2402.09353): the direction is learned by the product, the length of each row (or column) on its own.
-    merged, magnitude = weight + change, values["magnitude"]
+    merged, magnitude = change.add_(weight), values["magnitude"]
     kept = _axis_of(magnitude, weight.shape)
     others = tuple(axis for axis in range(weight.ndim) if axis != kept)
     length = torch.linalg.vector_norm(merged, dim=others, keepdim=True).clamp_min(torch.finfo(torch.float32).tiny)
-    return merged * (magnitude.reshape(length.shape) / length) - weight
+    return merged.mul_(magnitude.reshape(length.shape) / length).sub_(weight)
 
 
 def _axis_of(magnitude: Tensor, shape: torch.Size) -> int | None:
