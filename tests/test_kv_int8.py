@@ -1,16 +1,20 @@
 """Keys and values in eight bits: half the room, the film of a cache that rounds, the same film when it is resumed."""
 
 import json
+import os
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
+from memflow_cli import kv_cache
 from memflow_cli.attention_context import FrameState
 from memflow_cli.cli.app import run
 from memflow_cli.errors import UsageError
 from memflow_cli.film.events import ChunkDone
 from memflow_cli.film.recipe import resolve
+from memflow_cli.head_views import HeadViews
 from memflow_cli.kv_store import Stored, pack, unpack
 from memflow_cli.memory.archive import Archive
 from memflow_cli.memory.options import MemoryOptions
@@ -67,6 +71,10 @@ def test_a_place_holds_for_numbers_and_scales_alike():
 
 
 class Rounding(Stored):
+    @staticmethod
+    def zeros(size, int8, dtype, device):
+        return Rounding(Stored.zeros(size, int8, dtype, device).parts, dtype)
+
     def __setitem__(self, place, values):
         super().__setitem__(place, unpack(*pack(values), self.dtype))
 
@@ -76,11 +84,11 @@ def walk_of(model, plan, options, **more):
 
 
 def rounding_twin(model, plan, options):
-    walk = walk_of(model, plan, replace(options, kv="full"))
-    for name in ("_keys", "_rotated", "_values"):
-        stored = getattr(walk.cache, name)
-        setattr(walk.cache, name, Rounding(stored.parts, stored.dtype))
-    walk.cache.heads._keeps_views = False  # what heads chose is read anew, as of eight bits
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(kv_cache, "Stored", Rounding)
+        walk = walk_of(model, plan, replace(options, kv="full"))
+    shape, activation = walk.cache.shape, walk.cache.heads.activation
+    walk.cache.heads = HeadViews(activation, shape.num_layers, shape.num_tokens, keeps_views=False)  # as of eight bits
     return walk
 
 
@@ -118,6 +126,12 @@ def test_the_film_stays_near_that_of_a_full_cache():
 # Room
 
 
+def bytes_in_files(folder):
+    """Of the open files there, which have no name."""
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return sum(link.stat().st_size for link in links if os.readlink(link).startswith(f"{folder}/"))
+
+
 def test_the_archive_takes_half(tmp_path):
     """Against 16 bits, in memory and in a file; features that are the state's keys take no room of their own."""
     generator = torch.Generator().manual_seed(3)
@@ -126,8 +140,10 @@ def test_the_archive_takes_half(tmp_path):
         keys, values = (torch.randn(4, 1, 8, 2, 128, generator=generator).bfloat16() for _ in range(2))
         return FrameState(frame, keys, values)
 
-    for folder in (None, tmp_path):
-        full, small = (Archive(1 << 30, folder, int8) for int8 in (False, True))
+    for folders in ((None, None), (tmp_path / "full", tmp_path / "small")):
+        for folder in filter(None, folders):
+            folder.mkdir()
+        full, small = (Archive(1 << 30, folder, int8) for folder, int8 in zip(folders, (False, True), strict=True))
         for frame in range(4):
             one = state(frame)
             for archive in (full, small):
@@ -135,8 +151,9 @@ def test_the_archive_takes_half(tmp_path):
             kept = small.prototypes[-1]
             assert torch.equal(kept.state.load().values, unpack(*pack(one.values), torch.bfloat16))
             assert torch.equal(kept.features, kept.state.load().keys[:, 0])
-        assert small._used / full._used == pytest.approx(0.5 * 65 / 64)
-    assert full._file._end == full._used and small._file._end == small._used
+        assert small.num_bytes / full.num_bytes == pytest.approx(0.5 * 65 / 64)
+    for folder, archive in zip(folders, (full, small), strict=True):
+        assert bytes_in_files(folder) == archive.num_bytes
 
 
 @pytest.mark.parametrize("name", ["memflow-1.3b", "longlive-2.0-5b", "krea-realtime-14b"])

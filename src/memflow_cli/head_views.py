@@ -54,6 +54,11 @@ class HeadViews:
         self._settled.clear()
 
     @property
+    def num_bytes(self) -> int:
+        """What the views take; their room stays when heads choose again."""
+        return sum(tensor.nbytes for views in self._storage.values() for tensor in views)
+
+    @property
     def layout(self) -> Hashable | None:
         """Where passes read; None while heads have yet to choose."""
         if self._is_sparse and (self.chooses_anew or len(self.views) < self._num_layers):

@@ -86,6 +86,16 @@ class KVCache:
         self._keeps = True
         self._staged: list[tuple[slice, slice]] = []
 
+    @property
+    def num_bytes(self) -> int:
+        """What keys, values, prompt queries and all that heads chose take on the device."""
+        queries = 0 if self._prompt_queries is None else self._prompt_queries.nbytes
+        return (
+            queries
+            + self.heads.num_bytes
+            + sum(stored.num_bytes for stored in (self._keys, self._rotated, self._values))
+        )
+
     # What is in view
 
     @property

@@ -57,6 +57,11 @@ class Archive:
         self._pooled: list[Tensor] = []
         self._likeness: list[float] = []  # of each prototype to the one before it
 
+    @property
+    def num_bytes(self) -> int:
+        """What the prototypes' states and features take of the budget."""
+        return self._used
+
     def pin(self, frame: int) -> None:
         """This latent frame stays, whatever the budget; also if it is yet to come."""
         self._pinned.add(frame)

@@ -44,7 +44,7 @@ class WanDecoder:
         if vae.device.type == "cuda":
             channels_last(vae)
         self._vae = vae
-        self._tiling = tiling
+        self.tiling = tiling
         self._num_slots: int = vae._cached_conv_counts["decoder"]
         # A temporal convolution looks two of its frames back, at the latent rate or a finer one; one more for the first
         # latent frame, which is decoded otherwise than all others.
@@ -85,20 +85,20 @@ class WanDecoder:
         z = self._vae.post_quant_conv(z)
         is_first = self._state.num_latent_frames == 0
         pixels = self._vae.decoder(z, feat_cache=cache, feat_idx=[0], first_chunk=is_first)
-        if self._tiling is not None and self._tiling.state_on_host:
+        if self.tiling is not None and self.tiling.state_on_host:
             cache[:] = [slot.cpu() if isinstance(slot, Tensor) else slot for slot in cache]
         return pixels
 
     def _is_tiled(self, z: Tensor) -> bool:
-        if self._tiling is None:
+        if self.tiling is None:
             return False
-        return max(z.shape[-2:]) > self._tiling.size // self._vae.spatial_compression_ratio
+        return max(z.shape[-2:]) > self.tiling.size // self._vae.spatial_compression_ratio
 
     def _decode_tiles(self, z: Tensor) -> Tensor:
         """Each tile with its own cache; where tiles overlap they fade into each other."""
-        assert self._tiling is not None, "tiles need a tiling"
+        assert self.tiling is not None, "tiles need a tiling"
         ratio = self._vae.spatial_compression_ratio
-        size, stride = self._tiling.size // ratio, self._tiling.stride // ratio
+        size, stride = self.tiling.size // ratio, self.tiling.stride // ratio
         scale = ratio // (self._vae.config.patch_size or 1)  # decoded cells a latent cell
         kept, overlap = stride * scale, (size - stride) * scale
         rows: list[list[Tensor]] = []
