@@ -8,12 +8,13 @@ import torch
 
 from memflow_cli.errors import ModelError
 from memflow_cli.models.catalog import THEATRE_FOLDER
-from memflow_cli.models.theatre.reader import SPECIES_HEADS, WHOLE_HEADS, Reader, _split, make_reading
+from memflow_cli.models.theatre.reader import SPECIES_HEADS, WHOLE_HEADS, Reader, make_reading
 from memflow_cli.models.theatre.stage import read_story
+from memflow_cli.models.theatre.vocabulary import SPECIES
 from training.language.check import DEV_STORIES, check
 from training.language.network import Network, save
 from training.language.story import Writer
-from training.language.train import Encoder, _told
+from training.language.train import Encoder
 
 FOLDER = THEATRE_FOLDER / "reader"
 
@@ -112,6 +113,11 @@ def small_reader(folder):
 WRITER = Writer("small")
 
 
+def answers(scores, heads):
+    """The most likely answer of each head."""
+    return {name: int(part.argmax()) for name, part in zip(heads, scores.split(list(heads.values())), strict=True)}
+
+
 def test_numpy_says_what_torch_says(tmp_path):
     network, reader = small_reader(tmp_path)
     encode = Encoder(reader.vocabulary, np.random.default_rng(0))
@@ -125,8 +131,8 @@ def test_numpy_says_what_torch_says(tmp_path):
         with torch.no_grad():
             told, whole, naming = network(row, known, batch["setting"])
         expected = make_reading(
-            [_split(scores.numpy(), SPECIES_HEADS) for scores in told[0]],
-            _split(whole[0].numpy(), WHOLE_HEADS),
+            [answers(scores, SPECIES_HEADS) for scores in told[0]],
+            answers(whole[0], WHOLE_HEADS),
             naming[0].argmax(-1).tolist(),
             words[:48],
         )
@@ -134,12 +140,13 @@ def test_numpy_says_what_torch_says(tmp_path):
     assert same >= 39  # own rows are shipped in eight bits
 
 
-def test_what_is_not_told_is_not_trained():
+def test_what_is_not_told_is_not_trained(reader):
     example = Writer(0).example()
     example.acts = {"fox": [("enter", "left"), ("wave", "")]}
     example.colours, example.worn = {"fox": "red"}, {"fox": ("hat", None)}
-    assert _told(example, "fox") == [7, 1, 5, -100, 1, 1, 0]
-    assert _told(example, "cat") == [0, -100, 0, -100, -100, -100, -100]
+    [told] = Encoder(reader.vocabulary, np.random.default_rng(0))([example])["told"].tolist()
+    assert told[SPECIES.index("fox")] == [7, 1, 5, -100, 1, 1, 0]
+    assert told[SPECIES.index("cat")] == [0, -100, 0, -100, -100, -100, -100]
 
 
 def test_a_broken_reader_is_told_with_its_folder(tmp_path):

@@ -1,5 +1,7 @@
 """A film that is steered while it plays is the film that its storyboard makes."""
 
+import asyncio
+import io
 import json
 import signal
 import subprocess
@@ -13,11 +15,9 @@ import pytest
 
 from browser import Page, find_chromium
 from memflow_cli.cli.app import run
-from memflow_cli.cli.live import _size_to_play
 from memflow_cli.live.channel import Channel
 from memflow_cli.live.lines import rest_of
 from memflow_cli.live.session import Session
-from memflow_cli.models.catalog import find_model
 from memflow_cli.story.storyboard import Segment
 from memflow_cli.studio.studio import Studio
 
@@ -106,11 +106,17 @@ def test_what_is_left_of_an_opening(played, left):
     assert [(segment.prompt, segment.seconds, segment.transition) for segment in rest] == left
 
 
-def test_a_cpu_plays_a_size_that_it_keeps_up_with(capsys):
-    theatre = find_model("theatre")
-    assert _size_to_play(theatre, "cpu") == (224, 128)
-    assert "--size 448x256" in capsys.readouterr().err
-    assert _size_to_play(find_model("memflow-1.3b"), "cpu") is None
+def test_a_cpu_plays_a_size_that_it_keeps_up_with(tmp_path, monkeypatch, capfd):
+    """Of a model that was made for several; one that was made for a single size is played at that."""
+    film = tmp_path / "film.mp4"
+    monkeypatch.setattr(sys, "stdin", io.StringIO("a red fox\nwait 0.75s\n"))
+    assert run(["live", "--stdin", "-o", str(film), "--model", "theatre", "--device", "cpu"]) == 0
+    assert "--size 448x256" in capfd.readouterr().err
+    assert frames(film).shape[1:] == (128, 224, 3)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert run(["live", "--stdin", "-o", str(tmp_path / "b.mp4"), "--model", "memflow-1.3b", "--device", "cpu"]) == 2
+    said = capfd.readouterr().err
+    assert "nothing was played" in said and "playing at" not in said
 
 
 def test_wrong_lines_are_answered_and_play_nothing(tmp_path, tiny_model_folder):
@@ -121,26 +127,35 @@ def test_wrong_lines_are_answered_and_play_nothing(tmp_path, tiny_model_folder):
     assert done.returncode == 0 and events == ["error", "prompt", "error"]
 
 
+class Viewer:
+    """Follows a channel as the server does for a page, in an event loop of its own."""
+
+    def __init__(self, channel):
+        self.told = []
+        threading.Thread(target=asyncio.run, args=(self.follow(channel),), daemon=True).start()
+
+    async def follow(self, channel):
+        channel.attach()
+        async for message in channel.follow():
+            if isinstance(message, str):
+                self.told.append(json.loads(message))
+
+    def texts(self, kind):
+        return [content for content in self.told if content["type"] == kind]
+
+
 @pytest.fixture
 def session(tmp_path, tiny_model_folder):
-    """A session in a thread of its own, and its viewers' channel, read as texts."""
+    """A session in a thread of its own, and one who views it."""
     studio = Studio(str(tiny_model_folder))
     take, channel = studio.take(tmp_path / "film.mp4", seed=3), Channel()
     session = Session(take, channel)
     results = []
     thread = threading.Thread(target=lambda: results.append(session.run()), daemon=True)
     thread.start()
-    yield session, channel, take, results, thread
+    yield session, Viewer(channel), take, results, thread
     session.command({"type": "finish"})
     thread.join(60)
-
-
-def texts(channel, kind):
-    return [
-        content
-        for place in list(channel._places)
-        if place.is_text and (content := json.loads(channel._read(place)))["type"] == kind
-    ]
 
 
 def wait_for(condition, seconds=60):
@@ -151,42 +166,43 @@ def wait_for(condition, seconds=60):
 
 
 def test_the_film_waits_for_its_player(session):
-    session, channel, take, *_ = session
+    session, viewer, take, *_ = session
     session.command({"type": "prompt", "text": "a red fox"})
-    wait_for(lambda: len(texts(channel, "chunk")) >= 2)
+    wait_for(lambda: len(viewer.texts("chunk")) >= 2)
     time.sleep(0.5)
-    made = len(texts(channel, "chunk"))
+    made = len(viewer.texts("chunk"))
     assert made <= 3, "nobody has played anything yet"
     session.command({"type": "played", "seconds": 1.4})
-    wait_for(lambda: len(texts(channel, "chunk")) > made)
+    wait_for(lambda: len(viewer.texts("chunk")) > made)
 
 
 def test_a_player_that_stands_still_gets_more(session):
     """After stalls a browser wants more film before it goes on than was made ahead of it: both waited for ever."""
-    session, channel, take, *_ = session
+    session, viewer, take, *_ = session
     session.command({"type": "prompt", "text": "a red fox"})
-    wait_for(lambda: len(texts(channel, "chunk")) >= 2)
+    wait_for(lambda: len(viewer.texts("chunk")) >= 2)
     session.command({"type": "played", "seconds": 0.1, "starved": True})
-    wait_for(lambda: len(texts(channel, "chunk")) >= 5)
+    wait_for(lambda: len(viewer.texts("chunk")) >= 5)
     time.sleep(0.3)
-    assert len(texts(channel, "chunk")) <= 6, "not without end"
+    assert len(viewer.texts("chunk")) <= 6, "not without end"
 
 
 def test_a_prompt_holds_from_the_next_chunk_on_and_undo_takes_it_back(session, tmp_path):
-    session, channel, take, results, thread = session
+    session, viewer, take, results, thread = session
     session.command({"type": "prompt", "text": "a red fox"})
-    wait_for(lambda: len(texts(channel, "chunk")) >= 2)
+    wait_for(lambda: len(viewer.texts("chunk")) >= 2)
     session.command({"type": "prompt", "text": "<b>the snow</b>", "cut": True})
-    wait_for(lambda: len(texts(channel, "segment")) == 2)
-    told = texts(channel, "segment")[1]
+    wait_for(lambda: len(viewer.texts("segment")) == 2)
+    told = viewer.texts("segment")[1]
     assert told["prompt"] == "<b>the snow</b>" and told["transition"] == "cut"
     session.command({"type": "undo"})
-    wait_for(lambda: texts(channel, "undone"))
-    assert texts(channel, "undone")[0] == {"type": "undone", "start": told["start"], "segments": 1}
+    wait_for(lambda: viewer.texts("undone"))
+    assert viewer.texts("undone")[0] == {"type": "undone", "start": told["start"], "segments": 1}
     session.command({"type": "finish"})
     thread.join(60)
     assert [segment.prompt for segment in take.storyboard.segments] in ([], ["a red fox"])
-    assert results[0].path.exists() and texts(channel, "done")
+    assert results[0].path.exists()
+    wait_for(lambda: viewer.texts("done"))
 
 
 def test_a_page_goes_on_with_what_an_earlier_run_has_played(tmp_path, tiny_model_folder):
@@ -200,27 +216,29 @@ def test_a_page_goes_on_with_what_an_earlier_run_has_played(tmp_path, tiny_model
     session.greet()
     thread = threading.Thread(target=lambda: results.append(session.run()), daemon=True)
     thread.start()
-    assert texts(channel, "resumed") == [{"type": "resumed", "start": 2.25}]
-    assert [told["prompt"] for told in texts(channel, "segment")] == ["a red fox"]
+    viewer = Viewer(channel)
+    wait_for(lambda: viewer.texts("segment"))
+    assert viewer.texts("resumed") == [{"type": "resumed", "start": 2.25}]
+    assert [told["prompt"] for told in viewer.texts("segment")] == ["a red fox"]
     session.command({"type": "prompt", "text": "the snow"})
-    wait_for(lambda: texts(channel, "chunk"))
-    assert texts(channel, "chunk")[0]["start"] == 2.25
-    wait_for(lambda: texts(channel, "from"))
+    wait_for(lambda: viewer.texts("chunk"))
+    assert viewer.texts("chunk")[0]["start"] == 2.25
+    wait_for(lambda: viewer.texts("from"))
     session.command({"type": "undo"})
-    wait_for(lambda: texts(channel, "undone"))
+    wait_for(lambda: viewer.texts("undone"))
     session.command({"type": "finish"})
     thread.join(60)
     assert results[0].plan.num_frames == 36
 
 
 def test_prompts_are_bounded(session):
-    session, channel, *_ = session
+    session, viewer, *_ = session
     session.command({"type": "prompt", "text": "x" * 5000})
     session.command({"type": "prompt", "text": 7})
     session.command({"type": "played", "seconds": "soon"})
     session.command({"type": "nonsense"})
-    wait_for(lambda: texts(channel, "refused"))
-    assert not texts(channel, "segment")
+    wait_for(lambda: viewer.texts("refused"))
+    assert not viewer.texts("segment")
 
 
 @pytest.mark.slow
