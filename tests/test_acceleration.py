@@ -5,6 +5,8 @@ import os
 import sys
 import warnings
 from dataclasses import replace
+from functools import partial
+from weakref import ref
 
 import pytest
 import torch
@@ -16,7 +18,7 @@ from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.models.family import ACCELERATIONS
-from memflow_cli.models.wan import acceleration
+from memflow_cli.models.wan import acceleration, attention
 from memflow_cli.models.wan.acceleration import (
     GraphedPass,
     accelerate,
@@ -26,7 +28,6 @@ from memflow_cli.models.wan.acceleration import (
     sage_attention,
 )
 from memflow_cli.models.wan.attention import (
-    _fits_the_cache,
     attend,
     attend_fused,
     attend_spelled_out,
@@ -175,12 +176,20 @@ def test_a_recording_can_be_replayed_for_every_pass_of_its_layout(activate, posi
 
 
 def test_films_of_one_model_share_no_recordings_and_leave_none_behind():
+    recordings = []
+
+    def record(run):
+        replay = partial(record_nothing(run))
+        recordings.append(ref(replay))
+        return replay
+
     model = tiny()
-    model.whole_pass = graphed = GraphedPass(model, record_nothing, record_after=0)
+    model.whole_pass = GraphedPass(model, record, record_after=0)
     first, second = film(model, chunks=(4,)), film(model, chunks=(4,))
     assert all(torch.equal(a.latents, b.latents) for a, b in zip(first, second, strict=True))
     gc.collect()
-    assert not graphed._films, "a finished film's cache is gone, and with it its recordings"
+    assert len(recordings) > 1
+    assert not any(recording() for recording in recordings), "with a finished film's cache its recordings are gone"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -196,10 +205,16 @@ def test_attention_spelled_out_agrees_with_the_fused_kernels(dtype, num_keys):
         torch.testing.assert_close(out.float(), true, atol=tolerance, rtol=0)
 
 
-def test_attention_of_a_large_picture_never_holds_all_scores():
+def test_attention_of_a_large_picture_never_holds_all_scores(monkeypatch):
+    """Where they do not fit a CPU's cache, and where they gain nothing by it, the fused kernels do the work."""
+    asked = []
+    monkeypatch.setattr(attention, "attend_spelled_out", lambda *_: asked.append("spelled out"))
+    monkeypatch.setattr(attention, "attend_fused", lambda *_: asked.append("fused"))
     query, key = torch.zeros(1, 4680, 12, 2, dtype=torch.bfloat16), torch.zeros(1, 18720, 12, 2, dtype=torch.bfloat16)
-    assert not _fits_the_cache(query, key)
-    assert _fits_the_cache(query[:, :84], key[:, :420]) and not _fits_the_cache(query[:, :84].float(), key[:, :420])
+    few, some = query[:, :84], key[:, :420]
+    for asking, held in ((query, key), (few, some), (few.float(), some.float())):
+        attend(asking, held, held)
+    assert asked == ["fused", "spelled out", "fused"]
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -216,8 +216,10 @@ def test_tensors_of_a_random_model_have_the_toml_file_s_sizes(known):
 @pytest.mark.parametrize("name", ["longlive-2.0-5b", "memflow-1.3b"])
 def test_a_random_autoencoder_has_the_model_s_cells(name):
     """LongLive 2.0's random twin got the autoencoder of Wan 2.1, which has a third of its channels."""
-    from memflow_cli.models.wan.random_weights import _random_vae
+    from memflow_cli.models.wan.random_weights import random_model
 
-    geometry = catalog.find_model(name).geometry
-    vae = _random_vae(geometry, torch.device("meta"), torch.bfloat16)
-    assert vae.config.z_dim == geometry.latent_channels and vae.spatial_compression_ratio == geometry.spatial_stride
+    entry = catalog.find_model(name)
+    latents = torch.zeros(2, entry.geometry.latent_channels, 4, 6, device="meta")
+    frames = random_model(entry, "meta", torch.bfloat16).decoder().decode(latents)
+    stride = entry.geometry.spatial_stride
+    assert frames.shape == (1 + entry.geometry.temporal_stride, 4 * stride, 6 * stride, 3)

@@ -68,17 +68,16 @@ def test_frames_of_several_timesteps_are_modulated_each_by_its_own(dtype):
     x = transformer.patchify(latents)
     for steps in ([0.0, 700.0, 700.0], [700.0] * 3, [0.0, 700.0, 700.0]):
         timestep = torch.tensor([steps])
-        blocks, modulations, head = transformer._parts(timestep)
-        transformer.parts, parts = None, transformer.parts
-        plain_blocks, plain_modulations, plain_head = transformer._parts(timestep)
-        transformer.parts = parts
-        for ours, theirs, ours_at, theirs_at in zip(blocks, plain_blocks, modulations, plain_modulations, strict=True):
+        blocks, modulations, head = transformer.parts.at(timestep, transformer.embed_timestep)
+        embedded, time = transformer.embed_timestep(timestep)
+        for ours, theirs, ours_at in zip(blocks, transformer.blocks, modulations, strict=True):
+            theirs_at = theirs.modulation_at(time, dtype)
             many = zip(ours.project(x, ours_at), theirs.project(x, theirs_at), strict=True)
             for a, b in [*many, (ours.feed_forward(x, ours_at), theirs.feed_forward(x, theirs_at))]:
                 torch.testing.assert_close(
                     a.float(), b.float(), atol=0.05 if dtype == torch.bfloat16 else 1e-5, rtol=0.05
                 )
-        torch.testing.assert_close(head(x).float(), plain_head(x).float(), atol=0.05, rtol=0.05)
+        torch.testing.assert_close(head(x).float(), transformer.head(x, embedded).float(), atol=0.05, rtol=0.05)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

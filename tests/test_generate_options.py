@@ -94,8 +94,8 @@ def test_a_large_text_encoder_is_loaded_once_for_all_stories(folder, tmp_path, m
     """It left after each film's prompts, and was loaded again for the next film's: 22 GB from disk for every story."""
     from memflow_cli.models.text import encoder as text_encoder
 
-    load, loaded = text_encoder._load_encoder, []
-    monkeypatch.setattr(text_encoder, "_load_encoder", lambda *arguments: loaded.append(1) or load(*arguments))
+    fit, loaded = text_encoder.fit_encoder, []
+    monkeypatch.setattr(text_encoder, "fit_encoder", lambda folder: loaded.append(1) or fit(folder))
     monkeypatch.setattr(text_encoder, "SMALL_ENCODER", 0)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     stories = [tmp_path / f"{name}.yaml" for name in ("fox", "snow")]

@@ -1,7 +1,9 @@
 """Prompts become embeddings, with a real UMT5 encoder at tiny size."""
 
+import gc
 import json
 import resource
+import weakref
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, UMT5Config, UMT5EncoderModel
 
 from memflow_cli.errors import ModelError
-from memflow_cli.models.text.encoder import EmbeddingCache, TextEncoder
+from memflow_cli.models.text.encoder import EmbeddingCache, TextEncoder, fit_encoder
 from memflow_cli.models.text.prompt_tokens import PromptTokenizer, clean_prompt, least_tokens, most_tokens
 from tiny_files import WORDS, save_encoder, save_tokenizer
 
@@ -108,15 +110,25 @@ def test_a_cache_that_cannot_be_written_is_no_error_and_leaves_nothing(tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_encoder_leaves_when_prompts_are_done_unless_it_stays(files):
-    for stays in (False, True):
-        one = encoder(files, stays=stays)
-        one.encode(["a red fox"])
-        loaded = one._model
-        one.encode(["the snow"])
-        assert one._model is loaded, "one load serves all prompts"
-        one.release()
-        assert (one._model is not None) == stays
+@pytest.mark.parametrize("stays", [False, True])
+def test_the_encoder_leaves_when_prompts_are_done_unless_it_stays(stays, files, monkeypatch):
+    loaded = []
+
+    def fit(folder):
+        model, weights = fit_encoder(folder)
+        loaded.append(weakref.ref(model))
+        return model, weights
+
+    monkeypatch.setattr("memflow_cli.models.text.encoder.fit_encoder", fit)
+    one = encoder(files, stays=stays)
+    for prompt in ("a red fox", "the snow"):
+        one.encode([prompt])
+    assert len(loaded) == 1, "one load serves all prompts"
+    one.release()
+    gc.collect()
+    assert (loaded[0]() is not None) == stays
+    one.encode(["a red fox"])
+    assert len(loaded) == (1 if stays else 2)
 
 
 def test_truncated_encoder_is_a_sentence(files, tmp_path):
