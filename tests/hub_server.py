@@ -16,7 +16,7 @@ class HubServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, files: dict[tuple[str, str], bytes], token: str | None = None) -> None:
-        super().__init__(("127.0.0.1", 0), _Handler)
+        super().__init__(("127.0.0.1", 0), Handler)
         self.files = files
         self.token = token
         self.break_at: tuple[str, int] | None = None
@@ -32,7 +32,7 @@ class HubServer(ThreadingHTTPServer):
         return [asked for method, url, asked in self.requests if method == "GET" and url.endswith(path)]
 
 
-class _Handler(BaseHTTPRequestHandler):
+class Handler(BaseHTTPRequestHandler):
     server: HubServer
     protocol_version = "HTTP/1.1"
 

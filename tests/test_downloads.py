@@ -326,9 +326,9 @@ def test_a_hub_that_lies_writes_nothing_outside_the_cache(lie, machine, tmp_path
     """Names that a server gives become names of files: refused in a sentence, not as "unexpected ValueError"."""
     import hub_server
 
-    send = hub_server._Handler.send_header
+    send = hub_server.Handler.send_header
     monkeypatch.setattr(
-        hub_server._Handler, "send_header", lambda self, key, value: send(self, key, LIES[lie].get(key, value))
+        hub_server.Handler, "send_header", lambda self, key, value: send(self, key, LIES[lie].get(key, value))
     )
     before = set(tmp_path.rglob("*"))
     with serve(machine.files) as hub:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -262,7 +263,7 @@ def test_a_dry_run_refuses_a_run_of_another_recipe_or_process(films, capsys):
 
 
 def test_a_disk_that_cannot_take_the_film(films, monkeypatch, capsys):
-    monkeypatch.setattr(shutil, "disk_usage", lambda folder: shutil._ntuple_diskusage(10**9, 10**9, 100))
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(total=10**9, used=10**9, free=100))
     assert generate("story.yaml", "-o", "film.mp4", "--dry-run") == 1
     assert "no space left on the disk" in capsys.readouterr().err
     assert generate("story.yaml", "-o", "film.mp4") == 1

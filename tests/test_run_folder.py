@@ -1,5 +1,6 @@
 """A run folder is ours, one command's at a time, and of one film: whatever else lies under its name is left alone."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from memflow_cli.film.locked_folder import LockedFolder
 from memflow_cli.film.ours import NotOursError
 from memflow_cli.film.run_on_disk import is_known, is_run
 from memflow_cli.film.shooting import make_film
+from memflow_cli.film.video_reader import probe
 from tiny_model import make, story, tiny_backbone, tiny_entry
 
 STORY = story("a fox", "an empty wood", seconds=1.5)  # 4 chunks
@@ -219,12 +221,13 @@ def test_a_part_that_will_not_be_joined_loses_its_seal(whole, tmp_path, monkeypa
 
     def close(self) -> None:
         good(self)
+        looked[self.path] = probe(self.path)
         self.path.write_bytes(b"garbage")
 
-    good = parts.PartWriter.close
+    good, looked = parts.PartWriter.close, {}
     with monkeypatch.context() as patch:
         patch.setattr(parts.PartWriter, "close", close)
-        patch.setattr(run_folder.RunFolder, "_check_part", lambda self, segment: None)
+        patch.setattr(run_folder, "probe", looked.__getitem__)
         with pytest.raises(MemflowError):
             make(tmp_path, STORY)
     # The seals are there, as a version that did not look left them: one failure, and then the film.
@@ -362,21 +365,19 @@ def test_whoever_holds_the_folder_holds_it_alone(tmp_path):
 
 def test_a_lock_on_a_removed_folder_is_seen(tmp_path, monkeypatch):
     """B opens the lock of A's folder and waits; A is done and removes it; C begins. B must not hold what is no longer there."""
-    from memflow_cli.film import locked_folder
-
     path = tmp_path / "film.mp4.run"
     first = LockedFolder.take(path, is_run)
     others: list[LockedFolder] = []
-    lock = locked_folder._try_to_lock
+    lock = fcntl.flock
 
-    def slow(file):
+    def slow(file, how):
         if not others:
             others.append(first)
             first.remove_all(is_known)
             others.append(LockedFolder.take(path, is_run))
-        return lock(file)
+        return lock(file, how)
 
-    monkeypatch.setattr(locked_folder, "_try_to_lock", slow)
+    monkeypatch.setattr(fcntl, "flock", slow)
     with pytest.raises(UsageError, match=f"process {os.getpid()} on"):
         LockedFolder.take(path, is_run)
     assert others[1].is_at_its_path() and (path / "lock").exists()
