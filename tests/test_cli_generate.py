@@ -15,7 +15,7 @@ from memflow_cli.cli.app import run
 from memflow_cli.cli.pace import Pace
 from memflow_cli.cli.progress import PlainProgress
 from memflow_cli.errors import MemflowError
-from memflow_cli.film.events import ChunkDone, ChunkReplayed, FilmStarted, StageStarted
+from memflow_cli.film.events import ChunkDone, ChunkReplayed, FilmStarted, SegmentDone, StageStarted
 from memflow_cli.film.recipe import make_recipe, resolve
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.record import ChunkRecord
@@ -335,12 +335,12 @@ def test_a_report_that_cannot_be_written_is_no_second_document(generate, story, 
     assert "film.memory.jsonl is missing: what film.mp4 remembered cannot be shown" in err
 
 
-def test_speed_is_that_of_new_chunks(monkeypatch):
+def test_speed_is_that_of_new_chunks(monkeypatch, tmp_path, capsys):
     """Reading the prompts and going over the earlier run again counted as if they had made frames, ever so slowly."""
     now = 100.0
     monkeypatch.setattr("memflow_cli.cli.pace.time.perf_counter", lambda: now)
     plan = tiny_plan(tiny_entry().geometry, (6, 6))
-    told = PlainProgress()
+    told, pace = PlainProgress(), Pace(plan, resumed_chunks=4)
     told(FilmStarted(plan, resumed_chunks=4))
     for stage, spent in (("prompts", 50), ("replay", 1)):
         told(StageStarted(stage))
@@ -351,9 +351,11 @@ def test_speed_is_that_of_new_chunks(monkeypatch):
     for chunk in range(4, 8):
         now += 2
         record = ChunkRecord(chunk, 0, "a fox", 0.0, 0.75)
-        told(ChunkDone(chunk, plan.segments[0], record, {"denoise": 1.5, "decode": 0.5}))
-    pace = told._pace
-    assert isinstance(pace, Pace)
+        done = ChunkDone(chunk, plan.segments[0], record, {"denoise": 1.5, "decode": 0.5})
+        told(done)
+        pace.chunk_done(done)
+    told(SegmentDone(plan.segments[0], tmp_path))
+    assert f"{4 * 12 / 8:.1f} frames/s" in capsys.readouterr().err
     assert pace.frames_per_second == pytest.approx(4 * 12 / 8)
     assert pace.seconds_left == pytest.approx(8)
 

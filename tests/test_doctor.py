@@ -1,6 +1,7 @@
 """`memflow doctor` finds what is missing and names the command that repairs it."""
 
 import json
+import os
 import sys
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_what_is_missing_comes_from_where_memflow_was_installed(monkeypatch, tmp
 
 
 def test_a_check_that_breaks_is_a_finding_not_a_crash(monkeypatch):
-    monkeypatch.setattr(doctor, "_physical_memory", lambda: 1 / 0)
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 / 0)
     [finding] = findings("memory")
     assert finding.status == "failed" and "pip install" in str(finding.repair)
 

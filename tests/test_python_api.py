@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -20,13 +21,20 @@ segments:
 """
 
 
+def is_ours(value) -> bool:
+    return getattr(value, "__module__", "").startswith("memflow_cli.")
+
+
 def test_all_is_sorted_and_complete():
     assert memflow_cli.__all__ == sorted(memflow_cli.__all__)
-    assert set(memflow_cli.__all__) == {*memflow_cli._ROOM_OF, "__version__"}
     for name in memflow_cli.__all__:
         assert getattr(memflow_cli, name) is not None
-    typed = re.findall(r"import \w+ as (\w+)\n", (ROOT / "src" / "memflow_cli" / "__init__.py").read_text())
+    source = (ROOT / "src" / "memflow_cli" / "__init__.py").read_text()
+    typed = re.findall(r"import \w+ as (\w+)\n", source)
     assert set(typed) == set(memflow_cli.__all__), "type checkers see what is there"
+    rooms = {import_module(name) for name in re.findall(r"from (memflow_cli\.[\w.]+) import", source)}
+    ours = {name for room in rooms for name, value in vars(room).items() if is_ours(value)}
+    assert not [name for name in ours - set(memflow_cli.__all__) if hasattr(memflow_cli, name)]
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         memflow_cli.nothing  # noqa: B018
 

@@ -292,10 +292,13 @@ def test_a_terminal_that_closes_does_not_end_what_nohup_runs(story, tmp_path):
     assert process.returncode == 0 and made.exists(), process.communicate()
 
 
-def live_view(columns: int, encoding: str = "utf-8", **environment: str):
-    """What a terminal of that width shows of a film's second chunk, line by line, and all that was drawn before."""
-    from rich.console import Console
+class Terminal(io.TextIOWrapper):
+    def isatty(self) -> bool:
+        return True
 
+
+def live_view(columns: int, encoding: str, monkeypatch) -> list[str]:
+    """What a terminal of that width shows of a film's second chunk, line by line, and all that was drawn before."""
     from memflow_cli.cli.terminal import LiveProgress
     from memflow_cli.film.events import ChunkDone, FilmStarted
     from memflow_cli.memory.record import ChunkRecord, Recalled
@@ -303,24 +306,25 @@ def live_view(columns: int, encoding: str = "utf-8", **environment: str):
 
     entry = tiny_entry()
     plan = tiny_plan(entry.geometry, [4, 4])
-    progress = LiveProgress()
-    drawn = io.TextIOWrapper(io.BytesIO(), encoding, write_through=True)
-    progress._console = Console(file=drawn, width=columns, force_terminal=True, highlight=False)
-    progress.film(2, 3)
-    progress(FilmStarted(plan))
+    drawn = Terminal(io.BytesIO(), encoding, write_through=True)
+    monkeypatch.setattr(sys, "stderr", drawn)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
     bank = (Recalled(0, 1.0), Recalled(3, 0.5))
     record = ChunkRecord(1, 0, "[bold]a fox[/] " * 20, 0.75, 1.5, (0,), (), bank, {})
-    progress(ChunkDone(1, plan.segments[0], record, {"denoise": 0.1}))
-    progress._console.print(progress._view)
+    with LiveProgress() as progress:
+        progress.film(2, 3)
+        progress(FilmStarted(plan))
+        progress(ChunkDone(1, plan.segments[0], record, {"denoise": 0.1}))
     return drawn.buffer.getvalue().decode(encoding).splitlines()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 @pytest.mark.parametrize("columns", [20, 40, 80, 200])
-def test_the_live_view_fits_its_terminal(columns, encoding):
+def test_the_live_view_fits_its_terminal(columns, encoding, monkeypatch):
     import re
 
-    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in live_view(columns, encoding)]
+    lines = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line) for line in live_view(columns, encoding, monkeypatch)]
     assert all(len(line) <= columns for line in lines), lines
     text = "\n".join(lines)
     if columns >= 80:
@@ -331,11 +335,7 @@ def test_the_live_view_fits_its_terminal(columns, encoding):
 def test_a_terminal_that_cannot_go_back_gets_plain_lines(term, is_live, monkeypatch):
     from memflow_cli.cli.progress import PlainProgress, make_progress
 
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
-    monkeypatch.setattr(sys, "stderr", Terminal())
+    monkeypatch.setattr(sys, "stderr", Terminal(io.BytesIO()))
     monkeypatch.setenv("TERM", term)
     assert isinstance(make_progress("auto"), PlainProgress) != is_live
 
