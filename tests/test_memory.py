@@ -1,5 +1,7 @@
 """The memory policies: what is archived, recalled and activated. No backbone takes part."""
 
+import tempfile
+
 import pytest
 import torch
 
@@ -12,7 +14,7 @@ from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.official import published_score
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
-from memflow_cli.memory.scores import SCORES
+from memflow_cli.memory.scores import SCORES, CombinedScore
 from tiny_model import tiny_entry
 
 LAYERS, TOKENS, HEADS, SIZE, WORDS = 2, 3, 2, 4, 5
@@ -280,9 +282,9 @@ def test_nothing_is_retrieved_anew_while_nothing_changed():
 
 
 def test_a_full_disk_says_that_remembered_frames_do_not_fit(monkeypatch, tmp_path):
-    archive = Archive(1 << 20, tmp_path)
     with open("/dev/full", "r+b", buffering=0) as full:
-        monkeypatch.setattr(archive._file, "_file", full)
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: full)
+        archive = Archive(1 << 20, tmp_path)
         with pytest.raises(
             MemflowError, match=f"cannot keep remembered frames in {tmp_path}: No space left"
         ) as stopped:
@@ -404,19 +406,25 @@ def test_a_shortlist_as_long_as_the_archive_changes_nothing(name):
 
 def test_a_long_segment_is_compared_with_few_frames_and_recalls_the_same():
     """While a prompt lasts, every new frame is compared; of those, the best stay. None of the best is ever lost."""
+
+    class Counting(CombinedScore):
+        num_ranked = 0
+
+        def rank(self, matches, weights):
+            self.num_ranked = len(matches)
+            return super().rank(matches, weights)
+
     prompt = random_prompt(1)
     banks = []
     for size in (4, 10_000):
-        memory, cache = (
-            NarrativeMemory(3, 3, SCORES["combined"](), shortlist=size),
-            empty_cache(keep_prompt_queries=True),
-        )
+        score = Counting()
+        memory, cache = NarrativeMemory(3, 3, score, shortlist=size), empty_cache(keep_prompt_queries=True)
         memory.switch_prompt(prompt)
         for chunk in range(40):
             show(cache, memory, chunk)
             memory.recall(cache, prompt)
             banks.append(list(cache.bank_frames[0]))
-            assert memory._retrieval.num_compared <= 2 * size
+            assert score.num_ranked <= 2 * size + 1, "one more than twice the shortlist, and it is drawn anew"
     assert banks[:40] == banks[40:] and len(banks[-1]) == 3
 
 
