@@ -1,12 +1,12 @@
 """Decode and encode beside the denoising: the same film, the same faults, and never more than a few chunks behind."""
 
+import itertools
 import json
 import os
 import signal
 import threading
 import time
 
-import av
 import pytest
 import torch
 
@@ -16,7 +16,7 @@ from memflow_cli.film.events import ChunkDone, ChunkReplayed, SegmentDone
 from memflow_cli.film.overlap import AHEAD, Overlap, overlap_pays, threads_beside, walk_threads
 from memflow_cli.film.shooting import make_film
 from memflow_cli.machine.stop_requests import StopRequests
-from tiny_model import make, story, tiny_backbone, tiny_entry
+from tiny_model import fail_at_frame, make, story, tiny_backbone, tiny_entry
 from toy_backbone import ToyBackbone
 from toy_backbone import model as toy_model
 
@@ -249,7 +249,7 @@ def test_a_signal_tells_of_all_that_is_kept(plain, tmp_path):
 def test_a_second_signal_does_not_wait_for_an_encoder_that_hangs(tmp_path, monkeypatch):
     """The encoder stands still, the thread waits for it, the caller for the thread: a second Ctrl-C ends all three."""
     full, goes_on = threading.Event(), threading.Event()
-    encode, write = video.Encoder.encode, video.PartWriter.write
+    encode, write, numbers = video.Encoder.encode, video.PartWriter.write, itertools.count()
 
     def hanging(self, pixels):
         if not goes_on.wait(60):
@@ -257,7 +257,7 @@ def test_a_second_signal_does_not_wait_for_an_encoder_that_hangs(tmp_path, monke
         return encode(self, pixels)
 
     def watched(self, frames) -> None:
-        if self._queue.full():
+        if next(numbers) == 1 + video.QUEUED_WRITES:  # one is being encoded, and no more may wait
             full.set()
         write(self, frames)
 
@@ -280,14 +280,7 @@ def test_a_second_signal_does_not_wait_for_an_encoder_that_hangs(tmp_path, monke
 
 @pytest.mark.parametrize("overlap", [False, True])
 def test_the_encoder_failing_is_the_same_sentence(tmp_path, overlap, monkeypatch):
-    encode = video.Encoder.encode
-
-    def failing(self, pixels):
-        if self._num_frames == 60:
-            raise av.error.ExternalError(-542398533, "Generic error in an external library")
-        return encode(self, pixels)
-
-    monkeypatch.setattr(video.Encoder, "encode", failing)
+    fail_at_frame(monkeypatch, 60)
     one_segment = story("a fox", seconds=9)  # whose encoder lives as long as the film
     with pytest.raises(MemflowError, match="encoder failed") as failed:
         make(tmp_path, one_segment, overlap=overlap)

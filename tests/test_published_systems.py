@@ -155,9 +155,9 @@ class LiveBytes(TorchDispatchMode):
         for tensor in tree_leaves(result):
             if isinstance(tensor, torch.Tensor):
                 storage = tensor.untyped_storage()
-                self.held.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
-        self.held = {key: held for key, held in self.held.items() if not held[0].expired()}
-        self.peak = max(self.peak, sum(num_bytes for _, num_bytes in self.held.values()))
+                self.held.setdefault(StorageWeakRef(storage), storage.nbytes())
+        self.held = {storage: num_bytes for storage, num_bytes in self.held.items() if not storage.expired()}
+        self.peak = max(self.peak, sum(self.held.values()))
         return result
 
 

@@ -282,19 +282,23 @@ def test_the_encoder_failing_loses_nothing_finished(theatre, tmp_path, monkeypat
 
 def test_a_slow_encoder_holds_the_generator_back(tmp_path, monkeypatch):
     """Frames wait in a queue of fixed length, never in memory without bound."""
-    most = 0
-    write = PartWriter.write
+    written, encoded, waiting = [], [], []
+    write, encode = PartWriter.write, Encoder.encode
 
     def watched(self, frames):
-        nonlocal most
         write(self, frames)
-        most = max(most, self._queue.qsize())
+        written.append(len(frames))
+        waiting.append(sum(written) - len(encoded))
+
+    def slow(self, pixels):
+        time.sleep(0.01)
+        encoded.append(1)
+        return encode(self, pixels)
 
     monkeypatch.setattr(PartWriter, "write", watched)
-    encode = Encoder.encode
-    monkeypatch.setattr(Encoder, "encode", lambda self, pixels: (time.sleep(0.01), encode(self, pixels))[1])
+    monkeypatch.setattr(Encoder, "encode", slow)
     make(tmp_path, story("a fox", seconds=6))
-    assert most <= QUEUED_WRITES
+    assert max(waiting) <= (QUEUED_WRITES + 1) * max(written), "and those of one write are being encoded"
 
 
 @pytest.mark.parametrize("when", [2, 8])
