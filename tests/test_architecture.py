@@ -5,11 +5,13 @@ Every import counts: at the top, in function bodies, and in TYPE_CHECKING blocks
 
 import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+TESTS = Path(__file__).parent
+ROOT = TESTS.parent
 SOURCE = ROOT / "src"
 PACKAGE = "memflow_cli"
 FRONT_DOOR = "front door"
@@ -53,6 +55,10 @@ LIGHT = re.compile(
 """Modules that `--help`, `plan`, and a wrong storyboard's error need; the last alternative is the front door."""
 
 MAX_FILE, MAX_FUNCTION = 350, 60
+
+OURS = {PACKAGE, "training", "benchmarks"}
+OF_NAMEDTUPLES = {"_replace", "_asdict", "_fields", "_make"}
+BY_NAME = {"getattr", "setattr", "delattr", "hasattr"}
 
 
 def module_name(path: Path) -> str:
@@ -156,3 +162,109 @@ def test_files_and_functions_fit_on_a_few_screens():
             if is_function and node.end_lineno - node.lineno >= MAX_FUNCTION:
                 long.add(f"{short(name)}.{node.name}")
     assert not long, f"longer than {MAX_FILE} lines (a file) or {MAX_FUNCTION} (a function)"
+
+
+def is_private(name: str) -> bool:
+    """Begins with one underscore; names with two at both ends are Python's own."""
+    return name.startswith("_") and not name.startswith("__") and name not in OF_NAMEDTUPLES
+
+
+def private_imports(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and str(node.module).split(".")[0] in OURS:
+            names = [*str(node.module).split("."), *(alias.name for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [part for alias in node.names if alias.name.split(".")[0] in OURS for part in alias.name.split(".")]
+        else:
+            continue
+        yield from ((node.lineno, name) for name in names if is_private(name))
+
+
+def of_others(tree: ast.AST) -> set[str]:
+    """Names that stand for modules, classes and functions of the standard library and of other packages."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for alias in node.names:
+                origin = (alias.name if isinstance(node, ast.Import) else str(node.module)).split(".")[0]
+                if origin not in OURS and not (TESTS / f"{origin}.py").exists():
+                    found.add((alias.asname or alias.name).split(".")[0])
+    return found
+
+
+def own_attributes(tree: ast.AST) -> set[ast.AST]:
+    """`self._x` in classes that give themselves an `_x`."""
+    found: set[ast.AST] = set()
+    for made in (node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)):
+        used = [
+            node for node in ast.walk(made) if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self"
+        ]
+        given = {node.name for node in made.body if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+        given |= {node.attr for node in used if isinstance(node.ctx, ast.Store)}
+        found |= {node for node in used if node.attr in given}
+    return found
+
+
+def of_ours(text: str) -> bool:
+    """Whether a target is a name by itself, or one within the product."""
+    return "." not in text or text.split(".")[0] in OURS
+
+
+def private_attributes(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """`object._name`, and the same through `getattr` or `monkeypatch.setattr`, whose target may be one text."""
+    allowed, own = of_others(tree), own_attributes(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            root, names = node.value, [node.attr]
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in BY_NAME:
+            root = node.args[0]
+            texts = [arg.value for arg in node.args[:2] if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+            names = [part for text in texts if of_ours(text) for part in text.split(".")]
+        else:
+            continue
+        if node not in own and ast.unparse(root).split(".")[0].split("(")[0] not in allowed:
+            yield from ((node.lineno, name) for name in names if is_private(name))
+
+
+def test_tests_use_nothing_private():
+    """They test what the product does for whoever uses it; how it does that may change under them."""
+    wrong = []
+    for path in sorted(TESTS.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        found = sorted({*private_imports(tree), *private_attributes(tree)})
+        wrong += [f"{path.relative_to(TESTS)}, line {line}: {name}" for line, name in found]
+    assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from memflow_cli.errors import _x",
+        "import training._x",
+        "from tiny_model import make\nmake()._x",
+        "thing._x = 1",
+        "def failing(self): self._x",
+        "class Mine(Theirs):\n def see(self): return self._x",
+        "monkeypatch.setattr(thing, '_x', None)",
+        "monkeypatch.setattr('memflow_cli.errors._x', None)",
+        "getattr(thing, '_x')",
+    ],
+)
+def test_what_is_private_is_seen(text):
+    tree = ast.parse(text)
+    assert [name for _, name in (*private_imports(tree), *private_attributes(tree))] == ["_x"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import os\nos._exit(0)",
+        "from memflow_cli import __version__",
+        "place._replace(x=1)",
+        "import torch\nmonkeypatch.setattr(torch.ops, '_x', None)",
+        "class Mine:\n def __init__(self): self._x = self._y()\n def _y(self): return 1",
+    ],
+)
+def test_what_is_python_s_or_a_test_s_own_may_be_used(text):
+    tree = ast.parse(text)
+    assert not [*private_imports(tree), *private_attributes(tree)]
