@@ -124,14 +124,28 @@ def test_the_sizes_of_a_toml_file_are_those_of_its_checkpoint(tmp_path):
         (("size = [832, 480]", "size = 832"), "not describe a model|describes no model|describe"),
         (('policy = "sink"', "policy = 3"), "policy is '3'"),
         (("[geometry]", "[geometry"), "is not TOML"),
+        (("size = ", "a" + ".a" * 20_000 + " = 1\nsize = "), "is not TOML: a line has more than 2,000 characters"),
+        (("size = ", "fps = " + "9" * 1900 + "." * 50 + "\nsize = "), "is not TOML"),
+        (("size = ", "#\n" * 40_000 + "size = "), "larger than 64 KiB"),
+        (('repo_id = "', 'repo_id = "../../'), "repo_id '../../.*' is not one that a hub knows"),
+        (('repo_id = "', 'repo_id = "https://'), "is not one that a hub knows"),
+        (('revision = "', 'revision = "../'), "revision '../.*' is not one that a hub knows"),
+        (('path = "', 'path = "../'), "path '../.*' is outside its repository"),
+        (('path = "', 'path = "/'), "path '/.*' is outside its repository"),
     ],
 )
 def test_a_toml_file_that_is_wrong_is_named_with_its_fault(tmp_path, change, problem):
+    """A repository named ../../x was "a bug in memflow", and a key of 20,000 dots kept the reader busy for half a minute."""
     assert change[0] in LARGE
     (tmp_path / "wrong.toml").write_text(LARGE.replace(*change, 1))
     with pytest.raises(ModelError, match=problem) as caught:
         read_entry(tmp_path / "wrong.toml")
     assert "wrong.toml" in caught.value.message
+
+
+def test_a_toml_file_may_begin_as_windows_editors_begin_it(tmp_path):
+    (tmp_path / "bom.toml").write_text(LARGE, encoding="utf-8-sig")
+    assert read_entry(tmp_path / "bom.toml").name == "wan-14b"
 
 
 def test_a_toml_file_that_is_wrong_stops_no_other_model(known, capfd):

@@ -1,5 +1,6 @@
 """What strangers may hand over, pictures and models' descriptions: a sentence, whatever is in them, and little work."""
 
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from PIL import Image
 from memflow_cli.cli.app import run
 from memflow_cli.errors import ModelError, StoryboardError, UsageError
 from memflow_cli.models.catalog import folder_model
+from memflow_cli.models.files import refusing
 from memflow_cli.models.wan.checkpoint import read_config
 from memflow_cli.models.weights.tensor_files import read_tensors
 from memflow_cli.story.load import load_storyboard
@@ -132,10 +134,12 @@ def test_the_description_that_the_next_tests_spoil_is_right(tmp_path):
         {("transformer/config.json", "patch_size"): [1, 2]},
         {("transformer/config.json", "patch_size"): 5},
         {("transformer/config.json", "num_attention_heads"): None},
+        {("transformer/config.json", "text_len"): 65536},  # no weight has it; a film's attention took minutes
         {("vae/config.json", "scale_factor_spatial"): 0},
         {("vae/config.json", "first_frames"): -3},
         {("scheduler/scheduler_config.json", "steps"): []},
         {("scheduler/scheduler_config.json", "steps"): 7},
+        {("scheduler/scheduler_config.json", "steps"): list(range(1000, 1, -1))},  # a chunk of them took a minute
         {("scheduler/scheduler_config.json", "context_noise"): "x"},
         {("scheduler/scheduler_config.json", "context_noise"): -5},
         {("scheduler/scheduler_config.json", "context_noise"): True},
@@ -150,7 +154,7 @@ def test_a_folder_that_describes_no_model_is_a_sentence(story, tmp_path, change,
     model = write_model(tmp_path / "model", change)
     assert run(["plan", str(story("a.png")), "--model", str(model)]) == 3
     error = capsys.readouterr().err
-    assert error.startswith("error: ") and "unexpected" not in error
+    assert error.startswith("error: ") and "unexpected" not in error and "attribute" not in error
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{" * 10_000, '{"a":' * 10_000, "\x00"])
@@ -158,6 +162,35 @@ def test_a_description_that_is_no_json_is_a_sentence(tmp_path, text):
     (write_model(tmp_path, {}) / "vae" / "config.json").write_text(text)
     with pytest.raises(ModelError, match="config.json"):
         folder_model(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("{" * 10_000 + '"a":', "JSON"), ('{"a": [' * 9_000, "nested"), ('{"a": ' + "9" * 5000 + "}", "long")],
+)
+def test_why_a_description_is_no_json_is_told_in_plain_words(tmp_path, text, says):
+    """The reader's own words advised to call sys.set_int_max_str_digits()."""
+    (write_model(tmp_path, {}) / "vae" / "config.json").write_text(text)
+    with pytest.raises(ModelError, match=says) as caught:
+        folder_model(tmp_path)
+    assert "sys." not in caught.value.message and "recursion" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("error", "says", "hint"),
+    [
+        (OSError(errno.EMFILE, os.strerror(errno.EMFILE)), "Too many open files", "ulimit -n"),
+        (RuntimeError("unable to open file <m> in read-only mode: Too many open files (24)"), "Too many", "ulimit -n"),
+        (ValueError("I/O error: Input/output error (os error 5)"), "Input/output error", "disk"),
+        (PermissionError(errno.EACCES, os.strerror(errno.EACCES)), "Permission denied", "chmod"),
+    ],
+)
+def test_a_file_that_the_machine_does_not_give_is_not_called_damaged(tmp_path, error, says, hint):
+    """With few file descriptors a model was "cut off or damaged", and the advice was to download it again."""
+    with pytest.raises(ModelError) as caught, refusing(tmp_path / "m.safetensors"):
+        raise error
+    assert caught.value.message.startswith(f"cannot read {tmp_path}/m.safetensors: {says}")
+    assert hint in caught.value.hint
 
 
 @pytest.mark.parametrize("values", [{"num_layers": 10**9}, {"dim": 10**12}, {"num_heads": 0}, {"text_dim": "x"}])

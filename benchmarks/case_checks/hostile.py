@@ -47,6 +47,7 @@ def model_hostile(case):
     names = {"T": WEIGHTS, "torch": torch, "pickle": pickle, "load_file": load_file, "save_file": save_file}
     table = _inputs(case, "def js(", **names)
     seen: dict[int | None, int] = {}
+    seconds: dict[str, float] = {}
     for name, change in table.items():
         model = work / "m"
         shutil.rmtree(model, ignore_errors=True)
@@ -59,8 +60,10 @@ def model_hostile(case):
         done = forked.run(line, work, limit=110, prepare=_limits)
         assert done.is_told and done.code in (0, 2, 3, 4), f"{name}: {done}"
         seen[done.code] = seen.get(done.code, 0) + 1
+        seconds[name] = done.seconds
     assert not pwned.exists() and not list(case.folder.rglob("pwned*")), "code of the model was run"
-    return f"{sum(seen.values())} folders, exit codes {seen}"
+    slowest = ", ".join(f"{name} {seconds[name]:.0f} s" for name in sorted(seconds, key=seconds.get)[-3:])
+    return f"{sum(seen.values())} folders, exit codes {seen}; slowest: {slowest}"
 
 
 def traces(case):

@@ -56,6 +56,8 @@ def _diffusers_model(folder: Path) -> ModelEntry:
     vae = read_json(folder / "vae" / "config.json")
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json", optional=True)
     ours = read_json(folder / "model_index.json", optional=True).get("memflow", {})
+    if not isinstance(ours, dict):
+        raise ModelError(f"{folder / 'model_index.json'}: memflow holds a {type(ours).__name__}, not an object")
     try:
         entry = ModelEntry(
             name=folder.name,

@@ -12,6 +12,8 @@ from memflow_cli.memory.options import POLICIES
 from memflow_cli.models.identity import Identity, identity_of, source_of
 
 MAX_SIZE = 65536  # of anything that a model's files say: above all there are
+MAX_STEPS = 100  # of a chunk: published ones have four, those that are not distilled fifty
+MAX_TEXT = 4096  # tokens of a prompt: no weight has this size, so that nothing else would bound it
 
 Component = Literal["transformer", "lora", "text_encoder", "tokenizer", "vae"]
 PositionName = Literal["absolute", "relative", "packed"]
@@ -123,8 +125,9 @@ def check_entry(entry: ModelEntry) -> None:
     sizes |= {f"sizes {index}": side for index, side in enumerate(side for size in of_films for side in size)}
     for name, size in sizes.items():
         least = 0 if name in ("sink", "bank") else 1
-        if type(size) is not int or not least <= size <= MAX_SIZE:
-            raise ValueError(f"{name} is {str(size)[:40]}; a whole number from {least} to {MAX_SIZE:,} is expected")
+        most = MAX_TEXT if name == "text_len" else MAX_SIZE
+        if type(size) is not int or not least <= size <= most:
+            raise ValueError(f"{name} is {str(size)[:40]}; a whole number from {least} to {most:,} is expected")
     if of_films:
         entry.geometry.grid_size(*min(of_films))
         if (entry.width, entry.height) not in of_films:
@@ -147,7 +150,9 @@ def check_entry(entry: ModelEntry) -> None:
 
 def _check_sampling(sampling: Sampling) -> None:
     for name, steps in (("steps", sampling.steps), ("first_chunk_steps", sampling.first_chunk_steps)):
-        if not (name == "steps") <= len(steps) <= 1000 or not all(
+        if len(steps) > MAX_STEPS:
+            raise ValueError(f"{name} are {len(steps):,}; at most {MAX_STEPS} are possible")
+        if len(steps) < (name == "steps") or not all(
             _is_number(step, 1000) and (step > 0 or sampling.sigmas) for step in steps
         ):
             raise ValueError(f"{name} are {str(steps)[:40]}; timesteps from 1 to 1000 are expected")

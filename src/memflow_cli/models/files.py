@@ -1,5 +1,6 @@
 """A model's small files: regular ones only, and never more of them than a description needs."""
 
+import errno
 import json
 import os
 import stat
@@ -9,8 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from memflow_cli.errors import MemflowError, ModelError
+from memflow_cli.machine.amounts import size_text
 
 MAX_JSON_BYTES = 64 << 20
+_OF_THE_MACHINE = {
+    os.strerror(code): hint
+    for code, hint in (
+        (errno.EMFILE, "ulimit -n 1024 allows more"),
+        (errno.ENFILE, "close other programs"),
+        (errno.EACCES, "chmod u+r makes it readable for its owner"),
+        (errno.EPERM, None),
+        (errno.EIO, "its disk, or what it is reached through, does not answer"),
+        (errno.ESTALE, "its disk, or what it is reached through, does not answer"),
+    )
+}
+"""What the system may say of a file that nothing is wrong with, and what helps."""
 _CHECKPOINTS = (".safetensors", ".pt", ".pth", ".ckpt", ".bin", ".gguf")
 
 
@@ -25,7 +39,7 @@ def read_small(path: Path, most: int = MAX_JSON_BYTES) -> bytes:
             if not stat.S_ISREG(about.st_mode):
                 raise ModelError(f"{path} is not a file")
             if about.st_size > most:
-                raise ModelError(f"{path} is larger than {most >> 20} MiB, which no model's description is")
+                raise ModelError(f"{path} is larger than {size_text(most)}, which no model's description is")
             return file.read(most)
     except OSError as error:
         reason = "is a folder" if isinstance(error, IsADirectoryError) else error.strerror
@@ -63,10 +77,19 @@ def read_json(path: Path, optional: bool = False) -> dict[str, Any]:
     try:
         content = json.loads(read_small(path).decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not JSON: {error}") from error
+        raise ModelError(f"{path} is not JSON: {why_not_read(error)}") from error
     if not isinstance(content, dict):
         raise ModelError(f"{path} holds a {type(content).__name__}, not an object")
     return content
+
+
+def why_not_read(error: Exception) -> str:
+    """What a reader of JSON or TOML says, without its advice to programmers."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, UnicodeDecodeError):
+        return f"it is not UTF-8 text (byte {error.start + 1:,})"
+    return "a number in it is too long" if "set_int_max_str_digits" in str(error) else str(error)
 
 
 @contextmanager
@@ -86,5 +109,8 @@ def refusing(path: Path, what: str = "is damaged", hint: str | None = "download 
             raise MemoryError(str(error)) from error
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise  # Ctrl-C and the like
+        for said, help_ in _OF_THE_MACHINE.items():
+            if said in str(error):
+                raise ModelError(f"cannot read {path}: {said}", help_) from error
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(f"{path} {what}: {reason}", hint) from error

@@ -21,19 +21,25 @@ files = [{ path = "model.safetensors", num_bytes = 28000000000, sha256 = "..." }
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from memflow_cli.backbone import Sampling
 from memflow_cli.errors import ModelError
 from memflow_cli.geometry import Geometry
 from memflow_cli.models.entry import COMPONENTS, ModelEntry, RemoteFile, Repository, check_entry
-from memflow_cli.models.files import read_small
+from memflow_cli.models.files import read_small, why_not_read
 
 SHARED_FOLDER = Path(__file__).parent / "known" / "shared"
+
+_MAX_BYTES = 64 << 10
+_MAX_LINE = 2000
+_REPO_ID = re.compile(r"([\w.-]{1,96}/)?[\w.-]{1,96}", re.ASCII)
+_REVISION = re.compile(r"[\w./-]{1,200}", re.ASCII)
 
 _TEXTS = (
     "name",
@@ -85,10 +91,14 @@ def read_entry(path: Path) -> ModelEntry:
 
 
 def _read_table(path: Path) -> dict[str, Any]:
+    """Raises ModelError. Lines are bounded: the reader's work grows with the square of how many dots a key has."""
     try:
-        return tomllib.loads(read_small(path).decode())
+        text = read_small(path, _MAX_BYTES).decode("utf-8-sig")
+        if any(len(line) > _MAX_LINE for line in text.splitlines()):
+            raise ValueError(f"a line has more than {_MAX_LINE:,} characters")
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} is not TOML: {error}") from error
+        raise ModelError(f"{path} is not TOML: {why_not_read(error)}") from error
 
 
 def _only(table: Mapping[str, Any], known: Iterable[str], where: str) -> None:
@@ -135,6 +145,9 @@ def _repository(about: Mapping[str, Any], licence: str) -> Repository:
         raise ValueError(f"components: {str(strange[0])[:40]!r} is none of {', '.join(COMPONENTS)}")
     files = tuple(_remote_file(file) for file in about["files"])
     texts = {key: _text(about, key) for key in ("repo_id", "revision", "licence")}
+    for key, form in (("repo_id", _REPO_ID), ("revision", _REVISION)):
+        if not form.fullmatch(texts[key]) or any(part in texts[key] for part in ("..", "--")):
+            raise ValueError(f"{key} {texts[key][:40]!r} is not one that a hub knows, such as somebody/something")
     return Repository(**texts, components=tuple(about["components"]), files=files)
 
 
@@ -144,7 +157,10 @@ def _remote_file(about: Mapping[str, Any]) -> RemoteFile:
     if type(num_bytes) is not int or num_bytes < 0:
         raise ValueError(f"num_bytes is {str(num_bytes)[:40]}; a whole number is expected")
     sha256 = about.get("sha256")
-    return RemoteFile(_text(about, "path"), num_bytes, None if sha256 is None else _text(about, "sha256"))
+    name = PurePosixPath(_text(about, "path"))
+    if name.is_absolute() or ".." in name.parts:
+        raise ValueError(f"path {str(name)[:40]!r} is outside its repository")
+    return RemoteFile(str(name), num_bytes, None if sha256 is None else _text(about, "sha256"))
 
 
 def _found(name: str, repositories: Iterable[Repository], path: Path) -> str:

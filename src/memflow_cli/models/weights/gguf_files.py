@@ -12,6 +12,7 @@ from torch import Tensor
 
 from memflow_cli.errors import ModelError
 from memflow_cli.models.files import refusing
+from memflow_cli.models.weights.gguf_header import check_header
 from memflow_cli.models.weights.packed import Packed
 
 FORMATS = ("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q5_0", "Q5_1", "Q4_0", "Q4_1", "Q3_K", "Q2_K")
@@ -44,6 +45,7 @@ def read_gguf(path: Path) -> dict[str, Packed]:
             f"{path} is a GGUF file, and the package that reads them is missing", "pip install gguf"
         ) from error
     with refusing(path, "is cut off or damaged"):
+        check_header(path)
         reader = gguf.GGUFReader(path)
         tensors = {}
         for tensor in reader.tensors:
