@@ -10,7 +10,7 @@ film: $(VENV)/.installed
 	$(BIN)/memflow generate storyboards/quickstart.yaml -o film.mp4 -y
 
 test: check
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff check .

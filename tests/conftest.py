@@ -18,6 +18,14 @@ settings.register_profile("long", max_examples=100_000, deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
+# Files that take longest; a worker has a file to itself, and one that begins late is waited for by all.
+LONGEST = ("test_ray.py", "test_downloads.py", "test_faults.py", "test_telling.py", "test_python_api.py", "test_watch.py")
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def tiny_model_folder(tmp_path_factory):
     from tiny_files import save_tiny_model

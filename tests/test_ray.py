@@ -37,7 +37,7 @@ pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
 MB = 1 << 20
-LONG = 20.0  # seconds of each of a film's three segments, of which nothing is done in no time
+LONG = 10.0  # seconds of each of a film's three segments, of which nothing is done in no time
 SHORT = 3.0
 make_studio = partial(Studio, dtype="fp32")
 
