@@ -19,7 +19,14 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 
 # Files that take longest; a worker has a file to itself, and one that begins late is waited for by all.
-LONGEST = ("test_ray.py", "test_downloads.py", "test_faults.py", "test_telling.py", "test_python_api.py", "test_watch.py")
+LONGEST = (
+    "test_ray.py",
+    "test_downloads.py",
+    "test_faults.py",
+    "test_telling.py",
+    "test_python_api.py",
+    "test_watch.py",
+)
 
 
 def pytest_collection_modifyitems(items):
