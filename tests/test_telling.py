@@ -323,6 +323,11 @@ def test_the_live_view_fits_its_terminal(columns, encoding, monkeypatch):
 
     lines = [re.sub(r"\x1b\[[\d;?]*[A-Za-z]", "", line) for line in live_view(columns, encoding, monkeypatch)]
     assert all(len(line) <= columns for line in lines), lines
+    begin = max(number for number, line in enumerate(lines) if line.startswith("film "))
+    view = [line for line in lines[begin:] if line]
+    assert len(view) == 5 and all(len(line) <= columns - len("^C ") for line in view), (
+        "nothing wraps, also after Ctrl-C"
+    )
     text = "\n".join(lines)
     if columns >= 80:
         assert "2 of 3" in text and "0:02 of 0:06" in text and "recalls" in text and "1 of 2" in text
