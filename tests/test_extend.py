@@ -93,3 +93,29 @@ def test_wrong_input_is_a_sentence(film, tmp_path, monkeypatch, capfd, arguments
     assert run(["extend", "film.mp4", *arguments]) == 2
     assert says in capfd.readouterr().err
     assert not (tmp_path / "longer.mp4").exists()
+
+
+@pytest.mark.parametrize("record", [None, "{}", "[1]", '["a cat"]', "{", '{"prompts": ["a cat"]}', '"a cat"'])
+def test_a_film_goes_on_from_nothing_but_a_film_s_record(record, tmp_path, capfd):
+    """A film.json that held a list was read as a storyboard of its own, and the film went on with that story."""
+    (tmp_path / "film.mp4").write_bytes(b"film")
+    if record is not None:
+        (tmp_path / "film.json").write_text(record)
+    there = sorted(tmp_path.iterdir())
+    assert run(["extend", str(tmp_path / "film.mp4"), "--prompt", "night", "-o", str(tmp_path / "longer.mp4")]) == 2
+    assert "film.json is missing, or no film's record" in capfd.readouterr().err
+    assert sorted(tmp_path.iterdir()) == there
+
+
+def test_a_prompt_that_cannot_be_one_is_refused_before_anything_is_written(film, tmp_path, capfd):
+    """An empty one left a run folder behind, one with a control character a folder of takes, and half an emoji became a ?."""
+    there = sorted(tmp_path.iterdir())
+    commands = (
+        ["extend", str(film), "-o", str(tmp_path / "longer.mp4")],
+        ["retake", str(film), "1", "--takes", "1"],
+    )
+    for prompt in ("", " \u3000", "a\x1b[31mb", "a\x00b", "a\udcffb", "x" * 4001):
+        for command in commands:
+            assert run([*command, "--prompt", prompt]) == 2, (command, prompt)
+            assert capfd.readouterr().err.startswith("error: --prompt: ")
+    assert sorted(tmp_path.iterdir()) == there

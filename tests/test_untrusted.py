@@ -147,6 +147,9 @@ def test_the_description_that_the_next_tests_spoil_is_right(tmp_path):
         {("model_index.json", "memflow"): {"width": "wide", "height": 32}},
         {("model_index.json", "memflow"): {"policy": "elephant"}},
         {("model_index.json", "memflow"): {"chunk": 99}},
+        {
+            ("model_index.json", "memflow"): {"width": 64, "height": 32, "chunk": 500, "window": 600}
+        },  # minutes for a chunk
     ],
     ids=lambda change: " ".join(f"{key}={value}" for (_, key), value in change.items()),
 )

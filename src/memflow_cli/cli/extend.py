@@ -88,13 +88,11 @@ def _generate(film: Path, longer: "Storyboard", script: Path, out: Path, options
 
 def _recorded(film: Path) -> "Storyboard":
     """The storyboard in a film's record. Raises UsageError if there is none."""
+    from memflow_cli.film.excerpt import read_film
     from memflow_cli.film.names import record_path
     from memflow_cli.story.load import load_stories
 
-    if not film.is_file():
-        raise UsageError(f"{film}: there is no such film")
-    if not record_path(film).is_file():
-        raise UsageError(f"{record_path(film)} is missing: without its record a film cannot be gone on with")
+    read_film(film)  # any other JSON would be read as a storyboard, and go on with another story
     return load_stories(record_path(film), 10.0)[0].storyboard
 
 
@@ -135,6 +133,7 @@ def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[S
     """A segment for each prompt. They may refer to the film's characters and places, if it has any."""
     from memflow_cli.story.prompts import refer
     from memflow_cli.story.quantities import parse_segment_seconds
+    from memflow_cli.story.schema import MAX_PROMPT_LENGTH, read_prompt
     from memflow_cli.story.storyboard import Segment
 
     try:
@@ -143,6 +142,8 @@ def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[S
         raise UsageError(f"--duration: {error}") from None
     segments = []
     for text in prompts:
-        prompt, names = refer(text, told.descriptions)
+        prompt, names = refer(read_prompt(text), told.descriptions)
+        if len(prompt) > MAX_PROMPT_LENGTH:
+            raise UsageError(f"--prompt: with descriptions at most {MAX_PROMPT_LENGTH:,} characters are allowed")
         segments.append(Segment(prompt, seconds, names=names))
     return tuple(segments)

@@ -120,18 +120,18 @@ def _check_wishes(given: RetakeOptions, film: Path, segment: int) -> None:
 def _wanted(film: "RecordedFilm", segment: int, given: RetakeOptions) -> "list[Take]":
     """The takes to be made. Raises UsageError for a prompt that cannot be one."""
     from memflow_cli.film.takes import new_takes
-    from memflow_cli.story.prompts import complete_prompt, composed, names_in, one_line
-    from memflow_cli.story.schema import MAX_PROMPT_LENGTH
+    from memflow_cli.story.prompts import complete_prompt, names_in
+    from memflow_cli.story.schema import MAX_PROMPT_LENGTH, read_prompt
 
     if given.prompt is None:
         return new_takes(film, segment, given.takes, given.seed, None, None)
-    written = one_line(composed(given.prompt))
+    written = read_prompt(given.prompt)
     described = {name: subject.description for name, subject in film.storyboard.subjects.items()}
     if unknown := [name for name in names_in(written) if name not in described]:
         raise UsageError(f"--prompt: {{{unknown[0][:40]}}} is not a character or place of this film")
     complete = complete_prompt(written, described, film.storyboard.style)
-    if not written or len(complete) > MAX_PROMPT_LENGTH:
-        raise UsageError("--prompt: is empty" if not written else f"--prompt: at most {MAX_PROMPT_LENGTH:,} characters")
+    if len(complete) > MAX_PROMPT_LENGTH:
+        raise UsageError(f"--prompt: with descriptions and style at most {MAX_PROMPT_LENGTH:,} characters are allowed")
     return new_takes(film, segment, given.takes, given.seed, written, complete)
 
 

@@ -13,6 +13,7 @@ from memflow_cli.models.identity import Identity, identity_of, source_of
 
 MAX_SIZE = 65536  # of anything that a model's files say: above all there are
 MAX_STEPS = 100  # of a chunk: published ones have four, those that are not distilled fifty
+MAX_CHUNK = 64  # latent frames, denoised together: published models have one to eight
 MAX_TEXT = 4096  # tokens of a prompt: no weight has this size, so that nothing else would bound it
 
 Component = Literal["transformer", "lora", "text_encoder", "tokenizer", "vae"]
@@ -125,7 +126,7 @@ def check_entry(entry: ModelEntry) -> None:
     sizes |= {f"sizes {index}": side for index, side in enumerate(side for size in of_films for side in size)}
     for name, size in sizes.items():
         least = 0 if name in ("sink", "bank") else 1
-        most = MAX_TEXT if name == "text_len" else MAX_SIZE
+        most = {"text_len": MAX_TEXT, "chunk": MAX_CHUNK}.get(name, MAX_SIZE)
         if type(size) is not int or not least <= size <= most:
             raise ValueError(f"{name} is {str(size)[:40]}; a whole number from {least} to {most:,} is expected")
     if of_films:

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, AskedPolicy, Kv, Score
-from memflow_cli.story.prompts import composed, one_line
+from memflow_cli.story.prompts import composed, is_blank, one_line
 from memflow_cli.story.quantities import parse_bytes, parse_segment_seconds, parse_size
 from memflow_cli.story.scalars import text_of, value_of
 from memflow_cli.story.storyboard import DEFAULT_MODEL
@@ -46,6 +47,17 @@ def _check_text(given: Any, limit: int) -> str:
     if found := _CONTROL.search(text):
         raise ValueError(f"contains the control character U+{ord(found[0]):04X}")
     return text
+
+
+def read_prompt(text: str) -> str:
+    """The prompt that a command line gives, as a storyboard's would be read. Raises UsageError where that would be refused."""
+    try:
+        prompt = one_line(composed(_check_text(text, MAX_PROMPT_LENGTH)))
+    except ValueError as error:
+        raise UsageError(f"--prompt: {error}") from None
+    if is_blank(prompt):
+        raise UsageError("--prompt: is empty")
+    return prompt
 
 
 def _text(limit: int) -> BeforeValidator:
