@@ -278,3 +278,20 @@ def test_a_storyboard_whose_name_is_no_utf8(story, tmp_path):
             assert json.loads(done.stdout)["storyboard"] == named.name
     assert done.stdout == b"fox-\xff.mp4\n"
     assert json.loads(named.with_suffix(".json").read_text(encoding="utf-8"))["title"] == named.stem
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["cut", "f.mp4", "--from", "a"], "--from: a whole number is expected"),
+        (["retake", "f.mp4", "1.5"], "SEGMENT: a whole number is expected"),
+        (["inspect-memory", "f.mp4", "--top", "0"], "--top: at least 1 is expected"),
+        (["live", "--port", "99999"], "--port: at most 65535 is expected"),
+        (["convert", "s.jsonl", "--segment-seconds", "x"], "--segment-seconds: a number is expected"),
+        (["convert", "s.jsonl", "--segment-seconds", "nan"], "--segment-seconds: at least 0.01 is expected"),
+    ],
+)
+def test_a_number_that_is_none_is_told_in_plain_words(arguments, says, capfd):
+    """The library's words were "Input should be a valid integer, unable to parse string as an integer"."""
+    assert run(arguments) == 2
+    assert capfd.readouterr().err.startswith(f"error: {says}\nhint: memflow ")

@@ -94,7 +94,7 @@ def test_storymems_scenes(tmp_path):
     ]
     assert "line 2" in story.warnings[0] and "story_overview" in story.warnings[0]
     assert "first_frame_prompt" in story.warnings[1]
-    for wrong, says in (("maybe", "neither True nor False"), (None, "")):
+    for wrong, says in (("maybe", "neither True nor False"), (2, "'2' is neither True nor False"), (None, "")):
         STORYMEM["scenes"][0]["cut"][1], kept = wrong, STORYMEM["scenes"][0]["cut"][1]
         (tmp_path / "story.json").write_text(json.dumps(STORYMEM))
         STORYMEM["scenes"][0]["cut"][1] = kept

@@ -30,6 +30,7 @@ from memflow_cli.walks import make_walk
 
 STAGES = ("retrieve", "denoise", "commit", "decode", "encode")
 SEGMENT_CHUNKS = 16  # a prompt switch, with its recache, every 12 s of a 16 fps film
+MAX_CHUNKS = 100_000  # of a film: more than a day of it
 ACTIVATED = 3  # frames of sink and bank that each head reads under "+sma"
 BLOCK_CHUNKS, BLOCK_PAIRS = 8, 8  # overlap is measured over blocks: its gain is in what follows a chunk
 
@@ -145,6 +146,8 @@ def run_bench(
     warm_up = steady_after(backbone.geometry)
     if chunks < warm_up + 3:
         raise UsageError(f"--chunks {chunks}: memory is full after {warm_up} chunks; at least {warm_up + 3} are needed")
+    if chunks > MAX_CHUNKS:
+        raise UsageError(f"--chunks {chunks}: at most {MAX_CHUNKS:,} are measured")
     plan = bench_plan(backbone.geometry, size, chunks)
     embeds = (
         prompts if isinstance(prompts, Tensor) else torch.cat([backbone.encode_prompts([text]) for text in prompts])

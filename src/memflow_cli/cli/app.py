@@ -118,9 +118,23 @@ def _in_words(error: BaseException) -> "MemflowError":
         return Interrupted("interrupted")
     if hasattr(error, "format_message"):  # typer's own usage errors: an unknown option, a missing argument
         path = getattr(getattr(error, "ctx", None), "command_path", "memflow")
-        return UsageError(error.format_message().rstrip("."), hint=f"{path} --help")
+        return UsageError(_in_plain_words(error.format_message().rstrip(".")), hint=f"{path} --help")
     assert isinstance(error, Exception), "what else there is was caught before"
     return in_words(error)
+
+
+def _in_plain_words(message: str) -> str:
+    """What typer says of a value: its bounds are told in words for programmers."""
+    import re
+
+    for theirs, ours in (
+        (r"valid integer\b.*", "a whole number is expected"),
+        (r"valid number\b.*", "a number is expected"),
+        (r"greater than or equal to (.*)", r"at least \1 is expected"),
+        (r"less than or equal to (.*)", r"at most \1 is expected"),
+    ):
+        message = re.sub(rf"Input should be (?:a )?{theirs}", ours, message)
+    return re.sub(r"^Invalid value for '\[?(.*?)\]?': (?=.* is expected$)", r"\1: ", message)
 
 
 def make_app(arguments: Sequence[str] = ()) -> "typer.Typer":

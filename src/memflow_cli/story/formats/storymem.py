@@ -43,7 +43,7 @@ def _append_scene(draft: Draft, scene: dict[str, Any], place: KeyPath, lines: di
         cut = {"true": True, "false": False}.get(str(value_of(given)).lower())
         if cut is None:
             draft.problems.append(
-                (line, f"{str(given)[:40]!r} is neither True nor False: whether a prompt begins with a cut")
+                (line, f"{str(value_of(given))[:40]!r} is neither True nor False: whether a prompt begins with a cut")
             )
         is_first = not draft.content["segments"]
         seconds = value_of(_at(durations, index, default=_SECONDS))
