@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import typer
@@ -103,12 +103,26 @@ def _run_command(arguments: Sequence[str]) -> int:
         return end.exit_code
     except (Exception, KeyboardInterrupt, Stopped) as error:
         # What a signal raised within a library's own `except` may have come out as something else.
-        told = error_of(received[0]) if received else _in_words(error)
+        told = error_of(received[0]) if received else _in_words(error, arguments)
         report_error(told)
         return told.exit_code
 
 
-def _in_words(error: BaseException) -> "MemflowError":
+def _asked_for(arguments: Sequence[str]) -> str:
+    """The command that a command line begins with, whatever is wrong with what follows: `memflow models show`."""
+    import typer
+
+    names: list[str] = ["memflow"]
+    command: Any = typer.main.get_command(make_app(arguments))
+    for argument in arguments:
+        command = getattr(command, "commands", {}).get(argument)
+        if command is None:
+            break
+        names.append(argument)
+    return " ".join(names)
+
+
+def _in_words(error: BaseException, arguments: Sequence[str]) -> "MemflowError":
     import typer
 
     from memflow_cli.cli.talk import in_words
@@ -117,7 +131,7 @@ def _in_words(error: BaseException) -> "MemflowError":
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return Interrupted("interrupted")
     if hasattr(error, "format_message"):  # typer's own usage errors: an unknown option, a missing argument
-        path = getattr(getattr(error, "ctx", None), "command_path", "memflow")
+        path = getattr(getattr(error, "ctx", None), "command_path", None) or _asked_for(arguments)
         return UsageError(_in_plain_words(error.format_message().rstrip(".")), hint=f"{path} --help")
     assert isinstance(error, Exception), "what else there is was caught before"
     return in_words(error)

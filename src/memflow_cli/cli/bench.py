@@ -10,7 +10,7 @@ from memflow_cli.cli.acceleration import Accelerate, parse_accelerations, speed_
 from memflow_cli.cli.device import check_names, choose_device, choose_dtype
 from memflow_cli.cli.progress import chunk_bar
 from memflow_cli.cli.talk import note, result, result_json
-from memflow_cli.cli.words import count, table
+from memflow_cli.cli.words import beside, count, table
 from memflow_cli.errors import UsageError
 from memflow_cli.machine.amounts import size_text
 
@@ -149,6 +149,7 @@ def tables(report: "BenchReport") -> str:
     notes = [f"first frames after {content['first_frame_seconds']:.2f} s; {memory}"]
     if overlap:
         notes.append(f"{overlap['policy']}: {overlap['frames_per_second']:.1f} frames/s")
+    notes = [beside("", text) for text in notes]
     return "\n\n".join([table(stages), table(work), *([table(ratios)] if len(ratios) > 1 else []), *notes])
 
 

@@ -44,14 +44,18 @@ def plan(
 ) -> None:
     """Show what a storyboard will become: chunks, rounding, length, memory and disk needed.
 
-    No model is loaded and nothing is written.
+    No model is loaded and nothing is written. Pictures and sound are read, as far as to know that they can be.
     """
+    from memflow_cli.studio.needs import check_given
+
     overrides = story_options.overrides()
     batch = Batch(as_json, len(storyboards))
     for path in without_traces(storyboards):
         with batch.attempt(path):
             for story in read_stories(path, story_options.segment_seconds, overrides):
-                print_plan(story, as_json, meaning)
+                with batch.attempt(path):
+                    check_given(story.planned)
+                    print_plan(story, as_json, meaning)
     batch.finish()
 
 

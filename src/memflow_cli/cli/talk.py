@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from memflow_cli.errors import MemflowError, OutOfMemoryError, UsageError
-from memflow_cli.story.texts import escape_in_json, printable
+from memflow_cli.story.texts import escape_in_json, printable, shortened
 
 TRACEBACK_VARIABLE = "MEMFLOW_TRACEBACK"
 
@@ -141,7 +141,7 @@ def _tell(event: str, label: str, text: str) -> None:
 
 
 def _say(label: str, text: str) -> None:
-    _write(label + printable(text))
+    _write(label + shortened(printable(text)))
 
 
 def _write(line: str) -> None:

@@ -54,10 +54,20 @@ def beside(label: str, text: str) -> str:
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows in columns, the first row a heading; the first column stands left, numbers below each other."""
+    """Rows in columns, the first row a heading; the first column stands left, numbers below each other.
+
+    On a terminal that is too narrow for that, the cells of a row stand below each other, each beside its heading.
+    """
     widths = [max(len(cell) for cell in column) for column in zip(*rows)]
+    if sys.stdout.isatty() and sum(widths) + 2 * (len(widths) - 1) > shutil.get_terminal_size().columns:
+        return "\n".join(_upright(rows[0][1:], row) for row in rows[1:])
     lines = ("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def _upright(headings: Sequence[str], row: Sequence[str]) -> str:
+    width = max(map(len, headings))
+    return "\n".join([row[0], *(f"  {heading:{width}}  {cell}" for heading, cell in zip(headings, row[1:]))])
 
 
 def exit_codes() -> dict[int, str]:

@@ -91,7 +91,11 @@ def _read_line(line: str, segment_seconds: float) -> Draft:
         with contextlib.suppress(ValueError):  # of a prompt that begins with a quoted word
             line = str(json.loads(line))
     parsed = infinity_rope.read_line(line, segment_seconds)
-    return draft_of_prompts([line], segment_seconds) if parsed is None else parsed
+    draft = draft_of_prompts([line], segment_seconds) if parsed is None else parsed
+    prompts = " | ".join(each["prompt"] for each in draft.content["segments"])
+    for found in infinity_rope.ALMOST_LENGTH.finditer(prompts):
+        draft.say(f"{found[1][:40]} is no length such as [5s], and stays in the prompt")
+    return draft
 
 
 def _is_json_list(line: str) -> bool:

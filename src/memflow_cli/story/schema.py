@@ -70,14 +70,21 @@ def _line(limit: int) -> BeforeValidator:
 
 def _path() -> BeforeValidator:
     """A path: its characters stay as they are, for a file's name is bytes."""
-    return _sentence(lambda given: _check_text(given, 500))
+    return _sentence(_check_path)
+
+
+def _check_path(given: Any) -> str:
+    path = _check_text(given, 500)
+    if not path.strip():
+        raise ValueError("is empty: a file's name is expected; leave it out if there is none")
+    return path
 
 
 def _paths(given: Any) -> tuple[str, ...]:
     values = given if isinstance(given, list) else [given]
     if len(values) > MAX_PICTURES:
         raise ValueError(f"{len(values)} pictures; at most {MAX_PICTURES} are allowed")
-    return tuple(_check_text(value, 500) for value in values)
+    return tuple(_check_path(value) for value in values)
 
 
 def _names(given: Any) -> tuple[str, ...]:

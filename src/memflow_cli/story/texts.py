@@ -14,9 +14,20 @@ _OBEYED = re.compile(
 )
 
 
+_FIRST_OF_WORD, _LAST_OF_WORD = 200, 100
+_LONG_WORD = re.compile(r"\S{400,}")
+_FIRST_OF_LINE, _LAST_OF_LINE, _LONG_LINE = 1600, 300, 2000
+
+
 def printable(text: str) -> str:
     """A text that may quote anything, made fit for a terminal: what it would obey is escaped, as `\\x1b` or `\\u202e`."""
     return _OBEYED.sub(lambda found: _escaped(found[0]), text)
+
+
+def shortened(text: str) -> str:
+    """What an error quotes may be of any length: of a word or line that nobody would read, its beginning and end."""
+    text = _LONG_WORD.sub(lambda found: f"{found[0][:_FIRST_OF_WORD]}…{found[0][-_LAST_OF_WORD:]}", text)
+    return "\n".join(map(_shortened_line, text.split("\n")))
 
 
 def without_controls(text: str) -> str:
@@ -42,6 +53,10 @@ def clock(seconds: float, digits: int = 2) -> str:
     whole, fraction = divmod(rest, 10**digits)
     end = f"{whole:02}.{fraction:0{digits}}" if digits else f"{whole:02}"
     return f"{hours}:{minutes:02}:{end}" if hours else f"{minutes}:{end}"
+
+
+def _shortened_line(line: str) -> str:
+    return line if len(line) < _LONG_LINE else f"{line[:_FIRST_OF_LINE]}…{line[-_LAST_OF_LINE:]}"
 
 
 def _escaped(character: str) -> str:

@@ -66,16 +66,22 @@ def prepare(
             raise UsageError(f"{out} exists and {reason}", hint="-y replaces it, -n leaves it as it is")
     plan = job.script.plan
     check_outputs(out, plan, job.script.recipe, wishes.resume, wishes.with_report)
-    check_attached(planned.storyboard, plan.width, plan.height)
-    if planned.storyboard.sound is not None:
-        from memflow_cli.film.sound import check_sound  # with the libraries that read it
-
-        check_sound(Path(planned.storyboard.sound), plan.seconds)
+    check_given(planned)
     if has_captions(planned.storyboard) and srt_path(out).exists() and not brought_subtitles(out):
         warn(
             f"{srt_path(out)} is not what a film of ours brought along, and stays as it is; the film's own track has the text"
         )
     return job
+
+
+def check_given(planned: PlannedStory) -> None:
+    """Reads the pictures and the sound that a storyboard names. Raises UsageError for the first that will not do."""
+    storyboard, plan = planned.storyboard, planned.plan
+    check_attached(storyboard, plan.width, plan.height)
+    if storyboard.sound is not None:
+        from memflow_cli.film.sound import check_sound  # with the libraries that read it
+
+        check_sound(Path(storyboard.sound), plan.seconds)
 
 
 def check_inputs(entry: ModelEntry) -> None:

@@ -9,6 +9,10 @@ from memflow_cli.story.draft import Draft, segment
 
 _LENGTH = re.compile(r"\[\s*(\d{1,6}(?:\.\d{1,6})?)\s*s?\s*(#?)\s*s?\s*\]\s*$")
 _ANY_LENGTH = re.compile(r"\[\s*\d{1,6}(?:\.\d{1,6})?\s*(?:s\s*#?|#\s*s?)\s*\]")
+ALMOST_LENGTH = re.compile(
+    rf"(?!{_ANY_LENGTH.pattern})(\[\s*(?:[-+]?[.,]?\d|[-+]?inf|nan)[^\[\]|;]{{0,400}}\])\s*(?=$|\||;)", re.IGNORECASE
+)
+"""What stands where a length does, begins as a number does, and is none."""
 
 
 def read_line(line: str, segment_seconds: float) -> Draft | None:
