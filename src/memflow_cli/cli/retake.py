@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memflow_cli.story.storyboard import Storyboard
 
 MAX_TAKES = 64
+_UNFINISHED = "unfinished"  # in a segment's folder: where its takes are made
 
 
 def register(app: typer.Typer) -> None:
@@ -94,8 +95,10 @@ def retake(
         is_last = segment == num_segments
         _pick(told, segment - 1, given.pick, given.then == "keep" and not is_last, given.progress)
         return
-    wanted = _wanted(told, segment - 1, given)
+    _check_takes(told, segment - 1, _wanted(told, segment - 1, given))
     with alone(film):
+        wanted = _wanted(_unchanged(told), segment - 1, given)  # another process may have made takes meanwhile
+        _check_takes(told, segment - 1, wanted)
         _make_takes(told, segment - 1, wanted, given.progress)
 
 
@@ -135,6 +138,22 @@ def _wanted(film: "RecordedFilm", segment: int, given: RetakeOptions) -> "list[T
     return new_takes(film, segment, given.takes, given.seed, written, complete)
 
 
+def _check_takes(film: "RecordedFilm", segment: int, takes: "list[Take]") -> None:
+    from memflow_cli.film.takes import check_takes, take_folder
+    from memflow_cli.film.workshop import is_left
+
+    check_takes(film.path, segment, takes, is_left(take_folder(film.path, segment) / _UNFINISHED))
+
+
+def _unchanged(film: "RecordedFilm") -> "RecordedFilm":
+    """The film. Raises UsageError if another process has put another one in its place since it was read."""
+    from memflow_cli.film.excerpt import read_film
+
+    if read_film(film.path).record != film.record:
+        raise UsageError(f"{film.path} was changed by another command in this moment", "give the command again")
+    return film
+
+
 def _make_takes(film: "RecordedFilm", segment: int, takes: "list[Take]", progress: str) -> None:
     from memflow_cli.film.excerpt import cut_segments, read_film
     from memflow_cli.film.takes import read_takes, story_of, take_file, take_folder, with_take, write_takes
@@ -142,7 +161,7 @@ def _make_takes(film: "RecordedFilm", segment: int, takes: "list[Take]", progres
 
     folder = take_folder(film.path, segment)
     told = {take.number: story_of(film, with_take(film.storyboard, segment, take, is_last=True)) for take in takes}
-    with workshop(folder / "unfinished", [list(told.items()), takes[0].follows]) as work:
+    with workshop(folder / _UNFINISHED, [list(told.items()), takes[0].follows]) as work:
         stories = [_write_story(work / "stories" / f"take-{number}.json", story) for number, story in told.items()]
         for take in takes:
             _copy_kept(film, segment, work / f"take-{take.number}.mp4", is_told=take is takes[0])
@@ -185,6 +204,7 @@ def _draw(film: "RecordedFilm", segment: int, known: "list[Take]") -> list[Path]
 def _pick(film: "RecordedFilm", segment: int, number: int, is_end_kept: bool, progress: str) -> None:
     from memflow_cli.film.exchange import alone, exchange, forget_picked, picked_folder
     from memflow_cli.film.names import run_path
+    from memflow_cli.film.run_on_disk import check_run
     from memflow_cli.film.splicing import check_end_can_be_kept, with_kept_end
     from memflow_cli.film.takes import find_take, story_of, with_take
     from memflow_cli.film.workshop import workshop
@@ -202,6 +222,7 @@ def _pick(film: "RecordedFilm", segment: int, number: int, is_end_kept: bool, pr
         new = with_kept_end(new, film, segment + 1)
     storyboard = storyboard_after(film, segment, take, kept)
     with alone(film.path), workshop(picked_folder(film.path), [story_of(film, new), kept]) as work:
+        check_run(run_path(_unchanged(film).path), None)  # nobody is to be making it while it is exchanged
         whole = work / film.path.name
         if is_end_kept:
             _copy_with_end(film, segment, take, new, whole, progress)

@@ -28,6 +28,7 @@ def write_through(path: Path, content: bytes) -> None:
     """Writes a whole file so that it is there with this content, or as it was before. Raises MemflowError."""
     unfinished = path.with_name(path.name + ".unfinished")
     try:
+        unfinished.unlink(missing_ok=True)  # a link there would lead elsewhere
         unfinished.write_bytes(content)
     except OSError as error:
         raise MemflowError(f"cannot write {path}: {error.strerror}") from error

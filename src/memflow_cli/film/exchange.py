@@ -9,16 +9,19 @@ before/   the film that was there before
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-from memflow_cli.errors import MemflowError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.durable import sync_folder, write_through
-from memflow_cli.film.locked_folder import LockedFolder
+from memflow_cli.film.locked_folder import LockedFolder, is_marked
 from memflow_cli.film.names import record_path, run_path, srt_path, takes_path, trace_path
 from memflow_cli.film.ours import read_regular
+from memflow_cli.film.placing import brought_subtitles
+from memflow_cli.film.run_on_disk import take_run
 
 PICKED = "picked"  # in film.takes: where the film comes from that a pick makes
 _JOB = "exchange.json"
@@ -37,9 +40,12 @@ def picked_folder(film: Path) -> Path:
 
 @contextlib.contextmanager
 def alone(film: Path) -> Iterator[None]:
-    """While entered, no other process makes takes of this film or exchanges it. Raises UsageError if one does."""
+    """While entered, no other process makes takes of this film or exchanges it.
+
+    Raises UsageError if one does, or if film.takes is not ours.
+    """
     try:
-        folder = LockedFolder.take(takes_path(film), lambda folder, names: True)
+        folder = LockedFolder.take(takes_path(film), is_marked)
     except OSError as error:
         raise MemflowError(f"cannot write beside {film}: {error.strerror}") from error
     with contextlib.closing(folder):
@@ -52,12 +58,9 @@ def exchange(film: Path, kind: Kind, with_storyboard: bool) -> None:
     `with_storyboard`: the film's .yaml goes along. To be called by whoever is `alone` with the film.
     """
     new = picked_folder(film) if kind == "pick" else before_folder(film)
-    job = {
-        "kind": kind,
-        "old": [path.name for path in _companions(film, with_storyboard) if path.exists()],
-        "new": [path.name for path in _companions(new / film.name, True) if path.exists()],
-    }
-    with _disk_errors(film):
+    old = [path.name for path in _own(film, with_storyboard) if path.exists()]
+    job = {"kind": kind, "old": old, "new": _coming(new / film.name, film, old)}
+    with _disk_errors(film), _run_held(film):
         shutil.rmtree(_aside(film), ignore_errors=True)  # of a kill before anything was moved
         _aside(film).mkdir(parents=True)
         write_through(_aside(film) / _JOB, json.dumps(job, ensure_ascii=False).encode(errors="surrogateescape"))
@@ -111,6 +114,37 @@ def _companions(film: Path, with_storyboard: bool) -> Iterator[Path]:
     if with_storyboard:
         yield film.with_suffix(".yaml")
     yield from (trace_path(film), srt_path(film), run_path(film), record_path(film), film)
+
+
+def _own(film: Path, with_storyboard: bool) -> list[Path]:
+    """What goes with the film. A film.srt that somebody else wrote stays where it is."""
+    return [path for path in _companions(film, with_storyboard) if path != srt_path(film) or brought_subtitles(film)]
+
+
+def _coming(new: Path, film: Path, leaving: list[str]) -> list[str]:
+    """What comes with the new film, but for subtitles in whose place there are others.
+
+    Raises UsageError for a storyboard in whose place there is another.
+    """
+    coming = []
+    for path in _companions(new, True):
+        here = film.with_name(path.name)
+        is_taken = os.path.lexists(here) and here.name not in leaving
+        if is_taken and path.exists() and path == new.with_suffix(".yaml"):
+            raise UsageError(
+                f"{here} is not the film's storyboard, and the one from before would replace it", "move it away"
+            )
+        if path.exists() and not (is_taken and path == srt_path(new)):
+            coming.append(path.name)
+    return coming
+
+
+@contextlib.contextmanager
+def _run_held(film: Path) -> Iterator[None]:
+    """While entered, nobody makes the film that is to be moved. Raises UsageError if somebody does."""
+    run = take_run(run_path(film))
+    with contextlib.nullcontext() if run is None else contextlib.closing(run):
+        yield
 
 
 @contextlib.contextmanager

@@ -12,18 +12,21 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memflow_cli.errors import UsageError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.durable import write_through
 from memflow_cli.film.excerpt import RecordedFilm
 from memflow_cli.film.names import takes_path
-from memflow_cli.film.ours import read_regular
+from memflow_cli.film.ours import not_a_link, read_regular
+from memflow_cli.film.preflight import check_file
 from memflow_cli.film.recipe import CASTING
+from memflow_cli.film.video_reader import read_metadata
 from memflow_cli.story.plan import derive_seed
 from memflow_cli.story.prompts import names_in
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.version import __version__
 
 _MAX_LIST_BYTES = 16 * 2**20
+_MOVE_AWAY = "move it away"
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,31 @@ def read_takes(film: Path, segment: int) -> list[Take]:
 def write_takes(film: Path, segment: int, takes: list[Take]) -> None:
     content = {"memflow": __version__, "segment": segment + 1, "takes": [asdict(take) for take in takes]}
     write_through(take_folder(film, segment) / "takes.json", json.dumps(content, indent=1, ensure_ascii=False).encode())
+
+
+def check_takes(film: Path, segment: int, takes: list[Take], is_begun: bool) -> None:
+    """Raises UsageError if a file that comes with these takes would take the place of one that is not ours.
+
+    `is_begun`: an interruption may have left some of them, which no list names yet.
+    """
+    folder = not_a_link(take_folder(film, segment))
+    is_known = bool(read_takes(film, segment)) or is_begun
+    for path in (folder / name for name in ("takes.json", "takes.jpg", "takes.html")):
+        check_file(path, _MOVE_AWAY)
+        if path.exists() and not is_known:
+            raise UsageError(f"{path} is there, but no list of takes; it is left as it is", _MOVE_AWAY)
+    for path in (take_file(film, segment, take.number) for take in takes):
+        check_file(path, _MOVE_AWAY)
+        if path.exists() and not (is_begun and _is_take(path)):
+            raise UsageError(f"{path} is there, and is none of the takes that are listed", _MOVE_AWAY)
+
+
+def _is_take(path: Path) -> bool:
+    """Whether a film says of itself that it was cut out as this take."""
+    try:
+        return bool(json.loads(read_metadata(path)["comment"])["cut_from"]["film"] == path.name)
+    except (MemflowError, ValueError, LookupError, TypeError, RecursionError):
+        return False
 
 
 def find_take(film: RecordedFilm, segment: int, number: int) -> Take:

@@ -10,7 +10,7 @@ from typing import Any
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.durable import write_through
 from memflow_cli.film.names import run_path
-from memflow_cli.film.ours import read_regular
+from memflow_cli.film.ours import not_a_link, read_regular
 from memflow_cli.film.run_on_disk import is_kept
 
 _PURPOSE = "made-for.json"
@@ -24,6 +24,7 @@ def workshop(folder: Path, purpose: Any) -> Iterator[Path]:
     `purpose`: JSON values that stand for all that is made in it. What was left there for another one is given up.
     """
     text = json.dumps(purpose, ensure_ascii=False, sort_keys=True).encode(errors="surrogateescape")
+    not_a_link(folder)
     try:
         if _purpose(folder) != text:
             if folder.exists():
@@ -41,6 +42,11 @@ def _purpose(folder: Path) -> bytes | None:
         return read_regular(folder / _PURPOSE, _MAX_PURPOSE_BYTES)
     except OSError:
         return None
+
+
+def is_left(folder: Path) -> bool:
+    """Whether an interruption has left work in it that is to be gone on with."""
+    return _purpose(folder) is not None
 
 
 def copy_kept(film: Path, target: Path, complete: Callable[[Path], None] = lambda run: None) -> bool:
