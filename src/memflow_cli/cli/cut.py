@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from memflow_cli.cli.talk import note, result_path
+from memflow_cli.cli.talk import note, result_path, warn
 from memflow_cli.errors import UsageError
 
 
@@ -30,7 +30,7 @@ def cut(
     it is. Chapters, subtitles and sound come along. The shorter film has no film.json, for what it shows follows from what
     was cut away: no storyboard makes it alone. What the file says of itself names the film that it comes from.
     """
-    from memflow_cli.film.excerpt import cut_segments, read_film
+    from memflow_cli.film.excerpt import cut_segments, is_as_recorded, read_film
     from memflow_cli.film.exchange import mend
     from memflow_cli.film.names import record_path, run_path, trace_path
 
@@ -49,6 +49,8 @@ def cut(
     for path in (out, run_path(out), record_path(out), trace_path(out)):
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists already", "choose another name with -o")
+    if not is_as_recorded(whole):
+        warn(f"{film} is not the film that its record tells of, byte for byte: it was changed, or is damaged")
     plan = cut_segments(whole, first - 1, last - 1, out)
     num_frames = sum(segment.num_frames for segment in plan.segments)
     note(f"segments {first} to {last} of {film.name}: {num_frames} frames; a shorter film has no record of its own")

@@ -67,8 +67,11 @@ def live(
     With --stdin there is no page: a line is a prompt that holds from there on, `wait 4s` lets so much film go by, and each
     line is answered on stdout by JSON with the film time from which it holds.
     """
+    from memflow_cli.film.preflight import check_file
+
     told = None if storyboard is None else _read(storyboard)
     script = given.out.with_suffix(".yaml")
+    check_file(script, "choose another -o")
     if script.exists() and not _is_ours(script):
         raise UsageError(
             f"{script} exists, and would be overwritten by the storyboard of what is played", "choose another -o"
@@ -174,9 +177,11 @@ def _from_stdin(take: "Take", opening: "Sequence[Segment]", stop: "StopRequests"
 
 def _lines(stop: "StopRequests") -> Iterator[str]:
     """Lines of stdin, as they come. While one is waited for, nothing is made, and Ctrl-C ends the wait."""
-    while True:
+    while sys.stdin is not None:  # as it is where it was closed before we began
         with stop.at_once():
-            line = sys.stdin.readline()
+            line = rest = sys.stdin.readline(_MAX_LINE)
+            while len(rest) == _MAX_LINE and not rest.endswith("\n"):  # of which no prompt needs the rest
+                rest = sys.stdin.readline(_MAX_LINE)
         if not line:
             return
         yield line
@@ -188,6 +193,7 @@ def _read(path: Path) -> "Storyboard":
     return load_storyboard(path)
 
 
+_MAX_LINE = 1 << 16  # characters
 _HEAD = "# What was played, as a storyboard: memflow generate makes the same film of it.\n"
 
 

@@ -13,8 +13,8 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.film_story import is_story_of, numbered, storyboard_after
-from memflow_cli.cli.talk import note, result_path
-from memflow_cli.errors import UsageError
+from memflow_cli.cli.talk import note, result_path, warn
+from memflow_cli.errors import MemflowError, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.film.excerpt import RecordedFilm
@@ -170,8 +170,10 @@ def _make_takes(film: "RecordedFilm", segment: int, takes: "list[Take]", progres
             made = read_film(work / f"take-{take.number}.mp4")
             cut_segments(made, segment, segment, take_file(film.path, segment, take.number))
         known = [*read_takes(film.path, segment), *takes]
-        drawn = _draw(film, segment, known)
         write_takes(film.path, segment, known)
+    drawn = _draw(
+        film, segment, known
+    )  # of takes that are listed: a damaged one among the others keeps nobody from them
     for path in [*(take_file(film.path, segment, take.number) for take in takes), *drawn]:
         result_path(path)
     note(f"memflow retake {film.path} {segment + 1} --pick N puts one into the film")
@@ -184,7 +186,7 @@ def _draw(film: "RecordedFilm", segment: int, known: "list[Take]") -> list[Path]
     from memflow_cli.report.takes_sheet import draw_takes
 
     path, planned = film.path, film.plan.segments[segment]
-    takes = [take for take in known if take_file(path, segment, take.number).is_file()]
+    takes = [take for take in known if _is_playable(take_file(path, segment, take.number))]
     about = {take.number: f"seed {take.seed}  {take.prompt}" for take in takes}
     rows = [(f"take {number}", text, take_file(path, segment, number)) for number, text in about.items()]
     start, end = (frame / film.plan.fps for frame in (planned.start_frame, planned.start_frame + planned.num_frames))
@@ -196,6 +198,19 @@ def _draw(film: "RecordedFilm", segment: int, known: "list[Take]") -> list[Path]
     draw_takes(rows).save(sheet, quality=88)
     page.write_text(make_takes_page(path.name, segment + 1, shown), encoding="utf-8", errors="replace")
     return [sheet, page]
+
+
+def _is_playable(path: Path) -> bool:
+    from memflow_cli.film.video_reader import probe
+
+    if not path.is_file():
+        return False
+    try:
+        probe(path)
+    except MemflowError as error:
+        warn(f"{error.message}; it is left out")
+        return False
+    return True
 
 
 # a take into the film, and out of it

@@ -8,10 +8,12 @@ from typing import Any
 from memflow_cli.errors import UsageError
 from memflow_cli.film.film_file import captions
 from memflow_cli.film.names import record_path
+from memflow_cli.film.ours import sha256_of
 from memflow_cli.film.passages import chapters
 from memflow_cli.film.recipe import read_record
 from memflow_cli.film.record import film_metadata
 from memflow_cli.film.stitching import cut_out
+from memflow_cli.film.video_reader import probe
 from memflow_cli.geometry import Geometry
 from memflow_cli.story.plan import FilmPlan, plan_film
 from memflow_cli.story.storyboard import Storyboard
@@ -45,11 +47,17 @@ def read_film(path: Path) -> RecordedFilm:
     return RecordedFilm(path, storyboard, plan, record)
 
 
+def is_as_recorded(film: RecordedFilm) -> bool:
+    """Whether the film is, byte for byte, the one that its record tells of."""
+    return film.record.get("sha256") in (None, sha256_of(film.path))
+
+
 def cut_segments(film: RecordedFilm, first: int, last: int, out: Path) -> FilmPlan:
     """Writes the segments `first` to `last` (from 0, both included) of a film as another film. Returns its plan.
 
     What the file says of itself names the film that it was cut from.
     """
+    probe(film.path)  # a file that is no film is told as one, not as what cannot be written
     whole = film.plan.segments[first : last + 1]
     start, start_chunk = whole[0].start_frame, whole[0].start_chunk
     frames = range(start, whole[-1].start_frame + whole[-1].num_frames)

@@ -175,13 +175,20 @@ class _Gallery:
             return
         with ThreadPoolExecutor(_workers()) as pool:
             jobs: list[Callable[[], None]] = []
-            for source, pixels in read_frames(self._found.film, list(sources), self._found.video):
+            for source, pixels in self._readable(self._found.film, list(sources)):
                 files = [path for frame in sources[source] for path in dumps.get(frame, ())]
                 jobs.append(pool.submit(self._keep, pixels, sources[source], files, size).result)
                 while len(jobs) > 64:
                     jobs.pop(0)()
             for job in jobs:
                 job()
+
+    def _readable(self, film: Path, sources: Sequence[int]) -> Iterator[tuple[int, np.ndarray]]:
+        """The frames of a film as far as they can be read; of a damaged one the others are missing, and that is told."""
+        try:
+            yield from read_frames(film, sources, self._found.video)
+        except MemflowError as error:
+            self._found.problem = self._found.problem or f"{error.message}; pictures from there on are missing"
 
     def _keep(self, pixels: np.ndarray, frames: list[int], files: list[Path], size: tuple[int, int]) -> None:
         image = Image.fromarray(pixels)
