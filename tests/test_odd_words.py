@@ -79,3 +79,22 @@ def test_plan_of_several_films_tells_of_each(tmp_path, capfd):
     assert run(["plan", str(tmp_path / "a.jsonl")]) == 2
     told = capfd.readouterr()
     assert "no.wav" in told.err and "a cat" in told.out
+
+
+@pytest.mark.parametrize("arguments", [["doctor"], ["generate", "story.yaml"], ["tidy"], ["plan", "story.yaml"]])
+def test_a_current_folder_that_is_gone_is_a_sentence(arguments, tmp_path, monkeypatch, capfd):
+    """A library of torch's ended the process, with words about itself; `generate` spoke of "-o None"."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run(arguments) == 2
+    assert capfd.readouterr().err.startswith("error: the current folder is gone")
+
+
+def test_a_folder_in_the_film_s_place_is_told_without_an_option_that_nobody_gave(tmp_path, monkeypatch, capfd):
+    (tmp_path / "story.yaml").write_text("segments:\n- {prompt: a fox, duration: 1s}\n")
+    (tmp_path / "story.mp4").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert run(["generate", "story.yaml", "--dry-run"]) == 2
+    told = capfd.readouterr().err
+    assert "story.mp4 is a folder" in told and "None" not in told

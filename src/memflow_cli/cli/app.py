@@ -95,6 +95,7 @@ def _run_command(arguments: Sequence[str]) -> int:
 
     received: list[int] = []
     try:
+        _check_current_folder()
         app = make_app(arguments)  # its imports are over before a signal raises anything
         with stopped_by_signals(received):
             code = app(args=list(map(home_filled_in, arguments)), prog_name="memflow", standalone_mode=False)
@@ -106,6 +107,16 @@ def _run_command(arguments: Sequence[str]) -> int:
         told = error_of(received[0]) if received else _in_words(error, arguments)
         report_error(told)
         return told.exit_code
+
+
+def _check_current_folder() -> None:
+    """Raises UsageError if it was removed, as by another terminal: libraries break without one, some with the process."""
+    from memflow_cli.errors import UsageError
+
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        raise UsageError("the current folder is gone: somebody has removed it", "cd to one that is there") from None
 
 
 def _asked_for(arguments: Sequence[str]) -> str:

@@ -160,17 +160,18 @@ def choose_outputs(names: Sequence[str], out: str | None, num_films: int, make_f
     _check_writable(folder, out)
     for path in outputs:
         if os.path.isdir(path):
-            raise UsageError(f"-o {out}: {path} is a folder")
+            raise UsageError(f"{path} is a folder, and the film cannot take its place", hint="name another with -o")
     return outputs
 
 
 def _check_writable(folder: Path, out: str | None) -> None:
     """Raises UsageError for a folder in which no file can be made: rights tell not all of it, as in /proc. Leaves nothing."""
+    asked = f"-o {out}: " if out is not None else ""
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise UsageError(f"-o {out}: the folder {folder} is not writable")
+        raise UsageError(f"{asked}the folder {folder.absolute()} is not writable")
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EMFILE):  # which are told of for themselves
-            raise UsageError(f"-o {out}: the folder {folder} is not writable: {error.strerror}") from error
+            raise UsageError(f"{asked}the folder {folder.absolute()} is not writable: {error.strerror}") from error
