@@ -86,3 +86,24 @@ def test_live_writes_its_storyboard_into_nothing_strange(kind, tmp_path, capfd):
     {"pipe": os.mkfifo, "link": lambda path: path.symlink_to("nowhere"), "folder": os.mkdir}[kind](script)
     assert run(["live", "--stdin", "-o", str(tmp_path / "film.mp4")]) == 2
     assert str(script) in capfd.readouterr().err and os.listdir(tmp_path) == ["film.yaml"]
+
+
+CUT, EXTEND = ["cut", "--to", "1"], ["extend", "--prompt", "a fox"]
+OUTS = [
+    (command, out) for command in (CUT, EXTEND) for out in ("no/a.mp4", f"{'x' * 245}.mp4", "folder.mp4", "mine.mp4")
+]
+
+
+@pytest.mark.parametrize(("command", "out"), [*OUTS, (EXTEND, "parts.mp4")])
+def test_where_a_cut_or_longer_film_cannot_lie_is_told_first(command, out, film, tmp_path, capfd):
+    """extend left a storyboard and a run folder beside a file of the user's own, and removed a folder of theirs."""
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "mine.json").write_text("mine")
+    (tmp_path / "parts.mp4.copying").mkdir()
+    (tmp_path / "parts.mp4.copying" / "mine").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert run([*command, str(film), "-o", str(tmp_path / out)]) == 2
+    told = capfd.readouterr().err
+    assert told.startswith("error: ") and "same command goes on" not in told and len(told) < 900
+    assert sorted(tmp_path.rglob("*")) == before
+    assert (tmp_path / "parts.mp4.copying" / "mine").read_text() == "mine"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from memflow_cli.cli.stories import choose_outputs
 from memflow_cli.cli.talk import note, result_path, warn
 from memflow_cli.errors import UsageError
 
@@ -33,6 +34,7 @@ def cut(
     from memflow_cli.film.excerpt import cut_segments, is_as_recorded, read_film
     from memflow_cli.film.exchange import mend
     from memflow_cli.film.names import record_path, run_path, trace_path
+    from memflow_cli.film.preflight import check_names
 
     mend(film)
     whole = read_film(film)
@@ -46,6 +48,9 @@ def cut(
     out = out or film.with_name(f"{film.stem}-{first}-{last}.mp4")
     if out.suffix.lower() != ".mp4":
         raise UsageError(f"-o {out}: a film's name ends in .mp4")
+    if not out.exists():  # what is there is told below, whatever it is
+        choose_outputs([out.stem], str(out), 1)
+        check_names(out)
     for path in (out, run_path(out), record_path(out), trace_path(out)):
         if path.exists() or path.is_symlink():
             raise UsageError(f"{path} exists already", "choose another name with -o")

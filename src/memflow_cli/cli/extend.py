@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from memflow_cli.cli.stories import choose_outputs
 from memflow_cli.cli.talk import note
 from memflow_cli.errors import UsageError
 
@@ -39,11 +40,15 @@ def extend(
     command goes on.
     """
     from memflow_cli.film.exchange import mend
-    from memflow_cli.film.workshop import copy_kept
+    from memflow_cli.film.preflight import check_names
+    from memflow_cli.film.workshop import check_copy, copy_kept
 
     if out.suffix.lower() != ".mp4" or out.resolve() == film.resolve():
         raise UsageError(f"-o {out}: the longer film is another file, whose name ends in .mp4")
     mend(film)
+    choose_outputs([out.stem], str(out), 1)  # which finds what keeps a film from being written there
+    check_names(out)
+    check_copy(out)
     longer = _longer(_recorded(film), more, prompt or [], duration, cut)
     script = out.with_suffix(".yaml")
     _write_script(script, longer, out)

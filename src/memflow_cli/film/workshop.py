@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.durable import write_through
+from memflow_cli.film.locked_folder import LOCK
 from memflow_cli.film.names import run_path
-from memflow_cli.film.ours import not_a_link, read_regular
-from memflow_cli.film.run_on_disk import is_kept
+from memflow_cli.film.ours import NotOursError, not_a_link, read_regular
+from memflow_cli.film.run_on_disk import is_kept, is_known
 
 _PURPOSE = "made-for.json"
 _MAX_PURPOSE_BYTES = 2**28
@@ -49,6 +51,14 @@ def is_left(folder: Path) -> bool:
     return _purpose(folder) is not None
 
 
+def check_copy(target: Path) -> Path:
+    """Where a film's run folder is while it is copied. Raises NotOursError for what somebody else has there."""
+    partial = not_a_link(target.with_name(target.name + ".copying"))
+    if partial.is_dir() and not all(name == LOCK or is_known(name) for name in os.listdir(partial)):
+        raise NotOursError(partial, "is a folder with other files in it")
+    return partial
+
+
 def copy_kept(film: Path, target: Path, complete: Callable[[Path], None] = lambda run: None) -> bool:
     """Gives a film to come what a finished one keeps. False: it keeps nothing. What `target` has already stays.
 
@@ -58,7 +68,7 @@ def copy_kept(film: Path, target: Path, complete: Callable[[Path], None] = lambd
         return True
     if not is_kept(run_path(film)):
         return False
-    partial = target.with_name(target.name + ".copying")
+    partial = check_copy(target)
     try:
         if partial.exists():
             shutil.rmtree(partial)
