@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
 from memflow_cli.models.theatre.reader import MAX_KNOWN, NUM_QUERIES, SPECIES_HEADS, WHOLE_HEADS
@@ -123,3 +123,14 @@ def save(weights: dict[str, Tensor], vectors: np.ndarray, words: list[str], fami
     names = " ".join(sorted(name.lower() for name in NAMES))
     lists = {"words": " ".join(words), "familiar": familiar, "names": names, "heads": HEADS}
     (folder / "words.json").write_text(json.dumps(lists) + "\n", encoding="utf-8")
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], np.ndarray, list[str], list[int]]:
+    """What `save` wrote: weights in fp32, vectors, words, and the places of the familiar ones among them."""
+    lists = json.loads((folder / "words.json").read_text(encoding="utf-8"))
+    packed = load_file(folder / "reader.safetensors")
+    vectors, own, scale = packed.pop("vectors"), packed.pop("own"), packed.pop("own_scale")
+    del packed["vector_scale"]
+    weights = {name: torch.from_numpy(value.astype(np.float32)) for name, value in packed.items()}
+    weights["own"] = torch.from_numpy(own * scale[:, None])
+    return weights, vectors, lists["words"].split(), lists["familiar"]

@@ -56,12 +56,12 @@ PLACES = {
 }
 # What stands for a setting although it does not name it.
 SIGNS = {
-    "meadow": "(the grass (sways|is green|waves in the wind)|flowers bloom (everywhere|all around)|nothing but (grass|green grass) as far as the eye can see|butterflies over the grass)",
-    "beach": "(the waves (roll in|break on the shore|lap at the sand)|the sea (is calm|glitters|roars)|gulls cry over the waves|nothing but (waves and sand|the sea)|the tide (is out|comes in))",
-    "desert": "(nothing but dunes|the dunes (glow|stretch to the horizon|shimmer)|sand dunes (everywhere|as far as the eye can see)|cacti (stand around|everywhere)|the desert (wind blows|sun burns))",
-    "snow": "(everything is (white|covered in snow|frozen|snowed in)|snow (lies everywhere|covers everything|covers the ground|as far as the eye can see)|only snow and ice|(the ground|everything) is white with snow)",
-    "city": "(neon signs (glow|flicker)|the (streets|street lamps|skyscrapers|street lights) (glow|gleam|shine in the dark|are wet with rain)|traffic lights (blink|change)|night falls over the (town|rooftops)|the windows of the (skyscrapers|tall buildings|houses) are lit)",
-    "forest": "(trees (all around|everywhere|as far as the eye can see)|the trees (rustle|whisper|stand tall)|leaves rustle in the trees|sunlight falls through the (trees|branches|leaves)|pine trees everywhere)",
+    "meadow": "(the grass (sways|is green|waves in the wind)|flowers bloom (everywhere|all around)|nothing but (grass|green grass|grass and flowers) as far as the eye can see|grass (everywhere|all around)|butterflies over the grass)",
+    "beach": "(the waves (roll in|break on the shore|lap at the sand)|the sea (is calm|glitters|roars)|gulls cry over the waves|nothing but (waves and sand|the sea|waves|water and sand)|a lighthouse (stands|shines) over the (sea|waves)|the tide (is out|comes in))",
+    "desert": "(nothing but dunes|nothing but sand [(everywhere|and sky|as far as the eye can see)]|sand, (sand and|and) nothing but sand|sand as far as the eye can see|sand (everywhere|all around)|the dunes (glow|stretch to the horizon|shimmer)|sand dunes (everywhere|as far as the eye can see)|cacti (stand around|everywhere)|the desert (wind blows|sun burns))",
+    "snow": "(everything is (white|covered in snow|frozen|snowed in)|snow (lies everywhere|covers everything|covers the ground|as far as the eye can see)|only snow and ice|nothing but snow [(and ice|everywhere|as far as the eye can see)]|snow, nothing but snow|it is snowing|(thick|soft) flakes fall from the sky|(the ground|everything) is white with snow)",
+    "city": "(neon signs (glow|flicker)|the (streets|street lamps|skyscrapers|street lights) (glow|gleam|shine in the dark|are wet with rain)|traffic lights (blink|change)|nothing but houses|cars (honk|pass by|hoot)|night falls over the (town|rooftops)|the windows of the (skyscrapers|tall buildings|houses) are lit)",
+    "forest": "(trees (all around|everywhere|as far as the eye can see)|the trees (rustle|whisper|stand tall)|leaves rustle in the trees|sunlight falls through the (trees|branches|leaves)|pine trees everywhere|nothing but trees [as far as the eye can see]|tree after tree|trees, nothing but trees)",
 }
 
 ADJECTIVES = (
@@ -254,10 +254,10 @@ OPENERS = "Our story (starts|begins) (in|with|on)|This is|Here is|Here we have|M
 # What a puppet does. *verbs agree; {poss} is its, his, her or their; {side} left or right.
 STAND = (
     "*stand [(still|there|side by side|next to the {other}|close together|quietly|around|motionless|by|upright|tall|on {poss} feet|perfectly still|in place)]|*wait [(there|here|patiently|a while|for (something|the bus|a friend|us|better weather|someone|a train|what comes next))]|*stay [(still|there|where {pron} *be|put|here|behind|in place|on the spot|calm)]|*remain [(still|there|alone|standing|behind|motionless|on the stage|where {pron} *be)]"
-    "|*rest [(a while|for a bit|on {poss} feet|a moment)]|*pause|*stop [(moving|at last|there)]|*stop and *rest|*come to a (halt|stop|rest)|*hold still|*keep (still|quiet)|*freeze|*halt|*do not move [(at all|a muscle|an inch)]|*do nothing|*take a (break|rest|breather)|*stand and look|*pose|*calm down|*settle down|*catch {poss} breath|*linger|*be still|*be waiting|*stand in the middle|*be (all|left) alone|*go nowhere|*be standing there|*sit down|*sit there|*sit quietly|*lie down"
+    "|*rest [(a while|for a bit|on {poss} feet|a moment)]|*pause|*stop [(moving|at last|there)]|*stop and *rest|*come to a (halt|stop|rest|standstill)|*stand by|*stand by and *watch|*stay close|*stay by {poss} side|*stay at {poss} side|*have a rest|*stay put|*take a short rest|*wait and *watch|*not move|*wait for (it|him|her|the {other})|*hold still|*keep (still|quiet)|*freeze|*halt|*do not move [(at all|a muscle|an inch)]|*do nothing|*take a (break|rest|breather)|*stand and look|*pose|*calm down|*settle down|*catch {poss} breath|*linger|*be still|*be waiting|*stand in the middle|*be (all|left) alone|*go nowhere|*be standing there|*sit down|*sit there|*sit quietly|*lie down"
 )
 IDLE = (
-    "*bow|*take a bow|*stretch|*scratch {poss} (ear|head)|*get up|*wake up|*stand up|*open {poss} eyes|*look (around|about|left and right|here and there)|*sniff|*shiver|*chat with the {other}|*be [(there|here|in view|on stage|happy|alone|all alone|tired|very proud|pleased|bored|hungry|cold|ready|in a good mood|still here|curious)]|*look (around|at the {thing}|at us|up|down|into the distance|over the {thing}|happy|about)|*watch [the {thing}]|*think (of|about) (the {thing}|home|dinner|nothing)|*smile|*listen [to the {thing}]|*enjoy the (view|sun|{thing}|silence|evening|quiet)|*dream|*sing [a song]|*sleep|*yawn|*nod|*blink"
+    "*bow|*take a bow|*stretch|*scratch {poss} (ear|head)|*get up|*wake up|*stand up|*open {poss} eyes|*look (around|about|left and right|here and there)|*sniff|*shiver|*chat with the {other}|*be [(there|here|in view|on stage|happy|alone|all alone|tired|very proud|pleased|bored|hungry|cold|ready|in a good mood|still here|curious)]|*look (around|at the {thing}|at us|up|down|into the distance|over the {thing}|happy|about)|*watch [the {thing}]|*think (of|about) (the {thing}|home|dinner|nothing)|*smile|*listen [to the {thing}]|*enjoy the (view|sun|{thing}|silence|evening|quiet)|*dream|*sing [a song]|*sleep|*yawn|*nod|*blink|*look on|*look on|*look at {it}|*watch {it}|*watch [the {other}] [(closely|quietly|with interest)]|*watch what happens|*keep watching|*be watching|*admire {it}"
     "|*breathe deeply|*admire the {thing}|*wonder (what to do|about the {thing}|why)|*laugh|*hum [a tune]|*eat [a {thing}]|*talk (to|about) the {thing}|*say nothing|*feel (good|fine|cold|happy|lonely)|*stare at (the {thing}|us)|*gaze (at the {thing}|into the distance)|*count the {thing}s|*have (a good time|a cold|no worries|time)|*wish for a {thing}|*search for the {thing}|*find a {thing}|*love the {thing}|*whistle|*sigh|*sniff the {thing}|*hold a {thing}|*know what to do|*live here|*be looking (around|at the {thing})|*be thinking|*look for (a|the) {thing}"
 )
 WALK = {
@@ -270,7 +270,7 @@ JUMP = (
     "|*make a [(little|big|great|small)] (jump|leap|hop)|*do (a jump|jumps|little hops|a hop)|*give a [(little|happy|big)] (jump|hop|leap)|*go up and down|*start to jump|*be jumping|*be hopping [up and down]|*take a leap|*jump like a ball|*fly into the air|*be all jumps"
 )
 WAVE = (
-    "*wave [(hello|goodbye|at us|to us|a hand|{poss} (hand|paw|arm|wing)|back|to everybody|at the camera|to the audience|with {poss} (hand|paw|arm)|to the {other}|at the {other}|happily|at somebody|bye-bye)]|*say (hello|hi|goodbye|hello to (us|everyone|the {other}|all of us)|good morning|good day|good evening|bye|farewell|hi to us|hello with {poss} (hand|paw))|*greet (us|the {other}|everyone|the audience|the day|somebody|us all|its friend|them|the viewers|us with {poss} (hand|paw)|us warmly)"
+    "*wave [(hello|goodbye|at us|to us|a hand|{poss} (hand|paw|arm|wing)|back|to everybody|at the camera|to the audience|with {poss} (hand|paw|arm)|to the {other}|at the {other}|happily|at somebody|bye-bye)]|*say (hello|hi|goodbye|hello to (us|everyone|the {other}|all of us)|good morning|good day|good evening|bye|farewell|hi to us|hello with {poss} (hand|paw))|*greet (us|the {other}|everyone|the audience|the day|somebody|us all|its friend|them|the viewers|the viewer|whoever is watching|us with {poss} (hand|paw)|us warmly)"
     "|*give (us a wave|a wave|a friendly wave|a greeting|a sign with {poss} hand|a salute)|*raise (a|{poss}) (hand|paw|arm|wing) [(in greeting|to say hello|in salute|to greet us)]|*lift (a|{poss}) (hand|paw|arm) [(in greeting|to wave)]|*salute [us]|*bid us (farewell|goodbye|good morning|good night|welcome)|*welcome us|*beckon [to us]|*move {poss} hand in greeting|*be waving [(at us|hello|goodbye)]|*swing {poss} arm in greeting|*wish us (good night|a good day)|*signal to us with {poss} hand|*hold up a hand|*put up a (hand|paw)|*exchange greetings|*greet each other|*wave to each other|*say (hello|goodbye) to each other|*shake hands|*make a greeting"
 )
 SPIN = (
@@ -305,6 +305,22 @@ EMPTY = (
     "|everybody (has left|is gone|has gone [home]|left|is at home|has gone to bed)|everyone (has left|is gone|has gone [home]|is asleep elsewhere)|all (have left|are gone|have gone home)|the stage is (clear|free|left empty)|we (see|look at|are looking at) (an empty|a deserted|the empty) ({place}|stage)|we are (all alone|alone here)|no one (left|in sight|around|to be seen|there|here)|nobody (left|in sight|around|to be seen|there|here)|not a soul (in sight|anywhere|around|to be seen|far and wide)|emptiness|silence|only silence|complete (silence|emptiness)|nothing but (silence|emptiness)|there is not a soul [{where}]|the {place}, (empty|deserted|abandoned|without a soul|all empty)"
     "|no (animal|puppet|actor|living thing|one) (is|can be seen) [here] [{where}]|(the) {place} (waits|sleeps|dreams) [(alone|in silence)]|the curtain rises on an empty {place}|before anyone (comes|arrives|is there), (the {place}|all) is (quiet|empty)|it is empty here|it is very (quiet|lonely|still) {where}|everything is (quiet|still|silent|calm) [{where}]|empty {place}|long emptiness {where}|everybody (leaves|goes home|disappears|goes away)|they are all gone|both (are|of them are) gone|both have left"
 )
+NATURE_OF = {
+    "sand": "desert",
+    "dunes": "desert",
+    "snow": "snow",
+    "ice": "snow",
+    "grass": "meadow",
+    "flowers": "meadow",
+    "trees": "forest",
+    "leaves": "forest",
+    "waves": "beach",
+    "sea": "beach",
+    "houses": "city",
+    "street": "city",
+    "lamps": "city",
+}
+"""Where a story is that has not said so, when it sees nothing but this."""
 NATURE = "sand|grass|snow|silence|wind|trees|waves|emptiness|stones|flowers|light|darkness|moonlight|sea|ice|footprints|shadows|leaves|quiet|dunes|air|street|houses|lamps|sky|sunshine|night"
 THINGS = "sky|sea|moon|sun|wind|flower|stone|cloud|world|weather|star|mountain|tree|horizon|view|song|story|apple|book|letter|song|clock|door|window|night|morning|light|shadow|road|bird's nest|song|rain|waves|sand|snow|grass|city|forest|water|river|house|music|picture|friend|dream|cake|soup|tea|map|ball|balloon|ground|feet|audience|camera|puddle|lamp|bench|bus|train|butterfly|bee|treasure|ship|boat|mirror|dinner|breakfast|future|past"
 EPITHETS = {

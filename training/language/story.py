@@ -68,6 +68,7 @@ class Writer:
             (self._one_acts, 40), (self._one_acts_twice, 12), (self._two_act, 14), (self._both_act, 7), (self._nobody, 9),
             (self._only_place, 5), (self._there_is, 6), (self._looks, 4), (self._nothing, 6), (self._gone, 3),
             (self._stays_alone, 3), (self._not_doing, 3), (self._two_there, 5), (self._meets, 4), (self._stranger, 4), (self._follows, 3), (self._elliptical, 4), (self._only_one_acts, 2),
+            (self._looks_on, 6), (self._just_stands, 3), (self._look_by_look, 3), (self._bare_pair, 2),
         )  # fmt: skip
         write = self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
         text = write()
@@ -374,7 +375,7 @@ class Writer:
             return f"{s} {said(present)}"
         if how < 0.62:
             return f"{s} {be} {said('ing')}" if verb != "idle" else f"{s} {said(present)}"
-        if how < 0.67:
+        if how < 0.68:
             return f"{s} {said('past')}"
         if how < 0.71:
             return expand(
@@ -607,11 +608,10 @@ class Writer:
         if "{where}" in text:
             text = text.replace("{where}", self._where() if self.chance(0.7) else "here")
         while "{nature}" in text:
-            text = text.replace(
-                "{nature}",
-                self.pick(self.noise) if self.noise and self.chance(0.1) else expand(phrases.NATURE, self.rng),
-                1,
-            )
+            nature = self.pick(self.noise) if self.noise and self.chance(0.1) else expand(phrases.NATURE, self.rng)
+            text = text.replace("{nature}", nature, 1)
+            if nature in phrases.NATURE_OF and self.it.known_setting is None and self.it.setting is None:
+                self.it.setting = phrases.NATURE_OF[nature]
         if self.it.setting is None and self.chance(0.15):
             place = self._place_name()
             text = self.pick(
@@ -867,6 +867,85 @@ class Writer:
             self.it.acts[other.species] = [("stand", NOWHERE)]
             return f"only {subject.text} {self._predicate(verb, NOWHERE, subject, 's')}, {self._again(other)} {self.pick(('does not', 'just watches', 'stays still', 'looks on', 'waits'))}"
         return f"only {subject.text} {self.pick(('', 'goes on and ', 'still ', 'now '))}{self._predicate(verb, NOWHERE, subject, 's')}"
+
+    def _looks_on(self) -> str:
+        """One does something, another only watches, told without a word between them: "the fox waves, the bear looks on"."""
+        first, second = self._anyone(), self._anyone()
+        if first.is_plural or second.is_plural:
+            return self._one_acts()
+        verb = self.pick(("jump", "wave", "spin", "walk", "jump", "wave", "spin"))
+        side = self.pick((*SIDES, NOWHERE)) if verb == "walk" else NOWHERE
+        self._note(first, verb, side)
+        self._note(second, "stand", NOWHERE)
+        acts = f"{first.text} {self._predicate(verb, side, first, 's')}"
+        s = second.text
+        quiet = expand(
+            f"{s} (watches|looks on|waits|stands by|just watches|just stands there|only watches|does not move|stays still|"
+            f"keeps still|stays where it is|watches it|looks at it|does nothing|rests|stays quiet|listens|stands still|"
+            f"stands there|looks on in wonder|remains still|holds still|watches quietly)",
+            self.rng,
+        )
+        joiner = self.pick((", ", ", ", ", ", "; ", " while ", ", while ", " as ", ", and ", " and ", ", but ", ": "))
+        if self.chance(0.3):
+            return f"{quiet}{joiner}{acts}" if joiner != ": " else f"{quiet}, {acts}"
+        return acts + joiner + quiet
+
+    def _just_stands(self) -> str:
+        """Of two, one is told to do nothing much. The other is not gone."""
+        if len(self._on_stage) != 2:
+            return self._one_acts()
+        puppet = self.pick(self._on_stage)
+        subject = Subject(self._again(puppet).strip(), (puppet.species,))
+        self._note(subject, "stand", NOWHERE)
+        how = "(just|just|simply|merely|still|quietly|calmly|only)"
+        does = "(stands there|stands still|watches|looks on|waits|stays where it is|rests|stands around|stays put)"
+        return expand(
+            f"{subject.text} {how} {does}|{subject.text} {does}, (nothing more|quietly|that is all)", self.rng
+        )
+
+    def _look_by_look(self) -> str:
+        """As a child tells it: "there is a bunny and the bunny is blue and it has a hat and the hat is yellow"."""
+        species = self._fresh()
+        name, colour = self._species(species), self.pick(COLOURS)
+        self.it.colours[species] = colour
+        self.it.acts[species] = [("idle", NOWHERE)]
+        again = self.pick((f"the {name}", "it", "it", f"the {name}", "he", "she"))
+        joiner = self.pick((" and ", " and ", ", ", ", and ", ". "))
+        parts = [
+            f"{self.pick(('there is', 'I see', 'here is', 'we see', 'this is'))} {_a(name)}",
+            f"{again} is {self._colour(colour)}",
+        ]
+        if self.chance(0.7):
+            kind, worn = self.pick(ACCESSORIES), self.pick(COLOURS)
+            self.it.worn[species] = (kind, worn)
+            thing = expand(phrases.ACCESSORIES[kind], self.rng)
+            said = self._colour(worn)
+            if self.chance(0.75):
+                parts += [
+                    f"{again} {self.pick(('has', 'wears', 'has got'))} {_a(thing)}",
+                    self.pick((f"the {thing} is {said}", f"its {thing} is {said}", f"it is {said}")),
+                ]
+            else:
+                parts.append(f"{again} {self.pick(('has', 'wears', 'has got'))} {_a(f'{said} {thing}')}")
+        if self.chance(0.5):
+            parts.append(f"{again} is {self._where()}")
+        return joiner.replace(". ", ", ").join(parts)
+
+    def _bare_pair(self) -> str:
+        """Two without articles: "fox and bear stood side by side"."""
+        if len(self._on_stage) != 2:
+            return self._two_there()
+        first, second = self.rng.sample(self._on_stage, 2)
+        pair = f"{self._species(first.species)} and {self._species(second.species)}"
+        subject = Subject(pair, (first.species, second.species), "they", True)
+        verb = self.pick(("stand", "stand", "idle", "jump", "wave", "spin", "leave"))
+        self._note(subject, verb, NOWHERE)
+        text = f"{pair} {self._predicate(verb, NOWHERE, subject, self.pick(('past', 'past', 'plural')))}"
+        if verb in ("stand", "idle") and self.chance(0.4):
+            text += f" and {expand('listened to the {thing}|looked at the {thing}|waited|watched the {thing}|said nothing', self.rng)}".replace(
+                "{thing}", self._thing()
+            )
+        return text
 
     def _stranger(self) -> str:
         """Somebody whom theatre cannot draw: whatever it does, nobody of the cast does it."""

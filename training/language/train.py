@@ -29,9 +29,10 @@ from memflow_cli.models.theatre.reader import (
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
 from memflow_cli.models.theatre.words import MAX_WORDS, UNKNOWN, Vocabulary
 from training.language import phrases
-from training.language.network import Network, save
+from training.language.network import Network, read, save
 from training.language.patterns import all_words
 from training.language.story import Example, Writer, grammar_words
+from training.precision import fast_products
 
 IGNORED = -100
 NEAR = 0.62  # a word whose vector is so near to one that means something here is not noise
@@ -159,7 +160,7 @@ def train(work: Path, hours: float, batch_size: int, rate: float, seed: int) -> 
         names = [words[place] for place in familiar]
         network.load_state_dict(_for_words(state["network"], state["familiar"], names))
         average, step, spent = _for_words(state["average"], state["familiar"], names), state["step"], state["seconds"]
-        if state["familiar"] == names:
+        if state["familiar"] == names and state["optimizer"]:
             optimizer.load_state_dict(state["optimizer"])
     print(
         f"{len(words):,} words, {len(familiar):,} familiar, {len(noise):,} of noise; {sum(p.numel() for p in network.parameters()):,} parameters",
@@ -180,7 +181,7 @@ def train(work: Path, hours: float, batch_size: int, rate: float, seed: int) -> 
             for group in optimizer.param_groups:
                 group["lr"] = rate * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, elapsed / budget))))
             batch = encode(examples[part * batch_size : (part + 1) * batch_size])
-            with torch.autocast("cpu", torch.bfloat16):
+            with fast_products(torch.device("cpu")):
                 loss, counts = loss_and_right(network, batch)
             optimizer.zero_grad()
             loss.backward()
@@ -238,6 +239,18 @@ def _save(
     (work / "reader.part").replace(work / "reader.pt")
 
 
+def begin(work: Path, folder: Path) -> None:
+    """A run that goes on from what was exported: its words, their vectors and its weights. Nothing of DIR is overwritten."""
+    if (work / "reader.pt").exists():
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    weights, vectors, words, familiar = read(folder)
+    np.save(work / "vectors.npy", vectors)
+    (work / "words.json").write_text(json.dumps(words))
+    state = {"network": weights, "average": weights, "familiar": [words[place] for place in familiar]}
+    torch.save({**state, "step": 0, "seconds": 0.0, "optimizer": None}, work / "reader.pt")
+
+
 def export(work: Path, folder: Path) -> None:
     words, vectors = json.loads((work / "words.json").read_text()), np.load(work / "vectors.npy")
     state = torch.load(work / "reader.pt", weights_only=True)
@@ -254,12 +267,17 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=192)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument(
+        "--start", type=Path, metavar="FOLDER", help="an exported reader whose weights a run begins with"
+    )
     parser.add_argument("--export", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.export:
         export(options.work, options.export)
     else:
+        if options.start:
+            begin(options.work, options.start)
         train(options.work, options.hours, options.batch, options.rate, options.seed)
 
 
