@@ -1,5 +1,6 @@
 """Stories in plain English: is that seen which they tell? `python -m benchmarks.plain [stories.yaml] [-v]`
 
+Without a file: `benchmarks/plain_stories.yaml`, which nothing was ever trained on or tuned to.
 A story's film is made and judged at the end of each prompt: the setting, who is there, and each once, colour, accessory, and
 in any chunk but the prompt's first the action. Beside it the same questions to what the reader took the prompt to mean:
 what is misunderstood, and what is understood and drawn wrong.
@@ -25,8 +26,9 @@ from memflow_cli.models.theatre.stage import read_story
 from memflow_cli.models.theatre.told_story import load_reader, reader_folder
 from memflow_cli.models.theatre.vocabulary import COLOURS, SETTINGS, SPECIES
 from memflow_cli.story.storyboard import Segment, Storyboard
-from training.language.check import DEV_STORIES, Line, expected_roles, read_lines, tell
+from training.language.check import Line, expected_roles, read_lines, tell
 
+STORIES = Path(__file__).parent / "plain_stories.yaml"
 SECONDS = 3.0
 JUDGED_SIZE = (112, 64)
 
@@ -67,7 +69,7 @@ def seen(answers: Answers, rows: np.ndarray, line: Line) -> dict[str, tuple[int,
 
 def main() -> None:
     names = [name for name in sys.argv[1:] if not name.startswith("-")]
-    path = Path(names[0]) if names else DEV_STORIES
+    path = Path(names[0]) if names else STORIES
     entry, device = find_model("theatre"), torch.device("cpu")
     folder = reader_folder(entry)
     assert folder is not None, "theatre has a reader"

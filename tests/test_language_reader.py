@@ -14,7 +14,7 @@ from memflow_cli.models.theatre.vocabulary import SPECIES
 from training.language.check import DEV_STORIES, check
 from training.language.network import Network, save
 from training.language.story import Writer
-from training.language.train import Encoder
+from training.language.train import Encoder, begin, export
 
 FOLDER = THEATRE_FOLDER / "reader"
 
@@ -138,6 +138,21 @@ def test_numpy_says_what_torch_says(tmp_path):
         )
         same += reader.read(words, example.known, example.known_setting) == expected
     assert same >= 39  # own rows are shipped in eight bits
+
+
+def test_training_goes_on_from_an_exported_reader(reader, tmp_path):
+    """What is exported before a step is trained is the reader that it began with, within the rounding of its numbers."""
+    begin(tmp_path / "work", THEATRE_FOLDER / "reader")
+    export(tmp_path / "work", tmp_path / "again")
+    again = Reader(tmp_path / "again")
+    for sentence in ("a red fox with a blue hat comes in from the left", "Rosie waves, the bear looks on"):
+        assert again.read(again.vocabulary.read(sentence), [], None) == reader.read(
+            reader.vocabulary.read(sentence), [], None
+        )
+    assert again.vocabulary.words == reader.vocabulary.words
+    before = (tmp_path / "work" / "reader.pt").stat().st_mtime_ns
+    begin(tmp_path / "work", THEATRE_FOLDER / "reader")
+    assert (tmp_path / "work" / "reader.pt").stat().st_mtime_ns == before, "a run under way is not begun again"
 
 
 def test_what_is_not_told_is_not_trained(reader):
