@@ -70,6 +70,23 @@ class Doings(Clauses):
             text = f"{s} {said(first, present)}, {self.pick(('and', 'then', 'and then', 'but'))} {pronoun} {said(second, 's' if pronoun != 'they' else 'plural')}"
         return self._placed(text, 0.2)
 
+    def _three_in_a_row(self) -> str:
+        """Short and without an "and": "the robot pauses, looks at the camera, waves"."""
+        subject = self._anyone()
+        verbs = [self.pick(("stand", "idle", "idle")), self.pick(("idle", "stand"))]
+        verbs.append(self.pick(("wave", "jump", "spin", "wave", "leave")))
+        here = any(puppet.species in subject.species for puppet in self._on_stage)
+        if not here and self.chance(0.5):
+            verbs[0] = "enter"
+        side = self.pick((*SIDES, NOWHERE))
+        acts = [(verb, side if verb in ("enter", "leave") else NOWHERE) for verb in verbs]
+        self._note(subject, *acts[0])
+        self._note(subject, *acts[-1])
+        form = "plural" if subject.is_plural else "s"
+        done = [self._predicate(*act, subject, form) for act in acts]
+        last = self.pick((", ", ", ", " and ", ", and ", ", then ", ", and then "))
+        return f"{subject.text} {done[0]}, {done[1]}{last}{done[2]}"
+
     def _second_act(self, first: str, here: bool) -> tuple[str, str]:
         if first == "enter":
             verb = self.rng.choices(("stand", "wave", "jump", "spin", "idle", "leave"), (8, 5, 2, 2, 5, 1))[0]

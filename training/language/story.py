@@ -25,7 +25,7 @@ class Writer(Doings):
             (self._one_acts, 40), (self._one_acts_twice, 12), (self._two_act, 14), (self._both_act, 7), (self._nobody, 9),
             (self._only_place, 5), (self._there_is, 6), (self._looks, 4), (self._nothing, 6), (self._gone, 3),
             (self._stays_alone, 3), (self._not_doing, 3), (self._two_there, 5), (self._meets, 4), (self._stranger, 4), (self._follows, 3), (self._elliptical, 4), (self._only_one_acts, 2),
-            (self._looks_on, 6), (self._just_stands, 3), (self._look_by_look, 3), (self._bare_pair, 2),
+            (self._three_in_a_row, 5), (self._looks_on, 5), (self._just_stands, 3), (self._look_by_look, 3), (self._bare_pair, 2),
         )  # fmt: skip
         write = self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
         text = write()
