@@ -232,10 +232,12 @@ class Stage:
 
 
 def _is_as_trained(caption: TrainedCaption, roles: Sequence[Role]) -> bool:
-    """Whether theatre was trained on captions like this: one comes or goes at a time, who was introduced first is named first."""
+    """Whether theatre was trained on captions like this: one comes or goes at a time, all who are there are named, in the order
+    in which they were introduced. Of two, one who is not named mostly vanishes.
+    """
     named = [species for species, *_ in caption.clauses]
-    in_order = [role.species for role in roles if role.species in named]
-    return named == in_order and sum(verb in TRAVELS for *_, verb, _ in caption.clauses) < 2
+    travelling = sum(verb in TRAVELS for *_, verb, _ in caption.clauses)
+    return named == [role.species for role in roles] and travelling < 2
 
 
 def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
