@@ -83,7 +83,7 @@ def test_the_old_model_goes_before_another_one_comes(folder, tmp_path, monkeypat
         path.write_text(f"model: {folder}\nsize: {path.stem}\nseed: 3\nsegments: [{{prompt: a fox, duration: 1s}}]\n")
     gc.disable()
     try:
-        code = run(["generate", *map(str, stories), "-o", f"{tmp_path}/", "--vram", "1GiB"])
+        code = run(["generate", *map(str, stories), "-o", f"{tmp_path}/", "--vram", "1200MB"])
     finally:
         gc.enable()
     assert code == 0, capfd.readouterr().err
@@ -131,7 +131,7 @@ def test_a_lora_that_does_not_fit_or_is_missing_is_exit_3(generate, lora):
 def test_vram_bounds_the_card_or_says_what_would_do(generate):
     code, err, whole = generate()
     assert code == 0, err
-    code, err, record = generate("--vram", "1GiB", "-y")
+    code, err, record = generate("--vram", "1200MB", "-y")
     assert code == 0 and record["sha256"] == whole["sha256"], "where things lie changes no film"
     code, err, _ = generate("--vram", "100MB", "-y")
     assert code == 4 and "--size" in err and "--bank" in err
