@@ -9,7 +9,6 @@ markdown: milliseconds a chunk, of which choosing takes how much, and the time o
 import argparse
 import statistics
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -77,18 +76,13 @@ def full_cache(geometry: Geometry, size: tuple[int, int], count: int | None, dty
     return cache
 
 
-def timed(work: Callable[[], object]) -> float:
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
-
-
 def attend_over(cache: KVCache, chunk: Chunk) -> tuple[float, float]:
     """One pass: seconds of gathering what is read, and of reading it."""
-    read: list[tuple[Tensor, Tensor]] = []
-    gathered = timed(lambda: read.append(cache.gather(0, chunk.query, chunk.key, chunk.value)))
-    query = chunk.query.flatten(1, 2)
-    return gathered, timed(lambda: attend(query, *read[0]))
+    started = time.perf_counter()
+    keys, values = cache.gather(0, chunk.query, chunk.key, chunk.value)
+    gathered = time.perf_counter()
+    attend(chunk.query.flatten(1, 2), keys, values)
+    return gathered - started, time.perf_counter() - gathered
 
 
 def chunk_seconds(caches: list[KVCache], chunk: Chunk, frames: range, num_passes: int) -> list[tuple[float, float]]:

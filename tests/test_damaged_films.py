@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from memflow_cli.cli.app import run
+from tiny_files import make_kept_film
 
 STORY = """\
 model: {model}
@@ -20,8 +21,7 @@ segments:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, tiny_model_folder):
     folder = tmp_path_factory.mktemp("made")
-    (folder / "story.yaml").write_text(STORY.format(model=tiny_model_folder))
-    assert run(["generate", str(folder / "story.yaml"), "-o", str(folder / "film.mp4"), "--keep-run"]) == 0
+    make_kept_film(folder, STORY, tiny_model_folder)
     return folder
 
 

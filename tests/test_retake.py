@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from memflow_cli.cli.app import run
+from tiny_files import make_kept_film
 from tiny_model import fail_at_frame
 
 STORY = """\
@@ -40,8 +41,7 @@ def content(folder):
 def made(tmp_path_factory, tiny_model_folder):
     """A film of three segments and two takes of its second."""
     folder = tmp_path_factory.mktemp("made")
-    (folder / "story.yaml").write_text(STORY.format(model=tiny_model_folder))
-    assert run(["generate", str(folder / "story.yaml"), "-o", str(folder / "film.mp4"), "--keep-run"]) == 0
+    make_kept_film(folder, STORY, tiny_model_folder)
     assert run(["retake", str(folder / "film.mp4"), "2", "--takes", "2"]) == 0
     return folder
 

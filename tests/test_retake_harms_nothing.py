@@ -7,6 +7,7 @@ import pytest
 
 from memflow_cli.cli.app import run
 from memflow_cli.film.run_on_disk import take_run
+from tiny_files import make_kept_film
 
 STORY = """\
 model: {model}
@@ -21,8 +22,7 @@ segments:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, tiny_model_folder):
     folder = tmp_path_factory.mktemp("made")
-    (folder / "film.yaml").write_text(STORY.format(model=tiny_model_folder))
-    assert run(["generate", str(folder / "film.yaml"), "-o", str(folder / "film.mp4"), "--keep-run"]) == 0
+    make_kept_film(folder, STORY, tiny_model_folder, "film")
     assert run(["retake", str(folder / "film.mp4"), "2", "--takes", "1"]) == 0
     return folder
 

@@ -95,3 +95,13 @@ def save_tiny_model(folder: Path) -> Path:
 def save_json(path: Path, content: object) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def make_kept_film(folder: Path, story: str, model: Path, name: str = "story") -> Path:
+    """A film and its run folder, by the command, of a storyboard that has `{model}` in it; the film's path."""
+    from memflow_cli.cli.app import run
+
+    (folder / f"{name}.yaml").write_text(story.format(model=model))
+    film = folder / "film.mp4"
+    assert run(["generate", str(folder / f"{name}.yaml"), "-o", str(film), "--keep-run"]) == 0
+    return film

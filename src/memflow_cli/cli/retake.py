@@ -171,9 +171,7 @@ def _make_takes(film: "RecordedFilm", segment: int, takes: "list[Take]", progres
             cut_segments(made, segment, segment, take_file(film.path, segment, take.number))
         known = [*read_takes(film.path, segment), *takes]
         write_takes(film.path, segment, known)
-    drawn = _draw(
-        film, segment, known
-    )  # of takes that are listed: a damaged one among the others keeps nobody from them
+    drawn = _draw(film, segment, known)  # after they are listed: a damaged one among the others keeps nobody from them
     for path in [*(take_file(film.path, segment, take.number) for take in takes), *drawn]:
         result_path(path)
     note(f"memflow retake {film.path} {segment + 1} --pick N puts one into the film")
