@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-_MEMFLOW = (sys.executable, "-c", "from memflow_cli.cli.app import main; main()")
+_MEMFLOW = (sys.executable, "-m", "memflow_cli")
 _SOURCE = Path(__file__).parent.parent / "src"
 
 

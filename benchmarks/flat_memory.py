@@ -43,7 +43,7 @@ def measure(model: str, seconds: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         story, film = Path(folder) / "story.yaml", Path(folder) / "film.mp4"
         story.write_text(storyboard(seconds), encoding="utf-8")
-        command = [sys.executable, "-m", "memflow_cli.cli.app", "generate", str(story), "-o", str(film)]
+        command = [sys.executable, "-m", "memflow_cli", "generate", str(story), "-o", str(film)]
         process = subprocess.Popen([*command, "--model", model, "--progress", "none"], stdout=subprocess.DEVNULL)
         encoder_peak = 0
         while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:

@@ -137,7 +137,7 @@ def main() -> None:
         f"{plan.num_frames} frames, {len(plan.segments)} segments, {plan.num_chunks} chunks, trace {trace_bytes / 1e6:.1f} MB"
     )
     before = time.perf_counter()
-    command = [sys.executable, "-m", "memflow_cli.cli.app", "inspect-memory", str(film), "-f", "png", "-f", "html"]
+    command = [sys.executable, "-m", "memflow_cli", "inspect-memory", str(film), "-f", "png", "-f", "html"]
     subprocess.run(command, check=True)
     seconds = time.perf_counter() - before
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -59,7 +59,8 @@ def make_films(checkout: Path, storyboards: Sequence[Path], folder: Path, dtype:
     """Films of the storyboards in `folder`, by the code of a checkout."""
     folder.mkdir()
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, "-m", "memflow_cli.cli.app", "generate", *map(str, storyboards)]
+    start = "from memflow_cli.cli.app import main; main()"  # which every version has
+    command = [sys.executable, "-c", start, "generate", *map(str, storyboards)]
     subprocess.run([*command, "-o", f"{folder}/", "--dtype", dtype], env=environment, check=True)
 
 

@@ -67,7 +67,7 @@ def tell_beside(film: list[str], rounds: int) -> None:
 
 def film_command(storyboard: Path, film: Path) -> list[str]:
     options = ["-o", str(film), "-y", "--progress", "none"]
-    return [sys.executable, "-m", "memflow_cli.cli.app", "generate", str(storyboard), *options]
+    return [sys.executable, "-m", "memflow_cli", "generate", str(storyboard), *options]
 
 
 def seconds(commands: list[list[str]]) -> float:

@@ -35,7 +35,7 @@ def main() -> None:
         Image.fromarray(portrait(puppet, ground)).save(PICTURES / f"{name}.png", optimize=True)
     with tempfile.TemporaryDirectory() as folder:
         film = Path(folder) / "film.mp4"
-        command = [sys.executable, "-m", "memflow_cli.cli.app", "generate", str(STORYBOARD), "-o", str(film)]
+        command = [sys.executable, "-m", "memflow_cli", "generate", str(STORYBOARD), "-o", str(film)]
         subprocess.run(command, check=True)
         sheet(film, plan_of(STORYBOARD)).save(DOCS / "cast.jpg", quality=88)
 

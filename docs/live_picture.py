@@ -26,7 +26,7 @@ def main() -> None:
     if chromium is None:
         sys.exit("no Chromium on the path: apt-get install chromium")
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "memflow_cli.cli.app", "live", "-o", str(Path(folder, "film.mp4"))]
+        command = [sys.executable, "-m", "memflow_cli", "live", "-o", str(Path(folder, "film.mp4"))]
         made = subprocess.Popen(
             [*command, "--no-browser", "--seed", "7", "--size", "448x256"], stderr=subprocess.PIPE, text=True
         )

@@ -30,7 +30,7 @@ def main() -> None:
         command = [
             sys.executable,
             "-m",
-            "memflow_cli.cli.app",
+            "memflow_cli",
             "generate",
             str(storyboard),
             "-o",
@@ -44,7 +44,7 @@ def main() -> None:
 
 def plan_of(storyboard: Path) -> list[dict]:
     """The segments of `memflow plan --json`."""
-    command = [sys.executable, "-m", "memflow_cli.cli.app", "plan", str(storyboard), "--json"]
+    command = [sys.executable, "-m", "memflow_cli", "plan", str(storyboard), "--json"]
     return json.loads(subprocess.run(command, check=True, capture_output=True).stdout)["segments"]
 
 

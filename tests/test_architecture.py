@@ -41,6 +41,7 @@ MAY_IMPORT = {
     "live": {*_SEAMS, "film", "memory", "story", "studio"},
     "bench": {*_STUDIO, "kv_cache", "sampler"},
     "cli": {*_STUDIO, "studio", "report", "live", "bench"},
+    "__main__": {"cli"},
     FRONT_DOOR: {*_STUDIO, "studio"},
 }
 """Room -> rooms that it may know. A room is a folder or a file on top."""

@@ -12,7 +12,7 @@ import pytest
 from memflow_cli.cli.caches import cache_folder
 from memflow_cli.cli.talk import in_words
 
-MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
+MEMFLOW = [sys.executable, "-m", "memflow_cli"]
 SOURCE = Path(__file__).parent.parent / "src"
 is_root = pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may become somebody else"

@@ -15,7 +15,7 @@ import pytest
 from memflow_cli import __version__
 from memflow_cli.cli.app import COMMANDS, run
 
-MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
+MEMFLOW = [sys.executable, "-m", "memflow_cli"]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from memflow_cli.cli.app import run
 from memflow_cli.models.catalog import find_model
 from tiny_files import save_model
 
-MEMFLOW = [sys.executable, "-m", "memflow_cli.cli.app"]
+MEMFLOW = [sys.executable, "-m", "memflow_cli"]
 LARGE = "transformer/diffusion_pytorch_model.safetensors"
 BIG = "tokenizer/notes.bin"
 MIB = 1 << 20

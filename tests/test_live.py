@@ -21,7 +21,7 @@ from memflow_cli.live.session import Session
 from memflow_cli.story.storyboard import Segment
 from memflow_cli.studio.studio import Studio
 
-LIVE = [sys.executable, "-m", "memflow_cli.cli.app", "live"]
+LIVE = [sys.executable, "-m", "memflow_cli", "live"]
 TEN = """\
 a red fox
 wait 1.5s

@@ -135,7 +135,7 @@ class Command:
     """`memflow generate ... --on ray` as a shell starts it; `events`: what it tells as JSON lines, as it comes."""
 
     def __init__(self, address: str, cwd: Path, *arguments: str, on: str = "ray") -> None:
-        command = [sys.executable, "-m", "memflow_cli.cli.app", "generate", *arguments, "--on", on]
+        command = [sys.executable, "-m", "memflow_cli", "generate", *arguments, "--on", on]
         environment = {**os.environ, "RAY_ADDRESS": address, "PYTHONPATH": str(ROOT / "src")}
         self.process = subprocess.Popen(
             [*command, "--dtype", "fp32", "--progress", "jsonl"],

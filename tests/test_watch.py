@@ -147,7 +147,7 @@ def test_a_film_plays_in_a_browser_while_it_is_made(tmp_path):
     chromium = find_chromium()
     if chromium is None:
         pytest.skip("no Chromium on the path: apt-get install chromium")
-    command = [sys.executable, "-m", "memflow_cli.cli.app", "generate", str(STORY), "-o", str(tmp_path / "film.mp4")]
+    command = [sys.executable, "-m", "memflow_cli", "generate", str(STORY), "-o", str(tmp_path / "film.mp4")]
     made = subprocess.Popen(
         [*command, "--size", "224x128", "--watch", "--no-browser"], stderr=subprocess.PIPE, text=True
     )

@@ -48,5 +48,5 @@ def tiny_model(case: Case) -> Path:
 
 def shell(case: Case, line: str, **options) -> Done:
     """A line of sh in which `memflow` is this source's."""
-    command = shlex.join([sys.executable, "-c", "from memflow_cli.cli.app import main; main()"])
+    command = shlex.join([sys.executable, "-m", "memflow_cli"])
     return case.run("sh", "-c", re.sub(r"\bmemflow\b", lambda _: command, line, count=1), **options)

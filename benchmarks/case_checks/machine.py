@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 from benchmarks.case_checks.common import SIZE, SOURCE, TINY, made, shell, tiny
 
@@ -62,8 +61,8 @@ def terminal_gone(case):
     process = subprocess.Popen(
         [
             sys.executable,
-            "-c",
-            "from memflow_cli.cli.app import main; main()",
+            "-m",
+            "memflow_cli",
             "generate",
             "six.yaml",
             *SIZE,
@@ -91,9 +90,7 @@ def early_ctrl_c(case):
     tiny(case)
     for seconds in (0.08, 0.3, 0.6, 1.3):
         process = subprocess.Popen(
-            [sys.executable, "-m", "memflow_cli", "generate", "tiny.yaml", "-o", "e.mp4"]
-            if (SOURCE / "memflow_cli/__main__.py").exists()
-            else [Path(sys.executable).with_name("memflow"), "generate", "tiny.yaml", "-o", "e.mp4"],
+            [sys.executable, "-m", "memflow_cli", "generate", "tiny.yaml", "-o", "e.mp4"],
             cwd=case.folder,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -127,7 +124,7 @@ def no_home(case):
     os.chmod(case.folder, 0o777)
     os.chmod(case.folder.parent, 0o777)
     line = "env -u HOME setpriv --reuid 12345 --regid 12345 --clear-groups " + shlex.quote(sys.executable)
-    done = shell(case, f'{line} -c "from memflow_cli.cli.app import main; main()" generate tiny.yaml -o u.mp4')
+    done = shell(case, f"{line} -m memflow_cli generate tiny.yaml -o u.mp4")
     if "Permission denied" in done.err and "python" in done.err:
         return "not told here: another user cannot read this interpreter"
     return made(done, case.folder / "u.mp4")
@@ -140,7 +137,7 @@ def no_temporary_folder(case):
         "mount --make-rprivate /; mount --bind $PWD/out $PWD/out; mount -o remount,ro,bind /; "
         "for d in /dev/shm /run /tmp; do mount -o remount,ro $d 2>/dev/null; done; "
     )
-    python = shlex.join([sys.executable, "-c", "from memflow_cli.cli.app import main; main()"])
+    python = shlex.join([sys.executable, "-m", "memflow_cli"])
     done = case.run("unshare", "-m", "bash", "-c", f"{inside} {python} generate tiny.yaml -o out/a.mp4")
     return made(done, case.folder / "out" / "a.mp4")
 

@@ -191,7 +191,3 @@ def _leave(number: int, frame: object) -> None:
     """A signal while nothing is done but importing: there is nothing to be tidied up."""
     os.write(2, b"error: interrupted\n" if number == signal.SIGINT else b"error: stopped by a signal\n")
     os._exit(128 + number)
-
-
-if __name__ == "__main__":
-    main()
