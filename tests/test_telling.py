@@ -20,7 +20,9 @@ import pytest
 
 from memflow_cli.cli.app import run
 from memflow_cli.cli.streams import open_standard_streams, sure_streams
+from memflow_cli.errors import Interrupted
 from memflow_cli.film.shooting import make_film
+from memflow_cli.machine.stop_requests import StopRequests, stopped_by_signals
 from memflow_cli.story.texts import clock, one_line, printable
 from tiny_model import story as tiny_story
 from tiny_model import tiny_backbone, tiny_entry
@@ -285,6 +287,27 @@ def test_a_signal_in_the_first_seconds_ends_with_one_line(delay, number, code, s
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (code, b""), err
     assert err.decode().splitlines()[-1].startswith(("error: ", "hint: ")) and b"Traceback" not in err
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_that_comes_in_a_finaliser_still_stops():
+    """What it raises is dropped there, and a film of ten minutes went on as if nothing had been typed."""
+
+    class Leaving:
+        def __del__(self) -> None:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0)
+
+    received: list[int] = []
+    with stopped_by_signals(received):
+        Leaving()
+        assert received == [signal.SIGINT]
+        with StopRequests() as stop:
+            assert isinstance(stop(), Interrupted)
+            with pytest.raises(Interrupted), stop.at_once():
+                raise AssertionError("nothing is loaded any more")
+    with StopRequests() as stop:
+        assert stop() is None
 
 
 def test_a_terminal_that_closes_does_not_end_what_nohup_runs(story, tmp_path):

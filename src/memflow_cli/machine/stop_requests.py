@@ -4,7 +4,8 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, Self
 
@@ -18,6 +19,11 @@ ENDINGS: dict[int, tuple[type[Interrupted], str]] = {
 }
 if hasattr(signal, "SIGHUP"):
     ENDINGS[signal.SIGHUP] = (HungUp, "stopped by SIGHUP, as when a terminal closes")
+
+
+_raised: ContextVar[Sequence[int]] = ContextVar("raised", default=())
+"""Signals that have raised `Stopped` in this command. If it still runs, that was lost: in a `__del__`, or a callback of a
+library, an exception is dropped."""
 
 
 class Stopped(BaseException):
@@ -56,8 +62,12 @@ def stopped_by_signals(received: list[int]) -> Iterator[None]:
         received.append(number)
         raise Stopped(number)
 
-    with signals_go_to(receive):
-        yield
+    before = _raised.set(received)
+    try:
+        with signals_go_to(receive):
+            yield
+    finally:
+        _raised.reset(before)
 
 
 class StopRequests:
@@ -76,8 +86,8 @@ class StopRequests:
         self._signals = signals_go_to(self._receive)
 
     def __call__(self) -> MemflowError | None:
-        if self._received is not None:
-            return error_of(self._received)
+        if (number := self._heard()) is not None:
+            return error_of(number)
         if self._deadline is not None and time.monotonic() >= self._deadline:
             return TimeLimitReached(f"the time limit of {self._max_seconds:g} s is over")
         return None
@@ -85,8 +95,8 @@ class StopRequests:
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
         """While entered, as while a model is loaded, the first signal stops at once: there is nothing to be finished."""
-        if self._received is not None:
-            raise error_of(self._received)
+        if (number := self._heard()) is not None:
+            raise error_of(number)
         self._at_once = True
         try:
             yield
@@ -94,6 +104,10 @@ class StopRequests:
             raise stopped.error from None
         finally:
             self._at_once = False
+
+    def _heard(self) -> int | None:
+        lost = _raised.get()
+        return lost[-1] if self._received is None and lost else self._received
 
     def __enter__(self) -> Self:
         if self._max_seconds is not None:
