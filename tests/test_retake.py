@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from memflow_cli.cli.app import run
+from memflow_cli.cli.film_story import storyboard_after
+from memflow_cli.film.excerpt import read_film
+from memflow_cli.film.takes import read_takes
 from tiny_files import make_kept_film
 from tiny_model import fail_at_frame
 
@@ -106,6 +109,20 @@ def test_the_films_own_storyboard_is_changed_in_one_line(film, tiny_model_folder
     assert (frames(film) == anew(film, story)).all()
     assert run(["retake", str(film), "--undo"]) == 0
     assert story.read_text() == before
+
+
+@pytest.mark.parametrize("kept", [None, "segment 3 was"])
+@pytest.mark.parametrize(("mark", "newline"), [("", "\n"), ("\ufeff", "\r\n"), ("\ufeff", "\n")])
+def test_a_storyboard_keeps_its_line_ends_and_its_mark(film, tiny_model_folder, mark, newline, kept):
+    """A pick gave every line of a storyboard from Windows another end, and wrote a remark in front of its mark."""
+    story = film.with_suffix(".yaml")
+    text = STORY.format(model=tiny_model_folder)
+    story.write_bytes((mark + text.replace("\n", newline)).encode())
+    changed = storyboard_after(read_film(film), 1, read_takes(film, 1)[0], kept)
+    assert changed.startswith(mark) and changed.count("\ufeff") == len(mark)
+    lines = changed.removeprefix(mark).split(newline)
+    assert all(line in lines for line in text.split("\n")) and "\n" not in "".join(lines)
+    assert len(lines) == len(text.split("\n")) + 1 + (kept is not None)
 
 
 def test_another_storyboard_of_that_name_stays(film, capfd):
@@ -261,7 +278,7 @@ def test_the_page_of_takes_shows_what_others_wrote_as_text(film):
         (["film.mp4"], "segments 1 to 3"),
         (["film.mp4", "4"], "segments 1 to 3"),
         (["film.mp4", "2", "--pick", "9"], "takes 1, 2"),
-        (["film.mp4", "3", "--pick", "1"], "takes none"),
+        (["film.mp4", "3", "--pick", "1"], "no takes"),
         (["film.mp4", "2", "--pick", "1", "--seed", "3"], "--pick"),
         (["film.mp4", "2", "--takes", "0"], "--takes 0"),
         (["film.mp4", "2", "--seed", "-1"], "--seed -1"),

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from memflow_cli.cli.stories import choose_outputs
+from memflow_cli.cli.stories import check_output
 from memflow_cli.cli.talk import note, result_path, warn
 from memflow_cli.errors import UsageError
 
@@ -31,25 +31,24 @@ def cut(
     it is. Chapters, subtitles and sound come along. The shorter film has no film.json, for what it shows follows from what
     was cut away: no storyboard makes it alone. What the file says of itself names the film that it comes from.
     """
-    from memflow_cli.film.excerpt import cut_segments, is_as_recorded, read_film
+    from memflow_cli.film.excerpt import check_film, cut_segments, is_as_recorded, read_film
     from memflow_cli.film.exchange import mend
     from memflow_cli.film.names import record_path, run_path, trace_path
     from memflow_cli.film.preflight import check_names
+    from memflow_cli.story.texts import command_line
 
+    check_film(film)
     mend(film)
     whole = read_film(film)
     num_segments = len(whole.plan.segments)
     last = num_segments if last is None else last
     if not 1 <= first <= last <= num_segments:
-        raise UsageError(
-            f"--from {first} --to {last}: {film} has the segments 1 to {num_segments}",
-            "memflow plan film.json lists them",
-        )
+        is_known = 1 <= first <= num_segments and 1 <= last <= num_segments
+        what = "the first comes behind the last" if is_known else f"{film} has the segments 1 to {num_segments}"
+        raise UsageError(f"--from {first} --to {last}: {what}", f"{command_line('plan', record_path(film))} lists them")
     out = out or film.with_name(f"{film.stem}-{first}-{last}.mp4")
-    if out.suffix.lower() != ".mp4":
-        raise UsageError(f"-o {out}: a film's name ends in .mp4")
     if not out.exists():  # what is there is told below, whatever it is
-        choose_outputs([out.stem], str(out), 1)
+        check_output(out)
         check_names(out)
     for path in (out, run_path(out), record_path(out), trace_path(out)):
         if path.exists() or path.is_symlink():

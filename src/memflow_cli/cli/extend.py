@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from memflow_cli.cli.stories import choose_outputs
+from memflow_cli.cli.stories import check_output
 from memflow_cli.cli.talk import note
+from memflow_cli.cli.words import check_progress_kind
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,14 +40,17 @@ def extend(
     first film keeps (film.mp4.run) is used; where it was freed, everything is made anew. After an interruption the same
     command goes on.
     """
+    from memflow_cli.film.excerpt import check_film
     from memflow_cli.film.exchange import mend
     from memflow_cli.film.preflight import check_names
     from memflow_cli.film.workshop import check_copy, copy_kept
 
-    if out.suffix.lower() != ".mp4" or out.resolve() == film.resolve():
-        raise UsageError(f"-o {out}: the longer film is another file, whose name ends in .mp4")
+    check_progress_kind(progress)
+    check_film(film)
+    if out.resolve() == film.resolve():
+        raise UsageError(f"-o {out}: the longer film is another file")
     mend(film)
-    choose_outputs([out.stem], str(out), 1)  # which finds what keeps a film from being written there
+    check_output(out)
     check_names(out)
     check_copy(out)
     longer = _longer(_recorded(film), more, prompt or [], duration, cut)
@@ -138,7 +142,7 @@ def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[S
     """A segment for each prompt. They may refer to the film's characters and places, if it has any."""
     from memflow_cli.story.prompts import refer
     from memflow_cli.story.quantities import parse_segment_seconds
-    from memflow_cli.story.schema import MAX_PROMPT_LENGTH, read_prompt
+    from memflow_cli.story.schema import check_complete_prompt, read_prompt
     from memflow_cli.story.storyboard import Segment
 
     try:
@@ -148,7 +152,5 @@ def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[S
     segments = []
     for text in prompts:
         prompt, names = refer(read_prompt(text), told.descriptions)
-        if len(prompt) > MAX_PROMPT_LENGTH:
-            raise UsageError(f"--prompt: with descriptions at most {MAX_PROMPT_LENGTH:,} characters are allowed")
-        segments.append(Segment(prompt, seconds, names=names))
+        segments.append(Segment(check_complete_prompt(prompt), seconds, names=names))
     return tuple(segments)

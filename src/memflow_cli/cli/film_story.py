@@ -36,11 +36,20 @@ def storyboard_after(film: "RecordedFilm", segment: int, take: "Take", kept: str
             f"{path.name} is not this film's storyboard and stays as it is; {film.path.stem}.json tells what the film is"
         )
         return None
-    text = set_segment_field(path.read_text(encoding="utf-8"), segment, "seed", take.seed)
+    mark, text, newline = _read_lines(path)
+    text = set_segment_field(text, segment, "seed", take.seed)
     if take.prompt != film.plan.segments[segment].prompt:
         prompt = escape_braces(take.prompt) if take.written is None else take.written
         text = set_segment_field(text, segment, "prompt", prompt)
-    return with_remark(text, kept)
+    return mark + with_remark(text, kept).replace("\n", newline)
+
+
+def _read_lines(path: Path) -> tuple[str, str, str]:
+    """A file's mark of byte order, if it has one; its text with `\\n` for every line end; and the line end that it has."""
+    text = path.read_bytes().decode()
+    mark, text = ("\ufeff", text[1:]) if text.startswith("\ufeff") else ("", text)
+    is_of_windows = 0 < text.count("\n") == text.count("\r\n")
+    return mark, text.replace("\r\n", "\n").replace("\r", "\n"), "\r\n" if is_of_windows else "\n"
 
 
 def with_remark(text: str, kept: str | None) -> str:

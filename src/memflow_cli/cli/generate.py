@@ -18,8 +18,8 @@ from memflow_cli.cli.progress import make_progress
 from memflow_cli.cli.stories import Story, choose_outputs, read_stories, without_traces
 from memflow_cli.cli.talk import talk_as, warn
 from memflow_cli.cli.watch import watched
-from memflow_cli.cli.words import PROGRESS_KINDS
-from memflow_cli.errors import Interrupted, UsageError
+from memflow_cli.cli.words import check_progress_kind
+from memflow_cli.errors import Interrupted
 
 
 def register(app: typer.Typer) -> None:
@@ -40,10 +40,7 @@ def generate(
     storyboard, model and seed are unchanged is left alone. Several storyboards share one loaded model; one that fails
     does not stop the others.
     """
-    if given.progress not in PROGRESS_KINDS:
-        raise UsageError(
-            f"--progress {given.progress[:40]}: no such kind", hint=f"allowed: {', '.join(PROGRESS_KINDS)}"
-        )
+    check_progress_kind(given.progress)
     talk_as(given.progress)
     given.check(len(storyboards))
     farm.check(given.watch)

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memflow_cli.cli import options
+from memflow_cli.cli.stories import check_output
 from memflow_cli.cli.talk import note, result_json, result_path
 from memflow_cli.cli.watch import INSTALL
 from memflow_cli.errors import Interrupted, UsageError
+from memflow_cli.story.texts import command_line
 
 if TYPE_CHECKING:
     from memflow_cli.film.events import FilmResult
@@ -69,6 +71,7 @@ def live(
     """
     from memflow_cli.film.preflight import check_file
 
+    check_output(given.out)
     told = None if storyboard is None else _read(storyboard)
     script = given.out.with_suffix(".yaml")
     check_file(script, "choose another -o")
@@ -79,7 +82,7 @@ def live(
     made = _play(told, script, given)
     if made is None:
         raise UsageError("nothing was played")
-    note(f"memflow generate {script} makes the same film")
+    note(f"{command_line('generate', script)} makes the same film")
     result_path(made.path)
 
 

@@ -3,7 +3,6 @@
 import contextlib
 import io
 import json
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,9 @@ import typer
 from memflow_cli.cli import options
 from memflow_cli.cli.film_story import is_story_of, numbered, storyboard_after
 from memflow_cli.cli.talk import note, result_path, warn
+from memflow_cli.cli.words import check_progress_kind
 from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.story.texts import command_line
 
 if TYPE_CHECKING:
     from memflow_cli.film.excerpt import RecordedFilm
@@ -74,13 +75,15 @@ def retake(
     take, so no storyboard makes such a film again: film.json says so, and film.yaml makes these segments anew.
     After an interruption the same command goes on.
     """
-    from memflow_cli.film.excerpt import read_film
+    from memflow_cli.film.excerpt import check_film, read_film
     from memflow_cli.film.exchange import alone, mend
 
+    check_progress_kind(given.progress)
+    check_film(film)
     mended = mend(film)
     if given.undo:
         if segment is not None or given.pick is not None or given.then is not None:
-            raise UsageError("--undo takes back the last pick, whatever it was", f"memflow retake {film} --undo")
+            raise UsageError("--undo takes back the last pick, whatever it was", command_line("retake", film, "--undo"))
         if mended == "undo":
             _tell_undone(film)
         else:
@@ -89,7 +92,7 @@ def retake(
     told = read_film(film)
     num_segments = len(told.plan.segments)
     if segment is None or not 1 <= segment <= num_segments:
-        raise UsageError(f"{film} has the segments 1 to {num_segments}", f"memflow retake {film} 1 --takes 4")
+        raise UsageError(f"{film} has the segments 1 to {num_segments}", command_line("retake", film, 1, "--takes", 4))
     _check_wishes(given, film, segment)
     if given.pick is not None:
         is_last = segment == num_segments
@@ -108,7 +111,7 @@ def _check_wishes(given: RetakeOptions, film: Path, segment: int) -> None:
     if given.then not in (None, "remake", "keep") or (given.then is not None and given.pick is None):
         raise UsageError(
             f"--then {given.then[:20]}: what is to become of what comes after a --pick: remake or keep",
-            f"memflow retake {film} {segment} --pick 1 --then keep",
+            command_line("retake", film, segment, "--pick", 1, "--then", "keep"),
         )
     if given.pick is not None and (given.prompt is not None or given.seed is not None):
         raise UsageError(
@@ -124,7 +127,7 @@ def _wanted(film: "RecordedFilm", segment: int, given: RetakeOptions) -> "list[T
     """The takes to be made. Raises UsageError for a prompt that cannot be one."""
     from memflow_cli.film.takes import new_takes
     from memflow_cli.story.prompts import complete_prompt, names_in
-    from memflow_cli.story.schema import MAX_PROMPT_LENGTH, read_prompt
+    from memflow_cli.story.schema import check_complete_prompt, read_prompt
 
     if given.prompt is None:
         return new_takes(film, segment, given.takes, given.seed, None, None)
@@ -132,9 +135,7 @@ def _wanted(film: "RecordedFilm", segment: int, given: RetakeOptions) -> "list[T
     described = {name: subject.description for name, subject in film.storyboard.subjects.items()}
     if unknown := [name for name in names_in(written) if name not in described]:
         raise UsageError(f"--prompt: {{{unknown[0][:40]}}} is not a character or place of this film")
-    complete = complete_prompt(written, described, film.storyboard.style)
-    if len(complete) > MAX_PROMPT_LENGTH:
-        raise UsageError(f"--prompt: with descriptions and style at most {MAX_PROMPT_LENGTH:,} characters are allowed")
+    complete = check_complete_prompt(complete_prompt(written, described, film.storyboard.style))
     return new_takes(film, segment, given.takes, given.seed, written, complete)
 
 
@@ -174,7 +175,7 @@ def _make_takes(film: "RecordedFilm", segment: int, takes: "list[Take]", progres
     drawn = _draw(film, segment, known)  # after they are listed: a damaged one among the others keeps nobody from them
     for path in [*(take_file(film.path, segment, take.number) for take in takes), *drawn]:
         result_path(path)
-    note(f"memflow retake {film.path} {segment + 1} --pick N puts one into the film")
+    note(f"{command_line('retake', film.path, segment + 1, '--pick')} N puts one into the film")
 
 
 def _draw(film: "RecordedFilm", segment: int, known: "list[Take]") -> list[Path]:
@@ -190,7 +191,7 @@ def _draw(film: "RecordedFilm", segment: int, known: "list[Take]") -> list[Path]
     start, end = (frame / film.plan.fps for frame in (planned.start_frame, planned.start_frame + planned.num_frames))
     shown = [ShownTake("in the film", planned.prompt, f"../../{path.name}", None, (start, end))]
     for number, text in about.items():
-        command = shlex.join(["memflow", "retake", str(path), str(segment + 1), "--pick", str(number)])
+        command = command_line("retake", path, segment + 1, "--pick", number)
         shown.append(ShownTake(f"take {number}", text, f"take-{number}.mp4", command))
     sheet, page = (take_folder(path, segment) / name for name in ("takes.jpg", "takes.html"))
     draw_takes(rows).save(sheet, quality=88)
@@ -245,12 +246,11 @@ def _pick(film: "RecordedFilm", segment: int, number: int, is_end_kept: bool, pr
         story = _write_story(work / "stories" / f"{film.path.stem}.json", story_of(film, new))
         _generate(film, [story], str(whole), *keep, "--progress", progress)
         if storyboard is not None:
-            whole.with_suffix(".yaml").write_text(storyboard, encoding="utf-8")
+            whole.with_suffix(".yaml").write_bytes(storyboard.encode())
         exchange(film.path, "pick", with_storyboard=storyboard is not None)
     where = film.path.with_suffix(".yaml" if storyboard is not None else ".json").name
-    note(
-        f"segment {segment + 1} is take {number}; {where} says so; memflow retake {film.path} --undo brings the old film back"
-    )
+    undo = command_line("retake", film.path, "--undo")
+    note(f"segment {segment + 1} is take {number}; {where} says so; {undo} brings the old film back")
     if kept is not None:
         note(
             f"{kept} kept: memory had seen the segment {segment + 1} that was there before, and what it recalls of that is not "

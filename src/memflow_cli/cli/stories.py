@@ -164,6 +164,13 @@ def choose_outputs(names: Sequence[str], out: str | None, num_films: int, make_f
     return outputs
 
 
+def check_output(out: Path) -> None:
+    """Raises UsageError for what keeps one film from being written there: its name, its folder."""
+    if out.suffix.lower() != ".mp4":
+        raise UsageError(f"-o {out}: a film's name ends in .mp4")
+    choose_outputs([out.stem], str(out), 1)
+
+
 def _check_writable(folder: Path, out: str | None) -> None:
     """Raises UsageError for a folder in which no file can be made: rights tell not all of it, as in /proc. Leaves nothing."""
     asked = f"-o {out}: " if out is not None else ""

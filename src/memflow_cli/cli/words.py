@@ -18,6 +18,12 @@ STAGES = {
 PROGRESS_KINDS = ("auto", "rich", "plain", "jsonl", "none")
 
 
+def check_progress_kind(kind: str) -> None:
+    """Raises UsageError for a kind of progress that there is not."""
+    if kind not in PROGRESS_KINDS:
+        raise errors.UsageError(f"--progress {kind[:40]}: no such kind", hint=f"allowed: {', '.join(PROGRESS_KINDS)}")
+
+
 _LEAST_COLUMNS = 24  # that a text beside a label has
 
 

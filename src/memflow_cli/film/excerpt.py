@@ -1,11 +1,13 @@
 """Some segments of a finished film as a film of their own, packet by packet. No torch."""
 
+import errno
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from memflow_cli.errors import UsageError
+from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.film_file import captions
 from memflow_cli.film.names import record_path
 from memflow_cli.film.ours import sha256_of
@@ -13,6 +15,7 @@ from memflow_cli.film.passages import chapters
 from memflow_cli.film.recipe import read_record
 from memflow_cli.film.record import film_metadata
 from memflow_cli.film.stitching import cut_out
+from memflow_cli.film.video import CODEC
 from memflow_cli.film.video_reader import probe
 from memflow_cli.geometry import Geometry
 from memflow_cli.story.plan import FilmPlan, plan_film
@@ -27,6 +30,17 @@ class RecordedFilm:
     storyboard: Storyboard
     plan: FilmPlan
     record: dict[str, Any]
+
+
+def check_film(path: Path) -> None:
+    """Raises UsageError for what is no film by its name, such as the record beside it, and for one that nobody may read."""
+    if path.suffix.lower() != ".mp4":
+        film = path.with_name(path.name.removesuffix(".jsonl").removesuffix(".memory")).with_suffix(".mp4")
+        raise UsageError(
+            f"{path} is not a film: a film's name ends in .mp4", f"did you mean {film}?" if film.is_file() else None
+        )
+    if path.is_file() and not os.access(path, os.R_OK):
+        raise UsageError(f"{path} cannot be read: {os.strerror(errno.EACCES)}")
 
 
 def read_film(path: Path) -> RecordedFilm:
@@ -57,7 +71,9 @@ def cut_segments(film: RecordedFilm, first: int, last: int, out: Path) -> FilmPl
 
     What the file says of itself names the film that it was cut from.
     """
-    probe(film.path)  # a file that is no film is told as one, not as what cannot be written
+    info = probe(film.path)  # a file that is no film is told as one, not as what cannot be written
+    if info.codec != CODEC:
+        raise MemflowError(f"{film.path} was encoded anew, as {info.codec}: only a film as memflow wrote it can be cut")
     whole = film.plan.segments[first : last + 1]
     start, start_chunk = whole[0].start_frame, whole[0].start_chunk
     frames = range(start, whole[-1].start_frame + whole[-1].num_frames)

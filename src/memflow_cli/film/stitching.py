@@ -45,7 +45,7 @@ def stitch(
     if the parts do not hold exactly `num_frames`, UsageError if the sound cannot be read.
     """
     rate = exact_fps(fps)
-    with _new_film(out, rate, metadata, chapters) as film, _open(parts[0]) as first:
+    with _new_film(out, rate, metadata, chapters, KEPT) as film, _open(parts[0]) as first:
         picture_stream = film.add_stream_from_template(first.streams.video[0])
         tracks = [_picture_packets(parts, picture_stream, rate, num_frames, out)]
         if subtitles is not None:
@@ -70,7 +70,7 @@ def cut_out(
     from the first frame. Raises MemflowError if the film has no such frames.
     """
     rate = exact_fps(fps)
-    with _new_film(out, rate, metadata, chapters) as film, _open(source) as pictures, _open(source) as sounds:
+    with _new_film(out, rate, metadata, chapters, None) as film, _open(source) as pictures, _open(source) as sounds:
         picture_stream = film.add_stream_from_template(pictures.streams.video[0])
         tracks = [_copied_pictures(pictures, picture_stream, rate, frames, source)]
         if subtitles is not None:
@@ -81,8 +81,10 @@ def cut_out(
 
 
 @contextlib.contextmanager
-def _new_film(out: Path, rate: Fraction, metadata: Mapping[str, str], chapters: Sequence[Passage]) -> Iterator[Any]:
-    """An MP4 to write, its index first in the file. It gets its name once all went well."""
+def _new_film(
+    out: Path, rate: Fraction, metadata: Mapping[str, str], chapters: Sequence[Passage], hint: str | None
+) -> Iterator[Any]:
+    """An MP4 to write, its index first in the file. It gets its name once all went well. `hint`: where it cannot be written."""
     unfinished = out.with_name(out.name + ".unfinished")
     unfinished.unlink(missing_ok=True)
     try:
@@ -93,7 +95,7 @@ def _new_film(out: Path, rate: Fraction, metadata: Mapping[str, str], chapters: 
             yield film
         rename_through(unfinished, out)
     except (OSError, av.FFmpegError) as error:
-        raise MemflowError(f"cannot write {out}: {said(error)}", KEPT) from error
+        raise MemflowError(f"cannot write {out}: {said(error)}", hint) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -153,11 +155,14 @@ def _picture_packets(
 def _copied_pictures(
     container: Any, stream: Any, rate: Fraction, frames: range, source: Path
 ) -> Iterator[tuple[Fraction, Any]]:
-    copied = 0
+    copied, shown_at = 0, -1
     packets = (packet for packet in container.demux(container.streams.video[0]) if packet.size)
     for packet in islice(packets, frames.start, frames.stop):
         if not copied and not packet.is_keyframe:
             raise MemflowError(f"{source} cannot be cut before its frame {frames.start}: no part begins there")
+        if packet.pts is None or packet.pts <= shown_at:
+            raise MemflowError(f"{source} was encoded anew, with frames out of their order: it cannot be cut")
+        shown_at = packet.pts
         yield copied / rate, _placed(packet, stream, copied, rate)
         copied += 1
     if copied != len(frames):

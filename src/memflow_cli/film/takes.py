@@ -23,6 +23,7 @@ from memflow_cli.film.video_reader import read_metadata
 from memflow_cli.story.plan import derive_seed
 from memflow_cli.story.prompts import names_in
 from memflow_cli.story.storyboard import Segment, Storyboard
+from memflow_cli.story.texts import command_line
 from memflow_cli.version import __version__
 
 _MAX_LIST_BYTES = 16 * 2**20
@@ -129,10 +130,10 @@ def find_take(film: RecordedFilm, segment: int, number: int) -> Take:
     """Raises UsageError for a take that is not there, or was made for a film that began otherwise."""
     takes = {take.number: take for take in read_takes(film.path, segment)}
     if number not in takes:
-        known = ", ".join(map(str, takes)) or "none"
+        known = f"there are the takes {', '.join(map(str, takes))}" if takes else "there are no takes"
         raise UsageError(
-            f"--pick {number}: of segment {segment + 1} there are the takes {known}",
-            f"memflow retake {film.path} {segment + 1} --takes 4",
+            f"--pick {number}: of segment {segment + 1} {known}",
+            command_line("retake", film.path, segment + 1, "--takes", 4),
         )
     if takes[number].follows != follows(film, segment):
         raise UsageError(

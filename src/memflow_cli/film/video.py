@@ -23,6 +23,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from memflow_cli.errors import KEPT, MemflowError
 from memflow_cli.film.durable import rename_through
 
+CODEC = "h264"  # of the films
 KEYFRAME_SECONDS = 2  # a player seeks to any time by decoding at most this much
 QUEUED_WRITES = 2  # calls of PartWriter.write that may wait for the encoder; the next one blocks
 STALLED_SECONDS = 60  # without one frame encoded: longer than any frame takes, so the disk does not answer

@@ -58,7 +58,7 @@ def inspect(path: Path) -> Inspection:
     """
     if path.is_dir():
         raise UsageError(f"{path}: a folder, not a film")
-    if path.suffix == ".json":  # the film's record
+    if path.suffix in (".json", ".yaml", ".yml"):  # the film's record, or its storyboard
         path = path.with_suffix(".mp4")
     is_trace = path.suffix == ".jsonl"
     film = path.with_name(path.name.removesuffix(".jsonl").removesuffix(".memory") + ".mp4") if is_trace else path

@@ -60,6 +60,13 @@ def read_prompt(text: str) -> str:
     return prompt
 
 
+def check_complete_prompt(prompt: str) -> str:
+    """A command line's prompt with all that is filled in. Raises UsageError if it became too long by that."""
+    if len(prompt) > MAX_PROMPT_LENGTH:
+        raise UsageError(f"--prompt: with descriptions and style at most {MAX_PROMPT_LENGTH:,} characters are allowed")
+    return prompt
+
+
 def _text(limit: int) -> BeforeValidator:
     return _sentence(lambda given: composed(_check_text(given, limit)))
 

@@ -1,6 +1,8 @@
 """How the texts and times of a film are shown: what obeys no terminal, and clocks. Texts stay as they were written."""
 
 import re
+import shlex
+from pathlib import Path
 
 # Characters that a terminal, an editor or a player obeys instead of showing them:
 _OBEYED = re.compile(
@@ -43,6 +45,12 @@ def escape_in_json(json_text: str) -> str:
 def one_line(text: str) -> str:
     """`printable`, with its line breaks and runs of spaces as one space each."""
     return printable(re.sub(r"[ \t\r\n\v\f]+", " ", text).strip())
+
+
+def command_line(*words: str | int | Path) -> str:
+    """A memflow command to be copied: a shell reads every name in it as what it is, and memflow no film as an option."""
+    named = (f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words)
+    return shlex.join(["memflow", *named])
 
 
 def clock(seconds: float, digits: int = 2) -> str:
