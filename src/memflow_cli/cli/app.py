@@ -159,7 +159,7 @@ def _in_plain_words(message: str) -> str:
         (r"less than or equal to (.*)", r"at most \1 is expected"),
     ):
         message = re.sub(rf"Input should be (?:a )?{theirs}", ours, message)
-    return re.sub(r"^Invalid value for '\[?(.*?)\]?': (?=.* is expected$)", r"\1: ", message)
+    return re.sub(r"^Invalid value for '\[?(.*?)\]?'(?: / '.*?')?: (?:Value error, )?", r"\1: ", message)
 
 
 def make_app(arguments: Sequence[str] = ()) -> "typer.Typer":

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memflow_cli.cli.talk import note, result, warn
-from memflow_cli.cli.text_files import holds, write_text
+from memflow_cli.cli.text_files import holds, write_storyboard
 from memflow_cli.errors import UsageError
+from memflow_cli.story.texts import command_line
 
 if TYPE_CHECKING:
     from memflow_cli.story.storyboard import Storyboard
@@ -57,10 +58,10 @@ def convert(
         if path is None:
             result(text.rstrip("\n"))
         else:
-            write_text(path, text, overwrite or holds(path, text), make_folder=True)
+            write_storyboard(path, text, overwrite or holds(path, text), make_folder=True)
             result(str(path))
     if len(stories) == 1 and paths[0] is not None:
-        note(f"next: memflow plan {paths[0]}")
+        note(f"next: {command_line('plan', paths[0])}")
 
 
 def _outputs(file: Path, out: str | None, num_films: int) -> list[Path | None]:

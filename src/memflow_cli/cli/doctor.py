@@ -20,6 +20,7 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.talk import result, result_json, use_colour
+from memflow_cli.cli.words import count
 from memflow_cli.errors import MemflowError, ModelError
 from memflow_cli.machine.amounts import size_text
 from memflow_cli.story.texts import printable
@@ -135,7 +136,7 @@ def _torch() -> Iterator[Finding]:
         return
     from memflow_cli.machine.device import fast_dtype
 
-    yield Finding("torch", "ok", f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads")
+    yield Finding("torch", "ok", f"PyTorch {torch.__version__}, {count(torch.get_num_threads(), 'thread')}")
     for index in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(index)
         free, total = torch.cuda.mem_get_info(index)

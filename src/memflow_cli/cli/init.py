@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from memflow_cli.cli.talk import note, result, result_path
-from memflow_cli.cli.text_files import write_text
+from memflow_cli.cli.text_files import write_storyboard
+from memflow_cli.story.texts import command_line
 
 TEMPLATE = Path(__file__).with_name("template.yaml")
 
@@ -26,6 +27,6 @@ def init(
     if str(file) == "-":
         result(text.rstrip())
         return
-    write_text(file, text, overwrite)
+    write_storyboard(file, text, overwrite)
     result_path(file)
-    note(f"next: memflow plan {file}, then memflow generate {file}")
+    note(f"next: {command_line('plan', file)}, then {command_line('generate', file)}")

@@ -9,10 +9,12 @@ from memflow_cli.cli import options
 from memflow_cli.cli.talk import note, result, result_json
 from memflow_cli.errors import UsageError
 from memflow_cli.machine.amounts import size_text
+from memflow_cli.story.texts import command_line, one_line
 
 ABOUT = {
     "kept": "of a finished film, which can be edited and gone on from",
     "unfinished": "of a film that is not finished: the same command goes on from it",
+    "leftover": "of no film: nothing can be gone on from",
     "in use": "a film is being made in it",
 }
 
@@ -43,9 +45,12 @@ def tidy(
     if unfinished and not free:
         raise UsageError("--unfinished says what --free is to remove", hint="memflow tidy --free --unfinished")
     if not folder.is_dir():
+        if folder.exists():
+            raise UsageError(f"{folder}: a file, not a folder", command_line("tidy", folder.parent))
         raise UsageError(f"{folder}: there is no such folder")
+    states = {"kept", "leftover", *(["unfinished"] if unfinished else [])} if free else set()
     found = sorted(kept.find_run_folders(folder), key=lambda run: -run.num_bytes)
-    removed = [run for run in found if free and (run.state == "kept" or (unfinished and run.state == "unfinished"))]
+    removed = [run for run in found if run.state in states]
     for run in removed:
         kept.free(run)
     if as_json:
@@ -63,8 +68,11 @@ def tidy(
         return
     for run in found:
         about = "freed" if run in removed else run.state
-        result(f"{size_text(run.num_bytes):>9}  {about:<10}  {run.path}")
+        result(f"{size_text(run.num_bytes):>9}  {about:<10}  {one_line(str(run.path))}")
     for state in dict.fromkeys(run.state for run in found if run not in removed):
         note(f"{state}: {ABOUT[state]}")
-    freed, total = (size_text(sum(run.num_bytes for run in runs)) for runs in (removed, found))
-    note(f"{freed} freed" if free else f"{total} in all" + ("; --free removes what is kept" if found else ""))
+    if not found:
+        note(f"no film in {folder} keeps anything")
+        return
+    num_freed, total = (size_text(sum(run.num_bytes for run in runs)) for runs in (removed, found))
+    note(f"{num_freed} freed" if free else f"{total} in all; --free removes what is kept")

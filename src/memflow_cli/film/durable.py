@@ -25,14 +25,18 @@ def rename_through(source: Path, target: Path) -> None:
 
 
 def write_through(path: Path, content: bytes) -> None:
-    """Writes a whole file so that it is there with this content, or as it was before. Raises MemflowError."""
+    """Writes a whole file so that it is there with this content, or as it was before, and nothing else. Raises MemflowError."""
     unfinished = path.with_name(path.name + ".unfinished")
     try:
         unfinished.unlink(missing_ok=True)  # a link there would lead elsewhere
         unfinished.write_bytes(content)
-    except OSError as error:
+        rename_through(unfinished, path)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            unfinished.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
         raise MemflowError(f"cannot write {path}: {error.strerror}") from error
-    rename_through(unfinished, path)
 
 
 def sync_folder(folder: Path) -> None:

@@ -12,12 +12,13 @@ from memflow_cli.film.locked_folder import check_free
 from memflow_cli.film.ours import OurFolder
 from memflow_cli.film.run_on_disk import RUN, is_kept, is_known, is_run, take_run
 
-State = Literal["kept", "unfinished", "in use"]
+State = Literal["kept", "unfinished", "leftover", "in use"]
 
 
 @dataclass(frozen=True)
 class RunFolderOnDisk:
-    """`state`: "kept" of a finished film; "unfinished": all there is of a film; "in use": being rendered."""
+    """`state`: "kept" of a finished film; "unfinished": all there is of a film; "leftover": what no film goes on from;
+    "in use": being rendered."""
 
     path: Path
     state: State
@@ -29,7 +30,12 @@ class RunFolderOnDisk:
 
 
 def find_run_folders(folder: Path) -> Iterator[RunFolderOnDisk]:
-    """The run folders in a folder and in those below it, in order of their names. What is not ours is passed over."""
+    """The run folders in a folder and in those below it, in order of their names; a run folder is one. What is not ours is
+    passed over."""
+    if folder.name.endswith(".mp4.run"):
+        with contextlib.suppress(UsageError, OSError):
+            yield look_at(folder)
+        return
     for place, folders, _ in os.walk(folder):
         for name in sorted(folders):
             if name.endswith(".mp4.run"):
@@ -48,7 +54,8 @@ def look_at(path: Path) -> RunFolderOnDisk:
         except UsageError:
             return RunFolderOnDisk(path, "in use", num_bytes)
         is_begun = folder.has(RUN)  # it goes first: without it, nobody goes on from the rest
-    return RunFolderOnDisk(path, "unfinished" if is_begun and not is_kept(path) else "kept", num_bytes)
+    state: State = "kept" if is_kept(path) else "unfinished" if is_begun else "leftover"
+    return RunFolderOnDisk(path, state, num_bytes)
 
 
 def free(found: RunFolderOnDisk) -> None:

@@ -65,5 +65,7 @@ def parse_bytes(value: Any) -> int:
 
 def shown(value: Any) -> str:
     """A value as an error may quote it: short, on one line."""
+    if value is None:
+        return "nothing"
     text = value.text if isinstance(value, Scalar) else repr(value) if isinstance(value, str) else str(plain(value))
     return text if len(text) <= 60 else text[:57] + "..."

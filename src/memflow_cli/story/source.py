@@ -1,5 +1,6 @@
 """The text of a storyboard's file, within bounds."""
 
+import codecs
 import os
 import select
 import stat
@@ -34,11 +35,15 @@ def read_text(path: Path, max_bytes: int = MAX_FILE_BYTES) -> str:
         raise UsageError(f"{path}: cannot be read: {reason}") from None
     if len(raw) > max_bytes:
         raise UsageError(f"{path}: larger than {max_bytes >> 20} MiB; that is not a storyboard")
+    if raw[4:8] == b"ftyp":
+        raise UsageError(f"{path}: a film, not a storyboard", f"its record is read: {path.with_suffix('.json')}")
     try:
+        if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise UnicodeDecodeError("utf-8", raw, 0, 1, "UTF-16")
         return raw.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
-        raise UsageError(f"{path}, line {line}: not UTF-8 text") from None
+        raise UsageError(f"{path}, line {line}: not UTF-8 text", "save it as UTF-8 in your editor") from None
 
 
 def _drain(path: Path, descriptor: int, max_bytes: int) -> bytes:
