@@ -4,6 +4,7 @@ HYPOTHESIS_PROFILE=long looks at 100,000 examples a test, outside CI:
     HYPOTHESIS_PROFILE=long python -m pytest tests/test_storyboard.py -k whatever
 """
 
+import gc
 import os
 
 import pytest
@@ -31,6 +32,12 @@ LONGEST = (
 
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+def pytest_collection_finish():
+    """What the imports left stays as long as the process: a collection, as after every film, need not look through it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
