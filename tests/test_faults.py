@@ -35,32 +35,26 @@ def overlap(request, monkeypatch):
     monkeypatch.setattr("memflow_cli.film.film_under_way.overlap_pays", lambda *_: request.param)
 
 
+def command_line(story: Path, model: Path, folder: Path) -> list[str]:
+    """The command line that makes the film."""
+    return ["generate", str(story), "--model", str(model), "-o", str(folder / "film.mp4"), "--progress", "none"]
+
+
 @pytest.fixture
 def command(tiny_model_folder, tmp_path):
     """The command line that makes the film, for an output folder."""
     (tmp_path / "story.yaml").write_text(STORY)
-
-    def command(folder: Path) -> list[str]:
-        story = str(tmp_path / "story.yaml")
-        return [
-            "generate",
-            story,
-            "--model",
-            str(tiny_model_folder),
-            "-o",
-            str(folder / "film.mp4"),
-            "--progress",
-            "none",
-        ]
-
-    return command
+    return lambda folder: command_line(tmp_path / "story.yaml", tiny_model_folder, folder)
 
 
-@pytest.fixture
-def whole(command, tmp_path) -> bytes:
-    folder = tmp_path / "whole"
-    folder.mkdir()
-    assert run(command(folder)) == 0
+@pytest.fixture(scope="module")
+def whole(tiny_model_folder, tmp_path_factory) -> bytes:
+    """The film that nothing happened to, made in turn."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "story.yaml").write_text(STORY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("memflow_cli.film.film_under_way.overlap_pays", lambda *_: False)
+        assert run(command_line(folder / "story.yaml", tiny_model_folder, folder)) == 0
     return (folder / "film.mp4").read_bytes()
 
 

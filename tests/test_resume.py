@@ -3,6 +3,8 @@
 import json
 import os
 import random
+import select
+import shutil
 import signal
 import time
 from dataclasses import replace
@@ -34,11 +36,26 @@ def stop_after(chunks: int):
     return events
 
 
-def interrupted(folder: Path, chunks: int, kind: str = "theatre", storyboard=STORY) -> Path:
-    """The run folder of a film that was stopped after so many chunks."""
+def interrupt(folder: Path, chunks: int, kind: str = "theatre", storyboard=STORY) -> None:
+    """Makes a film up to so many chunks."""
     with pytest.raises(Killed):
         make(folder, storyboard, kind, events=stop_after(chunks))
-    return folder / "film.mp4.run"
+
+
+@pytest.fixture(scope="module")
+def interrupted(tmp_path_factory):
+    """Puts the run folder of a film that was stopped after so many chunks into a folder: its path. Each is made once."""
+    made: dict[str, Path] = {}
+
+    def interrupted(folder: Path, chunks: int, kind: str = "theatre", storyboard=STORY) -> Path:
+        key = f"{chunks} {kind} {storyboard}"
+        if key not in made:
+            made[key] = tmp_path_factory.mktemp("interrupted")
+            interrupt(made[key], chunks, kind, storyboard)
+        shutil.copytree(made[key], folder, dirs_exist_ok=True)
+        return folder / "film.mp4.run"
+
+    return interrupted
 
 
 @pytest.fixture(scope="module", params=["theatre", "wan"])
@@ -55,7 +72,7 @@ def theatre(tmp_path_factory):
 
 
 @pytest.mark.parametrize("chunks", [1, 3, 5, 11, 12])
-def test_a_resumed_film_is_the_same_film(whole, tmp_path, chunks):
+def test_a_resumed_film_is_the_same_film(interrupted, whole, tmp_path, chunks):
     kind, film, trace = whole
     interrupted(tmp_path, chunks, kind)
     events: list[object] = []
@@ -66,7 +83,7 @@ def test_a_resumed_film_is_the_same_film(whole, tmp_path, chunks):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.json", "film.memory.jsonl", "film.mp4"]
 
 
-def test_finished_segments_are_not_encoded_again(tmp_path):
+def test_finished_segments_are_not_encoded_again(interrupted, tmp_path):
     interrupted(tmp_path, 7)
     events: list[object] = []
     make(tmp_path, STORY, events=events.append)
@@ -75,7 +92,7 @@ def test_finished_segments_are_not_encoded_again(tmp_path):
 
 def test_a_film_interrupted_again_and_again(theatre, tmp_path):
     for chunks in (2, 4, 9):
-        interrupted(tmp_path, chunks)
+        interrupt(tmp_path, chunks)
     assert make(tmp_path, STORY).path.read_bytes() == theatre[0]
 
 
@@ -83,7 +100,7 @@ def test_a_film_interrupted_again_and_again(theatre, tmp_path):
     "name", ["latents.bin", "trace.jsonl", "parts.jsonl", "segment-00001.mp4", "segment-00002.mp4"]
 )
 @pytest.mark.parametrize("damage", ["torn", "flipped", "gone", "longer"])
-def test_any_damage_in_the_run_folder_costs_work_but_never_the_film(theatre, tmp_path, name, damage):
+def test_any_damage_in_the_run_folder_costs_work_but_never_the_film(interrupted, theatre, tmp_path, name, damage):
     run = interrupted(tmp_path, 7)
     path, generator = run / name, random.Random(name + damage)
     content = bytearray(path.read_bytes())
@@ -102,7 +119,7 @@ def test_any_damage_in_the_run_folder_costs_work_but_never_the_film(theatre, tmp
         assert result.trace_path.read_bytes() == theatre[1]
 
 
-def test_a_changed_storyboard_keeps_what_comes_before_the_change(tmp_path):
+def test_a_changed_storyboard_keeps_what_comes_before_the_change(interrupted, tmp_path):
     interrupted(tmp_path, 10)
     segments = (*STORY.segments[:2], replace(STORY.segments[2], prompt="a wolf instead"), *STORY.segments[3:])
     changed = replace(STORY, segments=segments)
@@ -117,7 +134,7 @@ def test_a_changed_storyboard_keeps_what_comes_before_the_change(tmp_path):
 
 
 @pytest.mark.parametrize("count", [2, 6])
-def test_segments_taken_away_or_added_at_the_end(tmp_path, count):
+def test_segments_taken_away_or_added_at_the_end(interrupted, tmp_path, count):
     interrupted(tmp_path, 10)
     changed = replace(STORY, segments=(STORY.segments * 2)[:count])
     result = make(tmp_path, changed)
@@ -133,7 +150,7 @@ def test_segments_taken_away_or_added_at_the_end(tmp_path, count):
         ({"width": 128, "height": 64}, "size was 64x32"),
     ],
 )
-def test_a_run_that_would_come_out_otherwise_is_refused(theatre, tmp_path, change, words):
+def test_a_run_that_would_come_out_otherwise_is_refused(interrupted, theatre, tmp_path, change, words):
     interrupted(tmp_path, 4)
     with pytest.raises(UsageError, match=words) as refused:
         make(tmp_path, replace(STORY, **change))
@@ -141,7 +158,7 @@ def test_a_run_that_would_come_out_otherwise_is_refused(theatre, tmp_path, chang
     assert make(tmp_path, STORY).path.read_bytes() == theatre[0]  # the refusal harmed nothing
 
 
-def test_another_model_or_version_is_refused(tmp_path, monkeypatch):
+def test_another_model_or_version_is_refused(interrupted, tmp_path, monkeypatch):
     interrupted(tmp_path, 4)
     with pytest.raises(UsageError, match="model name was tiny-theatre, is now tiny-wan"):
         make(tmp_path, STORY, "wan")
@@ -150,13 +167,13 @@ def test_another_model_or_version_is_refused(tmp_path, monkeypatch):
         make(tmp_path, STORY)
 
 
-def test_a_run_is_not_continued_by_other_kernels(tmp_path):
+def test_a_run_is_not_continued_by_other_kernels(interrupted, tmp_path):
     interrupted(tmp_path, 4)
     with pytest.raises(UsageError, match="accelerate was none, is now sage"):
         make(tmp_path, STORY, accelerations=("sage",))
 
 
-def test_no_resume_starts_over(theatre, tmp_path):
+def test_no_resume_starts_over(interrupted, theatre, tmp_path):
     interrupted(tmp_path, 4, storyboard=replace(STORY, seed=9))
     events: list[object] = []
     result = make(tmp_path, STORY, resume=False, events=events.append)
@@ -164,7 +181,7 @@ def test_no_resume_starts_over(theatre, tmp_path):
     assert next(event for event in events if isinstance(event, FilmStarted)).resumed_chunks == 0
 
 
-def test_a_drawn_seed_is_drawn_once(tmp_path):
+def test_a_drawn_seed_is_drawn_once(interrupted, tmp_path):
     """A storyboard without a seed, interrupted: the same command goes on with the seed it was begun with."""
     interrupted(tmp_path, 4, storyboard=replace(STORY, seed=77))
     assert make(tmp_path, replace(STORY, seed=None)).plan.seed == 77
@@ -209,7 +226,7 @@ def test_two_processes_do_not_share_an_output(tmp_path):
     assert result.path.exists()
 
 
-def test_a_stale_lock_is_taken_over(theatre, tmp_path):
+def test_a_stale_lock_is_taken_over(interrupted, theatre, tmp_path):
     run = interrupted(tmp_path, 4)
     (run / "lock").write_text("process 1 on elsewhere")
     assert make(tmp_path, STORY).path.read_bytes() == theatre[0]
@@ -230,7 +247,7 @@ def test_a_signal_finishes_the_chunk_and_says_how_to_go_on(theatre, tmp_path, nu
     assert make(tmp_path, STORY).path.read_bytes() == theatre[0]
 
 
-def test_a_signal_is_heard_while_the_earlier_run_is_gone_over_again(theatre, tmp_path):
+def test_a_signal_is_heard_while_the_earlier_run_is_gone_over_again(interrupted, theatre, tmp_path):
     """It was heard only once the whole replay was done and a new chunk made."""
     interrupted(tmp_path, 8)
     replayed: list[int] = []
@@ -247,7 +264,7 @@ def test_a_signal_is_heard_while_the_earlier_run_is_gone_over_again(theatre, tmp
     assert make(tmp_path, STORY).path.read_bytes() == theatre[0]
 
 
-def test_the_time_limit_leaves_a_resumed_run_one_new_chunk(tmp_path):
+def test_the_time_limit_leaves_a_resumed_run_one_new_chunk(interrupted, tmp_path):
     interrupted(tmp_path, 4)
     with StopRequests(max_seconds=0) as stop, pytest.raises(TimeLimitReached, match="5 of 12 chunks are kept"):
         make(tmp_path, STORY, stop=stop)
@@ -308,8 +325,6 @@ def test_an_output_folder_removed_while_rendering_is_a_sentence(tmp_path, when):
 
     def remove(event: object) -> None:
         if isinstance(event, ChunkDone) and event.chunk == when:
-            import shutil
-
             shutil.rmtree(folder)
 
     with pytest.raises(MemflowError, match="cannot write|failed on"):
@@ -338,7 +353,9 @@ def test_killed_at_any_moment(theatre, tmp_path):
                 make(tmp_path, STORY)
             finally:
                 os._exit(0)
-        time.sleep(generator.uniform(0.02, 0.5) if kills < 5 else 60)
+        ended = os.pidfd_open(child)
+        select.select([ended], [], [], generator.uniform(0.02, 0.5) if kills < 5 else 60)
+        os.close(ended)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         kills += 1
