@@ -136,7 +136,7 @@ def _patch_autoencoder(geometry: Geometry):
 
 def _wan_autoencoder():
     vae = AutoencoderKLWan(
-        base_dim=8, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=1, temperal_downsample=[False, True, True]
+        base_dim=4, z_dim=16, dim_mult=[1, 1, 1, 1], num_res_blocks=0, temperal_downsample=[False, True, True]
     )
     vae.eval().requires_grad_(False)
     return lambda: WanDecoder(vae), lambda frames: encode(vae, frames)
