@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -10,9 +11,13 @@ import pytest
 from PIL import Image
 
 import memflow_cli
+from benchmarks.same_films import compare
+from memflow_cli.film.video_reader import read_frames
+from memflow_cli.models import catalog
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "python.md").read_text(), re.DOTALL)
+[STEERED] = [number for number, text in enumerate(EXAMPLES) if "steered.yaml" in text]
 STORY = """title: Fox
 seed: 1
 segments:
@@ -47,20 +52,33 @@ def test_importing_it_is_quick_and_costs_no_torch():
     assert all(len(run.stdout.split()) == 1 for run in runs)
 
 
-@pytest.mark.parametrize("number", range(len(EXAMPLES)))
-def test_examples_run(number, tmp_path, monkeypatch):
-    """Every example of docs/python.md, as it stands there, in a folder with a storyboard."""
-    monkeypatch.chdir(tmp_path)
-    Path("fox.yaml").write_text(STORY)
-    Image.new("RGB", (64, 32), "blue").save("fox.png")
+@pytest.fixture
+def small(monkeypatch):
+    """Films that name no size are small: a quarter of the pixels."""
+    own = replace(catalog.theatre(), width=224, height=128)
+    monkeypatch.setattr(catalog, "theatre", lambda: own)
+
+
+def run_example(number: int) -> None:
     exec(compile(EXAMPLES[number], f"docs/python.md, example {number + 1}", "exec"), {"__name__": "example"})
 
 
-def test_the_steered_film_is_made_again_by_its_storyboard(tmp_path, monkeypatch):
-    from benchmarks.same_films import compare
-
+@pytest.mark.parametrize("number", [number for number in range(len(EXAMPLES)) if number != STEERED])
+def test_examples_run(number, tmp_path, monkeypatch, request):
+    """Every example of docs/python.md, as it stands there, in a folder with a storyboard; the first at the model's own size."""
+    if number:
+        request.getfixturevalue("small")
     monkeypatch.chdir(tmp_path)
-    [example] = [text for text in EXAMPLES if "steered.yaml" in text]
-    exec(compile(example, "docs/python.md", "exec"), {"__name__": "example"})
+    Path("fox.yaml").write_text(STORY)
+    Image.new("RGB", (64, 32), "blue").save("fox.png")
+    run_example(number)
+    films = [Image.fromarray(next(read_frames(film, [0]))[1]).size for film in Path().glob("*.mp4")]
+    assert set(films) <= {(224, 128) if number else (448, 256)}
+
+
+def test_the_steered_film_is_made_again_by_its_storyboard(tmp_path, monkeypatch, small):
+    """The remaining example, and what the page says of its film."""
+    monkeypatch.chdir(tmp_path)
+    run_example(STEERED)
     memflow_cli.make("steered.yaml", "again.mp4")
     assert compare(Path("steered.mp4"), Path("again.mp4")).is_same
