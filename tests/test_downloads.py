@@ -92,6 +92,19 @@ class Machine:
         assert "Traceback" not in done.stderr, done.stderr
         return done
 
+    def verify(self, talk: Path, monkeypatch) -> int:
+        """`models verify`, in a fork of this process, which has what it imports. Its exit code."""
+        with monkeypatch.context() as patch:
+            patch.syspath_prepend(self.site)
+            patch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(self.home / "hub"))
+            return life(["models", "verify", "tiny-hub"], talk)[0]
+
+
+@pytest.fixture(autouse=True)
+def plugin_of_its_own(monkeypatch):
+    """Not the one that an earlier test has imported into this process."""
+    monkeypatch.delitem(sys.modules, "tiny_hub_plugin", raising=False)
+
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory):
@@ -233,7 +246,7 @@ def test_catalog_is_told_without_the_network(machine):
 
 
 @pytest.mark.parametrize("how", ["flipped", "missing, not_known", "gone"])
-def test_pull_mends_what_verify_finds(how, machine):
+def test_pull_mends_what_verify_finds(how, machine, tmp_path, monkeypatch):
     """After one flipped or missing byte verify said `models pull`, and pull said that all was here, for ever."""
     with serve(machine.files) as hub:
         machine.endpoint = hub.endpoint
@@ -245,13 +258,13 @@ def test_pull_mends_what_verify_finds(how, machine):
         else:
             spoilt = content[:-1] if "missing" in how else content[:-1] + bytes([content[-1] ^ 1])
             path.resolve().write_bytes(spoilt)
-        assert machine.memflow("models", "verify", "tiny-hub").returncode == 3
+        assert machine.verify(tmp_path / "talk", monkeypatch) == 3, (tmp_path / "talk").read_text()
         hub.requests.clear()
         mended = machine.memflow("models", "pull", "tiny-hub")
         assert mended.returncode == 0, mended.stderr
         assert path.read_bytes() == content and mended.stdout.split() == pulled
         assert not hub.ranges(BIG), "what is whole is left alone"
-        assert machine.memflow("models", "verify", "tiny-hub").returncode == 0
+        assert machine.verify(tmp_path / "talk", monkeypatch) == 0, (tmp_path / "talk").read_text()
 
 
 def test_a_file_that_the_cache_only_links_to_is_not_removed(machine, tmp_path):
