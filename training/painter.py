@@ -40,7 +40,7 @@ MENDING_WEIGHT = 0.2  # of errors in latents, against those in pixels
 LARGE_ERROR, LARGE_WEIGHT = 0.15, 4.0
 PAINTING_SEED = 8_000_000  # of the stories whose true latents are shown
 MUON_RATE, ADAM_RATE = 2e-3, 1e-3
-WARM_UP_STEPS, HOLD = 40, 0.7
+WARM_UP_STEPS, HOLD = 40, 0.5
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,16 @@ class Latents:
     trust: Tensor
 
 
+@dataclass(frozen=True)
+class Pair:
+    """As `pairs.make_pair` makes one; `drawn`: the places of the latent frames that the model drew."""
+
+    story: Story
+    true: np.ndarray
+    shown: np.ndarray
+    drawn: np.ndarray
+
+
 class Samples:
     """Draws samples from the pairs of a folder, and from other stories' true latents.
 
@@ -85,7 +95,7 @@ class Samples:
         self._folder, self._autoencoder, self._past, self._rng = folder, autoencoder, past, rng
         self._rows: list[int] = []
         self._pool: list[Shown] = []
-        self._read_pair = lru_cache(maxsize=200)(self._read_pair)
+        self._read_pair = lru_cache(maxsize=400)(self._read_pair)
         self.look_again()
 
     def look_again(self) -> None:
@@ -106,10 +116,10 @@ class Samples:
         """Latent frames of the pairs, with nothing drawn; a fifth of them true, with noise."""
         looked_at, true = [], []
         for _ in range(size):
-            _, truth, drawn = self._read_pair(int(self._rng.choice(self._rows)))
-            at, generation = int(self._rng.integers(len(truth))), drawn[int(self._rng.integers(len(drawn)))]
+            pair = self._read_pair(int(self._rng.choice(self._rows)))
+            truth, at = pair.true, int(self._rng.choice(pair.drawn))
             noised = self._rng.random() < NOISED
-            shown = self._ending_at(truth if noised else generation, at)
+            shown = self._ending_at(truth if noised else pair.shown, at)
             looked_at.append(shown + noised * MOST_NOISE * float(self._rng.random()) * torch.randn_like(shown))
             true.append(torch.from_numpy(truth[at]).float())
         shown, wanted = torch.stack(looked_at), torch.stack(true)
@@ -118,9 +128,9 @@ class Samples:
     def _show(self) -> Shown:
         rng, kind = self._rng, self._rng.random()
         if kind < DRAWN:
-            story, true, drawn = self._read_pair(int(rng.choice(self._rows)))
-            generation, at = drawn[int(rng.integers(len(drawn)))], int(rng.integers(len(true)))
-            looked_at, wanted = self._ending_at(generation, at), torch.from_numpy(true[at]).float()
+            pair = self._read_pair(int(rng.choice(self._rows)))
+            story, at = pair.story, int(rng.choice(pair.drawn))
+            looked_at, wanted = self._ending_at(pair.shown, at), torch.from_numpy(pair.true[at]).float()
         else:
             story = sample_story(PAINTING_SEED + int(rng.integers(1_000_000)))
             at = int(rng.integers(story.num_chunks * 3))
@@ -155,9 +165,9 @@ class Samples:
         back = [max(0, at - distance) for distance in range(self._past + 1)]
         return torch.from_numpy(latents[back].astype(np.float32))
 
-    def _read_pair(self, row: int) -> tuple[Story, np.ndarray, np.ndarray]:
+    def _read_pair(self, row: int) -> Pair:
         with np.load(self._folder / f"{row}.npz") as file:
-            return pair_story(row), file["true"], file["drawn"]
+            return Pair(pair_story(row), file["true"], file["shown"], np.flatnonzero(file["drawn"]))
 
 
 def trust_in(error: Tensor) -> Tensor:
@@ -213,10 +223,10 @@ def windows(maps: Tensor, corners: list[tuple[int, int]]) -> Tensor:
 class PainterLearner:
     """Painter, optimizer and average, with the clock that they stop by."""
 
-    def __init__(self, config: PainterConfig, seconds: float, seed: int = 5) -> None:
+    def __init__(self, painter: Painter, seconds: float, seed: int = 5) -> None:
         torch.manual_seed(seed)
         self.rng = np.random.default_rng(seed)
-        self.painter = Painter(config).to(memory_format=torch.channels_last)
+        self.painter = painter.to(memory_format=torch.channels_last).train().requires_grad_(True)
         matrices = [
             p for name, p in self.painter.named_parameters() if p.ndim > 1 and name.split(".")[0] in ("stages", "ups")
         ]
@@ -305,6 +315,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=16, help="windows painted in a step; 0: latents are mended only")
     parser.add_argument("--mending", type=int, default=0, help="latent frames mended in a step besides")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--start", type=Path, help="begin with the weights of an exported painter")
     parser.add_argument("--export", type=Path, help="train no further; write the averaged weights to this folder")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -312,7 +323,8 @@ def main() -> None:
     if options.export:
         averaged(checkpoint, config).save_pretrained(options.export)
         return
-    learner = PainterLearner(config, 60 * options.minutes)
+    painter = Painter.from_pretrained(options.start) if options.start else Painter(config)
+    learner = PainterLearner(painter, 60 * options.minutes)
     if checkpoint.exists():
         learner.load(checkpoint)
     train(
