@@ -26,6 +26,7 @@ from memflow_cli.models.theatre.painter import UPSCALE, Painter
 from memflow_cli.models.theatre.painting import PaintingDecoder
 from training.drawing import render
 from training.pairs import draw_chunks, shipped_model
+from training.precision import product_dtype
 from training.teacher_forcing import CHUNK
 from training.world import FIRST_HELD_OUT_SEED, FRAMES_PER_LATENT, Story, sample_story
 
@@ -167,8 +168,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stories", type=int, default=12)
     parser.add_argument("--painter", type=Path, default=THEATRE_FOLDER / "vae" / "painter")
+    fast = str(product_dtype(torch.device("cpu"))).removeprefix("torch.")
     parser.add_argument(
-        "--dtype", choices=("float32", "bfloat16"), default="bfloat16", help="that the painter computes in"
+        "--dtype",
+        choices=("float32", "bfloat16"),
+        default=fast,
+        help="that the painter computes in; default: this CPU's",
     )
     parser.add_argument("--sheet", type=Path, help="folder for pictures: scaled up, painter, truth")
     parser.add_argument("--keep", type=Path, help="file in which the latents are kept for the next time")
