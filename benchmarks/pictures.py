@@ -20,13 +20,13 @@ from torch import Tensor
 
 from benchmarks.true_clips import half_size
 from memflow_cli.backbone import StreamingDecoder
+from memflow_cli.machine.device import fast_dtype
 from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder, PatchStreamingDecoder
 from memflow_cli.models.theatre.painter import UPSCALE, Painter
 from memflow_cli.models.theatre.painting import PaintingDecoder
 from training.drawing import render
 from training.pairs import draw_chunks, shipped_model
-from training.precision import product_dtype
 from training.teacher_forcing import CHUNK
 from training.world import FIRST_HELD_OUT_SEED, FRAMES_PER_LATENT, Story, sample_story
 
@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stories", type=int, default=12)
     parser.add_argument("--painter", type=Path, default=THEATRE_FOLDER / "vae" / "painter")
-    fast = str(product_dtype(torch.device("cpu"))).removeprefix("torch.")
+    fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
     parser.add_argument(
         "--dtype",
         choices=("float32", "bfloat16"),
