@@ -9,6 +9,7 @@ import pytest
 from memflow_cli.cli.app import run
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.durable import write_through
+from memflow_cli.film.names import film_path, record_path, trace_path
 
 
 @pytest.fixture
@@ -28,6 +29,13 @@ def test_what_lies_beside_a_film_is_not_taken_for_it(here, beside, command, capf
     assert run([command, beside, *more]) == 2
     assert f"{beside} is not a film" in (said := capfd.readouterr().err) and "did you mean film.mp4?" in said
     assert len(list(here.iterdir())) == 4
+
+
+@pytest.mark.parametrize("name", ["film.mp4", "a.b.mp4"])
+@pytest.mark.parametrize("beside", [record_path, trace_path, lambda film: film.with_suffix(".yaml")])
+def test_the_film_is_known_by_what_lies_beside_it(name, beside):
+    """Of a.b.memory.jsonl, a.mp4 was meant to be the film."""
+    assert film_path(beside(Path(name))) == Path(name)
 
 
 @pytest.mark.parametrize("out", ["x.mkv", "x", "nowhere/x.mp4"])

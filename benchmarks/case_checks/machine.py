@@ -59,16 +59,7 @@ def terminal_gone(case):
     tiny(case)
     main, side = pty.openpty()
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "memflow_cli",
-            "generate",
-            "six.yaml",
-            *SIZE,
-            "-o",
-            "a.mp4",
-        ],
+        [sys.executable, "-m", "memflow_cli", "generate", "six.yaml", *SIZE, "-o", "a.mp4"],
         cwd=case.folder,
         stdin=side,
         stdout=subprocess.DEVNULL,

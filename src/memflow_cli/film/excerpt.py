@@ -9,7 +9,7 @@ from typing import Any
 
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.film_file import captions
-from memflow_cli.film.names import record_path
+from memflow_cli.film.names import film_path, record_path
 from memflow_cli.film.ours import sha256_of
 from memflow_cli.film.passages import chapters
 from memflow_cli.film.recipe import read_record
@@ -35,7 +35,7 @@ class RecordedFilm:
 def check_film(path: Path) -> None:
     """Raises UsageError for what is no film by its name, such as the record beside it, and for one that nobody may read."""
     if path.suffix.lower() != ".mp4":
-        film = path.with_name(path.name.removesuffix(".jsonl").removesuffix(".memory")).with_suffix(".mp4")
+        film = film_path(path)
         raise UsageError(
             f"{path} is not a film: a film's name ends in .mp4", f"did you mean {film}?" if film.is_file() else None
         )

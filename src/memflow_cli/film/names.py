@@ -31,6 +31,13 @@ def trace_path(film: Path) -> Path:
     return film.with_suffix(".memory.jsonl")
 
 
+def film_path(beside: Path) -> Path:
+    """The film beside which a file lies, by its name: film.mp4 for film.json, film.yaml and film.memory.jsonl."""
+    if beside.name.endswith(".memory.jsonl"):
+        return beside.with_name(beside.name.removesuffix(".memory.jsonl") + ".mp4")
+    return beside.with_suffix(".mp4")
+
+
 def srt_path(film: Path) -> Path:
     return film.with_suffix(".srt")
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.film.durable import write_through
-from memflow_cli.film.names import run_path, trace_path
+from memflow_cli.film.names import film_path, run_path, trace_path
 from memflow_cli.film.ours import not_a_link
 from memflow_cli.film.preflight import check_report_folder
 from memflow_cli.film.trace import read_trace
@@ -59,9 +59,9 @@ def inspect(path: Path) -> Inspection:
     if path.is_dir():
         raise UsageError(f"{path}: a folder, not a film")
     if path.suffix in (".json", ".yaml", ".yml"):  # the film's record, or its storyboard
-        path = path.with_suffix(".mp4")
+        path = film_path(path)
     is_trace = path.suffix == ".jsonl"
-    film = path.with_name(path.name.removesuffix(".jsonl").removesuffix(".memory") + ".mp4") if is_trace else path
+    film = film_path(path) if is_trace else path
     trace = path if is_trace else trace_path(path)
     if is_trace and path.parent.suffix == ".run":
         film = path.parent.with_suffix("")
