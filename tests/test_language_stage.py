@@ -296,6 +296,18 @@ def test_an_empty_stage_is_left_by_all():
     assert after.caption == "The snowy field is empty."
 
 
+def test_a_stage_on_which_somebody_is_told_to_be_is_not_empty():
+    """ "Nobody else is there, just the two of them": both left."""
+    stands = {"fox": ("stand", "")}
+    _, _, two = story(RED_FOX, CAT_COMES, reading(stands | {"cat": ("idle", "")}, empty=True))
+    assert on_stage(two) == ["fox", "cat"]
+    _, _, one = story(RED_FOX, CAT_COMES, reading(stands | {"cat": ("absent", "")}, empty=True))
+    assert on_stage(one) == ["fox"]
+    nobody_else = Told(RED_FOX, reading(empty=True))
+    _, meaning = read_story(nobody_else, ["Something is told.", "Nobody else is told."], [False, False])
+    assert on_stage(meaning) == ["fox"]
+
+
 def test_after_a_cut_those_are_there_who_are_told_of():
     _, _, meaning = story(RED_FOX, CAT_COMES, reading({"cat": ("jump", "")}, setting="beach"), cuts=[2])
     assert on_stage(meaning) == ["cat"] and meaning.setting == "beach"

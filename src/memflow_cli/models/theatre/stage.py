@@ -110,7 +110,7 @@ class Stage:
         pieces = self._sentences(prompt)
         for words in pieces:
             reading = self._reader.read(words, self._known(), self._setting)
-            self._take(self._of_those_named(reading, words), told)
+            self._take(_with_somebody_there(self._of_those_named(reading, words), words), told)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
             if not reading.acts and len(words) <= _SHORT:
@@ -168,7 +168,7 @@ class Stage:
                     colour = member.worn[1]
                 member.worn = kind, colour
                 told.described.add(species)
-            member.is_on_stage = acts[-1][0] not in ("leave", "absent")
+            member.is_on_stage = _is_there(acts)
         if reading.is_empty:
             told.is_empty = True
             for member in self._cast.values():
@@ -243,6 +243,18 @@ def _is_as_trained(caption: TrainedCaption, roles: Sequence[Role]) -> bool:
 def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
     """Whether the author wrote it with a capital, and it means nothing else."""
     return word.written.isalpha() and word.known_as not in vocabulary.telling and word.written.capitalize() in prompt
+
+
+def _with_somebody_there(reading: Reading, words: Sequence[Word]) -> Reading:
+    """A stage where somebody is told to be, or nobody else ("nobody else is there"), is not empty."""
+    somebody = any(_is_there(acts) for acts in reading.acts.values())
+    is_empty = reading.is_empty and not somebody and all(word.known_as != "else" for word in words)
+    return replace(reading, is_empty=is_empty)
+
+
+def _is_there(acts: Sequence[tuple[str, str]]) -> bool:
+    """Whether who does this is there afterwards."""
+    return acts[-1][0] not in ("leave", "absent")
 
 
 def _quoted(prompt: str) -> str:
