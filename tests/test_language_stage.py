@@ -161,6 +161,25 @@ def test_the_way_it_came_is_remembered():
     assert other.roles[1].acts == (Act("leave", "right"),)
 
 
+@pytest.mark.parametrize("came, went", list(product(("left", "right"), repeat=2)))
+def test_it_comes_back_from_where_it_went(came, went):
+    """It came back from where it had once come from."""
+    enter, leave = reading({"cat": ("enter", came)}), reading({"cat": ("leave", went)})
+    *_, same = story(enter, leave, reading({"cat": ("enter", "same")}))
+    *_, opposite = story(enter, leave, reading({"cat": ("enter", "opposite")}))
+    assert same.roles[0].acts == (Act("return", went),) and opposite.roles[0].acts[0].side != went
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_the_same_side_of_somebody_new_is_that_of_the_one_before(side):
+    """ "A red rabbit follows it from the same side": from the left, whatever side it had been."""
+    comes, follows = reading({"cat": ("enter", side)}), reading({"rabbit": ("enter", "same")})
+    _, there = story(comes, follows)
+    *_, gone = story(comes, reading({"cat": ("leave", "opposite")}), follows)
+    assert there.roles[1].acts[-1] == Act("enter", side)
+    assert gone.roles[0].acts[0].verb == "enter" and gone.roles[0].acts[0].side != side
+
+
 def test_who_comes_and_waves_does_one_after_the_other_if_there_is_time():
     _, meaning = story(RED_FOX, reading({"cat": (("enter", "right"), ("wave", ""))}, {"cat": "white"}))
     assert meaning.beats == (

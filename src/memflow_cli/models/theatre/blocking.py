@@ -81,14 +81,17 @@ class Blocking:
         return done
 
     def _side(self, member: Member, way: str, entering: bool = False) -> str:
-        """The side that is meant: the one said, that where it came in, or else the nearest that is free."""
+        """The side that is meant: the one said, that where it came in or, of who comes back, went out, or else the nearest that
+        is free.
+        """
         came = member.came or (member.place if member.place in _OTHER_SIDE else "left")
+        meant = (member.went or self._last_passed(member) or came) if entering else came
         if way in _OTHER_SIDE:
             side = way
         elif way == "same":
-            side = came
+            side = meant
         elif way == "opposite":
-            side = _OTHER_SIDE[came]
+            side = _OTHER_SIDE[meant]
         elif entering:
             taken = [other.place for other in self._cast.values() if other.is_on_stage and other is not member]
             side = "left" if "right" in taken else "right" if "left" in taken else came
@@ -96,7 +99,16 @@ class Blocking:
             side = member.place if member.place in _OTHER_SIDE else came
         if entering:
             member.came = member.place = side
+        else:
+            member.went = side
         return side
+
+    def _last_passed(self, newcomer: Member) -> str | None:
+        """Where the other of whom was last told came in or went out; None for who has come in before itself."""
+        if newcomer.came:
+            return None
+        others = (self._cast[species] for species in self._recent if species != newcomer.species)
+        return next((other.came if other.is_on_stage else other.went for other in others if other.came), None)
 
     def _direction(self, member: Member, way: str) -> str:
         """Where a walk goes that nobody gave a side: to the middle, or from there to the side that is free."""

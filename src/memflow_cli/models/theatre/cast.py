@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Member:
-    """A puppet of the story. `place`: left, middle or right, while on stage; `came`: the side on which it last came in;
-    `is_pictured`: a picture tells how it looks, and it counts as seen before the story begins.
+    """A puppet of the story. `place`: left, middle or right, while on stage; `came`, `went`: the sides on which it last came in
+    and went out; `is_pictured`: a picture tells how it looks, and it counts as seen before the story begins.
     """
 
     species: str
@@ -15,6 +15,7 @@ class Member:
     is_on_stage: bool = False
     place: str = ""
     came: str | None = None
+    went: str | None = None
     was_seen: bool = False
     is_pictured: bool = False
 
