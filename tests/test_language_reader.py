@@ -1,6 +1,7 @@
 """The shipped reader: it understands what its grammar writes anew, and stories that nobody trained on; numpy equals torch."""
 
 import json
+from itertools import permutations
 
 import numpy as np
 import pytest
@@ -83,6 +84,17 @@ def test_species_are_named_by_words_near_to_theirs(reader):
 
     assert named("a bunny and a droid") == {"rabbit", "robot"}
     assert named("he was so happy that he hopped and hopped") == named("it looks around and sings") == set()
+
+
+PAIRS = list(permutations(SPECIES, 2))
+ONE_STANDS, TWO_STAND = "A red {} stands on the beach.", "A red {} and a blue {} stand on the beach."
+
+
+@pytest.mark.parametrize("pair", PAIRS)
+def test_two_are_introduced_in_the_order_of_the_sentence(reader, pair):
+    """The fox came first, then the cat, in whatever order they were told of: who stood left, whose caption came first."""
+    [meaning] = read_story(reader, [TWO_STAND.format(*pair)], [False])
+    assert tuple(role.species for role in meaning.roles) == pair
 
 
 def test_a_prompt_is_read_to_its_end(reader):

@@ -110,7 +110,7 @@ class Stage:
         pieces = self._sentences(prompt)
         for words in pieces:
             reading = self._reader.read(words, self._known(), self._setting)
-            self._take(_with_somebody_there(self._of_those_named(reading, words), words), told)
+            self._take(_with_somebody_there(self._of_those_named(reading, words), words), told, words)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
             if not reading.acts and len(words) <= _SHORT:
@@ -127,6 +127,14 @@ class Stage:
             strangers -= self._reader.species_named(words)
         acts = {species: acts for species, acts in reading.acts.items() if species not in strangers}
         return replace(reading, acts=acts)
+
+    def _first_mentions(self, words: Sequence[Word]) -> dict[str, int]:
+        """Of each species that the words name, the place of the first that does."""
+        mentions: dict[str, int] = {}
+        for place, word in enumerate(words):
+            for species in self._reader.species_named([word]):
+                mentions.setdefault(species, place)
+        return mentions
 
     def _sentences(self, prompt: str) -> list[list[Word]]:
         """Each sentence's words, in pieces that the reader takes; names that the story gave are put in plain words."""
@@ -149,14 +157,16 @@ class Stage:
         members = [self._cast[species] for species in self._recent]
         return [Seen(member.species, member.colour, member.worn, member.is_on_stage) for member in members]
 
-    def _take(self, reading: Reading, told: Told) -> None:
-        """A sentence, in the light of which the next one is read."""
+    def _take(self, reading: Reading, told: Told, words: Sequence[Word] = ()) -> None:
+        """A sentence, in the light of which the next one is read. `words`: those in whose order somebody new is introduced."""
         told.setting = reading.setting or told.setting
         meant = {species: acts for species, acts in reading.acts.items() if not self._is_another(species, reading)}
+        newcomers = [species for species in meant if species not in self._cast]
+        mentions = self._first_mentions(words) if len(newcomers) > 1 else {}
+        for species in sorted(newcomers, key=lambda species: mentions.get(species, len(words))):
+            self._cast[species] = Member(species)
+            told.newcomers.append(species)
         for species, acts in meant.items():
-            if species not in self._cast:
-                self._cast[species] = Member(species)
-                told.newcomers.append(species)
             member = self._cast[species]
             told.acts.setdefault(species, []).extend(acts)
             if species in reading.colours:
