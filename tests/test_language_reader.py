@@ -97,6 +97,33 @@ def test_two_are_introduced_in_the_order_of_the_sentence(reader, pair):
     assert tuple(role.species for role in meaning.roles) == pair
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "It jumps like a {}.",
+        "It is as strong as a big {}.",
+        "It is bigger than a {}.",
+        "It is dreaming of a blue {}.",
+        "It thinks about a {}.",
+    ],
+)
+@pytest.mark.parametrize("pair", PAIRS)
+def test_whom_somebody_is_compared_with_does_not_come_in(reader, pair, prompt):
+    one, other = pair
+    _, meaning = read_story(reader, [ONE_STANDS.format(one), prompt.format(other)], [False, False])
+    assert [role.species for role in meaning.roles] == [one] and meaning.roles[0].acts[0].verb in ("stand", "jump")
+
+
+def test_what_only_sounds_like_a_comparison_is_none(reader):
+    for prompt in (
+        "What looks like a fox comes in.",
+        "There is something like a fox on the left.",
+        "It waves as a fox comes in.",
+    ):
+        _, meaning = read_story(reader, [ONE_STANDS.format("bear"), prompt], [False, False])
+        assert "fox" in [role.species for role in meaning.roles], prompt
+
+
 def test_a_prompt_is_read_to_its_end(reader):
     long = (
         "On a quiet day, with a mild wind, "

@@ -8,6 +8,7 @@ the words. What it says is read off the queries, and off each word whether it is
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -134,12 +135,16 @@ class Reader:
         if not rows:
             return set()
         vectors = _unit(self._packed["vectors"][rows])
-        named = set()
-        for species, kin in KIN.items():
-            own = [self.vocabulary.rows[word] - FIRST_WORD for word in kin.split() if word in self.vocabulary.rows]
-            if own and (vectors @ _unit(self._packed["vectors"][own]).T).max() >= NEAR_KIN:
-                named.add(species)
-        return named
+        return {species for species, kin in self._kin.items() if (vectors @ kin.T).max(initial=0) >= NEAR_KIN}
+
+    @cached_property
+    def _kin(self) -> dict[str, np.ndarray]:
+        """[N, D] of each species: the vectors of its words, of length one."""
+        rows = self.vocabulary.rows
+        own = {
+            species: [rows[word] - FIRST_WORD for word in kin.split() if word in rows] for species, kin in KIN.items()
+        }
+        return {species: _unit(self._packed["vectors"][places]) for species, places in own.items()}
 
     def _context(self, known: Sequence[Seen], setting: str | None) -> np.ndarray:
         weights, rows = self._weights, context_rows(known)

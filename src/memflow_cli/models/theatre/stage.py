@@ -6,6 +6,7 @@ A prompt that is a caption as theatre was trained on stays as it is written, too
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Told
@@ -18,6 +19,7 @@ from memflow_cli.models.theatre.trained_captions import (
     write_empty_caption,
 )
 from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.wording import without_comparisons
 from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
@@ -43,6 +45,7 @@ class Stage:
         self._recent: list[str] = []  # species, most recently mentioned first
         self._names: dict[str, str] = {}
         self._setting: str | None = None
+        self._species_of = cache(self._named_by)
         self._is_open = False  # whether any prompt was read
 
     def meet(self, description: str) -> Told:
@@ -109,6 +112,7 @@ class Stage:
         nameless, unknown, understood = [], 0, False
         pieces = self._sentences(prompt)
         for words in pieces:
+            words = self._in_plain_words(words)
             reading = self._reader.read(words, self._known(), self._setting)
             self._take(_with_somebody_there(self._of_those_named(reading, words), words), told, words)
             unknown += sum(word.row == UNKNOWN for word in words)
@@ -132,7 +136,8 @@ class Stage:
         """Of each species that the words name, the place of the first that does."""
         mentions: dict[str, int] = {}
         for place, word in enumerate(words):
-            for species in self._reader.species_named([word]):
+            species = self._species_of(word)
+            if species is not None:
                 mentions.setdefault(species, place)
         return mentions
 
@@ -152,6 +157,14 @@ class Stage:
     def _without_name(self, word: Word) -> Word:
         species = self._names.get(word.written)
         return word if species is None else Word(self._reader.vocabulary.rows[species], species, word.written)
+
+    def _in_plain_words(self, words: Sequence[Word]) -> Sequence[Word]:
+        """A sentence as the reader takes it best, in the light of the story."""
+        bare = without_comparisons(words, self._species_of)
+        return bare if self._cast or self._reader.species_named(bare) else words
+
+    def _named_by(self, word: Word) -> str | None:
+        return next(iter(self._reader.species_named([word])), None)
 
     def _known(self) -> list[Seen]:
         members = [self._cast[species] for species in self._recent]
