@@ -19,6 +19,10 @@ class Member:
     was_seen: bool = False
     is_pictured: bool = False
 
+    def wears(self, kind: str, colour: str | None) -> bool:
+        """Of whatever colour, if none is given."""
+        return self.worn is not None and self.worn[0] == kind and colour in (None, self.worn[1])
+
 
 @dataclass
 class Told:

@@ -4,6 +4,7 @@ What a prompt does not say stays as it is: who is on stage, how they look, where
 A prompt that is a caption as theatre was trained on stays as it is written, too.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -19,7 +20,7 @@ from memflow_cli.models.theatre.trained_captions import (
     write_empty_caption,
 )
 from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
-from memflow_cli.models.theatre.wording import without_comparisons
+from memflow_cli.models.theatre.wording import with_species, without_comparisons
 from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
@@ -32,6 +33,9 @@ USUAL_COLOURS = {
     "robot": "yellow",
 }
 _NEAREST = {"orange": "red", "green": "blue", "purple": "blue", "pink": "red"}  # of the colours that accessories have
+_DRESSES = re.compile(
+    r"(put|wear|get|gett|got|take|tak|took|gave|give|giv|receive)(s|ing)?|wore|own|another|both|too|also"
+)
 _SHORT = 8  # words of a sentence that may do no more than give a name
 _FOREIGN = 0.25  # share of words that no English vocabulary has, from which on a text is none
 
@@ -42,6 +46,7 @@ class Stage:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self._cast: dict[str, Member] = {}  # in the order of their introduction
+        self._introduced: list[str] = []  # in the order in which they were told of
         self._recent: list[str] = []  # species, most recently mentioned first
         self._names: dict[str, str] = {}
         self._setting: str | None = None
@@ -158,10 +163,13 @@ class Stage:
         species = self._names.get(word.written)
         return word if species is None else Word(self._reader.vocabulary.rows[species], species, word.written)
 
-    def _in_plain_words(self, words: Sequence[Word]) -> Sequence[Word]:
+    def _in_plain_words(self, words: list[Word]) -> list[Word]:
         """A sentence as the reader takes it best, in the light of the story."""
         bare = without_comparisons(words, self._species_of)
-        return bare if self._cast or self._reader.species_named(bare) else words
+        words = bare if self._cast or self._reader.species_named(bare) else words
+        present = [self._cast[species] for species in self._introduced if self._cast[species].is_on_stage]
+        members = present if len(present) > 1 else [self._cast[species] for species in self._introduced]
+        return with_species(words, members, self._species_of, self._reader.vocabulary)
 
     def _named_by(self, word: Word) -> str | None:
         return next(iter(self._reader.species_named([word])), None)
@@ -179,13 +187,14 @@ class Stage:
         for species in sorted(newcomers, key=lambda species: mentions.get(species, len(words))):
             self._cast[species] = Member(species)
             told.newcomers.append(species)
+            self._introduced.append(species)
         for species, acts in meant.items():
             member = self._cast[species]
             told.acts.setdefault(species, []).extend(acts)
             if species in reading.colours:
                 member.colour = reading.colours[species]
                 told.described.add(species)
-            if species in reading.worn:
+            if species in reading.worn and not self._is_another_s(species, reading.worn[species], words):
                 kind, colour = reading.worn[species]
                 if colour is None and member.worn is not None and member.worn[0] == kind:
                     colour = member.worn[1]
@@ -211,6 +220,17 @@ class Stage:
             return False
         others = [self._cast.get(other) for other in reading.acts if other != species]
         return any(other is not None and other.colour == colour for other in others)
+
+    def _is_another_s(self, species: str, worn: tuple[str, str | None], words: Sequence[Word]) -> bool:
+        """Whether what a known puppet is read to wear is what another does, and no word says that it has its own."""
+        kind, _ = worn
+        if (
+            not words
+            or self._cast[species].wears(kind, None)
+            or any(_DRESSES.fullmatch(word.known_as) for word in words)
+        ):
+            return False
+        return any(other.wears(*worn) for other in self._cast.values() if other.species != species)
 
     def _clear_for_cut(self, told: Told, before: Sequence[Member]) -> None:
         """After a cut those are there who are told of; all who were, if neither anybody nor another place is told."""

@@ -1,10 +1,11 @@
 """Words that mean something only in the light of the story, put in plain words or left out before a sentence is read."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 
-from memflow_cli.models.theatre.vocabulary import SPECIES
-from memflow_cli.models.theatre.words import Word
+from memflow_cli.models.theatre.cast import Member
+from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
+from memflow_cli.models.theatre.words import Vocabulary, Word
 
 SpeciesOf = Callable[[Word], str | None]  # for which a word stands
 
@@ -16,21 +17,52 @@ _COMPARISON = re.compile(
 )
 
 
+_COLOUR = "|".join(COLOURS)
+_REFERENCE = re.compile(
+    rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
+    rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{_COLOUR}) )?"
+    rf"(?P<kind>{'|'.join(ACCESSORIES)}))\b"
+)
+
+
 def without_comparisons(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """Whom somebody is like, bigger than or dreams of does not come in: "hops like a rabbit"."""
     kept = list(words)
-    for _, start, end in reversed(list(_found(_COMPARISON, words, species_of))):
-        kept[start:end] = []
+    for match in reversed(list(_COMPARISON.finditer(_text(words, species_of)))):
+        kept[_places(match, match.lastgroup or 0)] = []
     return kept
 
 
-def _found(
-    pattern: re.Pattern[str], words: Sequence[Word], species_of: SpeciesOf
-) -> Iterator[tuple[re.Match[str], int, int]]:
-    """Where a pattern is found in a sentence whose words have a space between them, and a species for each that names one:
-    the match, and the places of the first word and after the last of its named groups, or else of all of it.
+def with_species(
+    words: Sequence[Word], members: Sequence[Member], species_of: SpeciesOf, vocabulary: Vocabulary
+) -> list[Word]:
+    """ "The latter", "the red one", "the one in the hat" become the species of the member that is meant, if one is.
+
+    `members`: in the order in which they were told of.
     """
-    text = " ".join(species_of(word) or word.known_as for word in words)
-    for match in pattern.finditer(text):
-        start, end = match.span(match.lastgroup or 0)
-        yield match, text[: start + 1].count(" "), text[:end].count(" ") + 1
+    plain = list(words)
+    names_nobody = all(species_of(word) is None for word in words)
+    for match in reversed(list(_REFERENCE.finditer(_text(words, species_of)))):
+        kind, colour, rank = match["kind"], match["colour"] or match["worn_colour"], match["rank"]
+        if rank:
+            meant = [members[rank in ("latter", "second")]] if names_nobody and len(members) == 2 else []
+        elif kind:
+            meant = [member for member in members if member.wears(kind, colour)]
+        else:
+            meant = [member for member in members if member.colour == colour]
+        if len(meant) == 1:
+            species = meant[0].species
+            places = _places(match)
+            plain[places.start + 1 : places.stop] = [Word(vocabulary.rows[species], species, species)]
+    return plain
+
+
+def _text(words: Sequence[Word], species_of: SpeciesOf) -> str:
+    """The words with a space between them, and a species for each that names one."""
+    return " ".join(species_of(word) or word.known_as for word in words)
+
+
+def _places(match: re.Match[str], group: str | int = 0) -> slice:
+    """Of the words that were found."""
+    start, end = match.span(group)
+    return slice(match.string[: start + 1].count(" "), match.string[:end].count(" ") + 1)
