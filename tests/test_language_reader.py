@@ -127,6 +127,20 @@ def test_whom_somebody_is_compared_with_does_not_come_in(reader, prompt, verb):
     assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: verbs(roles) == {one: verb})
 
 
+@pytest.mark.parametrize(
+    "prompt, verb", [("Jumps.", "jump"), ("Waves.", "wave"), ("Then waves.", "wave"), ("Leaves to the left.", "leave")]
+)
+def test_a_sentence_without_a_subject_tells_of_whom_the_one_before_did(reader, prompt, verb):
+    assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: verbs(roles) == {one: verb})
+    both_there = [TWO_STAND, "The {0} stands still.", prompt]
+    assert_mostly(reader, both_there, lambda roles, one, other: verbs(roles) == {one: verb, other: "stand"})
+
+
+@pytest.mark.parametrize("prompt", ["Leaves fall from the trees.", "Clouds drift by.", "Night falls."])
+def test_what_things_do_is_not_what_somebody_does(reader, prompt):
+    assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: verbs(roles) == {one: "stand"})
+
+
 def test_what_only_sounds_like_a_comparison_is_none(reader):
     for prompt in (
         "What looks like a fox comes in.",

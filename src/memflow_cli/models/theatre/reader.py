@@ -69,6 +69,9 @@ class Reading:
     names: dict[str, str]  # a word that names somebody -> species
 
 
+NOTHING_READ = Reading({}, {}, {}, None, False, {})
+
+
 def context_rows(known: Sequence[Seen]) -> np.ndarray:
     """The puppets as the network takes them: int64 [K, 5] of species, on stage or not, colour, accessory, its colour."""
     rows = []

@@ -12,7 +12,7 @@ from functools import cache
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Told
 from memflow_cli.models.theatre.meaning import TRAVELS, Act, Meaning, Role
-from memflow_cli.models.theatre.reader import Reader, Reading, Seen
+from memflow_cli.models.theatre.reader import NOTHING_READ, Reader, Reading, Seen
 from memflow_cli.models.theatre.trained_captions import (
     MOST_WORDS,
     TrainedCaption,
@@ -20,7 +20,7 @@ from memflow_cli.models.theatre.trained_captions import (
     write_empty_caption,
 )
 from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
-from memflow_cli.models.theatre.wording import with_species, without_comparisons
+from memflow_cli.models.theatre.wording import lacks_subject, with_species, without_comparisons
 from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
@@ -118,7 +118,7 @@ class Stage:
         pieces = self._sentences(prompt)
         for words in pieces:
             words = self._in_plain_words(words)
-            reading = self._reader.read(words, self._known(), self._setting)
+            reading = self._read(words)
             self._take(_with_somebody_there(self._of_those_named(reading, words), words), told, words)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
@@ -128,6 +128,18 @@ class Stage:
             self._names |= dict.fromkeys(nameless, told.newcomers[0])
         if not understood and unknown > _FOREIGN * sum(map(len, pieces)):
             told.notes.append(f"theatre reads English and understood nothing of {_quoted(prompt)}; all stays as it was")
+
+    def _read(self, words: Sequence[Word]) -> Reading:
+        """A sentence. One without a subject ("Then jumps.") tells of whom the one before did."""
+        known = self._known()
+        reading = self._reader.read(words, known, self._setting)
+        num_here = sum(seen.is_on_stage for seen in known)
+        if reading != NOTHING_READ or not num_here or not lacks_subject(words):
+            return reading
+        subject = "they" if num_here > 1 and not lacks_subject(words, ending="s") else "it"
+        again = self._reader.read([self._reader.vocabulary.word(subject), *words], known, self._setting)
+        goes_nowhere = any(acts[-1] == ("leave", "") for acts in again.acts.values())  # "Leaves on the ground."
+        return reading if goes_nowhere and len(words) > 2 else again
 
     def _of_those_named(self, reading: Reading, words: Sequence[Word]) -> Reading:
         """Nobody new comes into a story who is not named: what the reader takes for somebody else's is left out."""
@@ -161,7 +173,7 @@ class Stage:
 
     def _without_name(self, word: Word) -> Word:
         species = self._names.get(word.written)
-        return word if species is None else Word(self._reader.vocabulary.rows[species], species, word.written)
+        return word if species is None else self._reader.vocabulary.word(species)._replace(written=word.written)
 
     def _in_plain_words(self, words: list[Word]) -> list[Word]:
         """A sentence as the reader takes it best, in the light of the story."""

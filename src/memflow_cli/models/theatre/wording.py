@@ -24,6 +24,8 @@ _REFERENCE = re.compile(
     rf"(?P<kind>{'|'.join(ACCESSORIES)}))\b"
 )
 
+_NO_VERBS = r"\w+thing|this|is|was|has|his|its|as|us|yes|always|perhaps|morning|evening|during|being"
+
 
 def without_comparisons(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """Whom somebody is like, bigger than or dreams of does not come in: "hops like a rabbit"."""
@@ -53,8 +55,14 @@ def with_species(
         if len(meant) == 1:
             species = meant[0].species
             places = _places(match)
-            plain[places.start + 1 : places.stop] = [Word(vocabulary.rows[species], species, species)]
+            plain[places.start + 1 : places.stop] = [vocabulary.word(species)]
     return plain
+
+
+def lacks_subject(words: Sequence[Word], ending: str = "s|ing") -> bool:
+    """Whether a sentence begins as one does that says what somebody does, and not who: "Then waves.", "Jumping"."""
+    text = " ".join(word.known_as for word in words)
+    return re.match(rf"(?:(?:,|and|then|now|again|suddenly) )*(?!(?:{_NO_VERBS})\b)\w+(?:{ending})\b", text) is not None
 
 
 def _text(words: Sequence[Word], species_of: SpeciesOf) -> str:

@@ -108,6 +108,10 @@ class Vocabulary:
             found.pop()
         return found
 
+    def word(self, known: str) -> Word:
+        """A word that needs no mending."""
+        return Word(self.rows.get(known, UNKNOWN), known, known)
+
     def spell(self, written: str) -> list[str]:
         """The word or words of the vocabulary that a written word is, or itself."""
         if written in self.rows:
