@@ -141,6 +141,57 @@ def test_what_things_do_is_not_what_somebody_does(reader, prompt):
     assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: verbs(roles) == {one: "stand"})
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "CUT The {0} has gone to the desert.",
+        "CUT The {0} has gone to the desert without the {1}.",
+        "CUT The {0} went to the desert.",
+        "CUT The {0} has left the beach and stands in the desert.",
+        "CUT Without the {1}, the {0} stands in the desert.",
+        "CUT The {1} is gone. The {0} stands in the desert alone.",
+    ],
+)
+def test_who_has_gone_somewhere_is_there_after_a_cut(reader, prompt):
+    assert_mostly(reader, [TWO_STAND, prompt], lambda roles, one, other: verbs(roles) == {one: "stand"})
+
+
+@pytest.mark.parametrize(
+    "prompt", ["CUT The {0} has left the beach.", "CUT In the desert, the {0} leaves to the left."]
+)
+def test_an_exit_after_a_cut_may_be_one(reader, prompt):
+    assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: verbs(roles) in ({}, {one: "leave"}))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Both back.",
+        "They are back.",
+        "They are both back.",
+        "Both are back.",
+        "Here they are again!",
+        "Everybody is back.",
+        "The two are here again.",
+        "Both return.",
+        "CUT They meet in the city at night.",
+    ],
+)
+def test_they_who_are_back_are_two(reader, prompt):
+    """After both had left, "they are back" brought nobody, or one."""
+    came = ("stand",) if prompt.startswith("CUT") else ("return",)
+    assert_mostly(
+        reader,
+        [TWO_STAND, "Both leave.", prompt],
+        lambda roles, one, other: list(roles) == [one, other] and set(verbs(roles).values()) == set(came),
+    )
+
+
+@pytest.mark.parametrize("prompt", ["They are not back.", "It waves with both paws, again.", "Nobody is back."])
+def test_one_is_not_two(reader, prompt):
+    assert_mostly(reader, [TWO_STAND, "The {0} leaves.", prompt], lambda roles, one, other: one not in roles)
+
+
 def test_what_only_sounds_like_a_comparison_is_none(reader):
     for prompt in (
         "What looks like a fox comes in.",

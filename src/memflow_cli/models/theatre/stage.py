@@ -11,6 +11,7 @@ from functools import cache
 
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Told
+from memflow_cli.models.theatre.corrections import arrived, both_there, is_there, with_somebody_there
 from memflow_cli.models.theatre.meaning import TRAVELS, Act, Meaning, Role
 from memflow_cli.models.theatre.reader import NOTHING_READ, Reader, Reading, Seen
 from memflow_cli.models.theatre.trained_captions import (
@@ -20,7 +21,7 @@ from memflow_cli.models.theatre.trained_captions import (
     write_empty_caption,
 )
 from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
-from memflow_cli.models.theatre.wording import lacks_subject, with_species, without_comparisons
+from memflow_cli.models.theatre.wording import lacks_subject, with_species, without_comparisons, without_the_missing
 from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
@@ -77,7 +78,7 @@ class Stage:
         if caption is not None:
             self._take(_reading(caption), told)
         else:
-            self._take_sentences(prompt, told)
+            self._take_sentences(prompt, told, cut)
         if opens and cut:
             self._clear_for_cut(told, before)
             before = []
@@ -112,14 +113,14 @@ class Stage:
 
     # reading
 
-    def _take_sentences(self, prompt: str, told: Told) -> None:
+    def _take_sentences(self, prompt: str, told: Told, cut: bool = False) -> None:
         """Each sentence in the light of those before it. A name that comes before whoever bears it is kept until then."""
         nameless, unknown, understood = [], 0, False
         pieces = self._sentences(prompt)
         for words in pieces:
-            words = self._in_plain_words(words)
+            words = self._in_plain_words(words, cut)
             reading = self._read(words)
-            self._take(_with_somebody_there(self._of_those_named(reading, words), words), told, words)
+            self._take(self._corrected(reading, words, cut), told, words)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
             if not reading.acts and len(words) <= _SHORT:
@@ -140,6 +141,16 @@ class Stage:
         again = self._reader.read([self._reader.vocabulary.word(subject), *words], known, self._setting)
         goes_nowhere = any(acts[-1] == ("leave", "") for acts in again.acts.values())  # "Leaves on the ground."
         return reading if goes_nowhere and len(words) > 2 else again
+
+    def _corrected(self, reading: Reading, words: Sequence[Word], cut: bool) -> Reading:
+        reading = with_somebody_there(self._of_those_named(reading, words), words)
+        if cut:
+            reading = arrived(reading, words)
+        two = sorted(self._recent, key=lambda species: not self._cast[species].is_on_stage)[:2]
+        names_somebody = bool(self._reader.species_named(words))
+        if names_somebody or all(self._cast[species].is_on_stage for species in two):
+            return reading
+        return both_there(reading, words, two)
 
     def _of_those_named(self, reading: Reading, words: Sequence[Word]) -> Reading:
         """Nobody new comes into a story who is not named: what the reader takes for somebody else's is left out."""
@@ -175,8 +186,9 @@ class Stage:
         species = self._names.get(word.written)
         return word if species is None else self._reader.vocabulary.word(species)._replace(written=word.written)
 
-    def _in_plain_words(self, words: list[Word]) -> list[Word]:
+    def _in_plain_words(self, words: list[Word], cut: bool) -> list[Word]:
         """A sentence as the reader takes it best, in the light of the story."""
+        words = without_the_missing(words, self._species_of) if cut else words
         bare = without_comparisons(words, self._species_of)
         words = bare if self._cast or self._reader.species_named(bare) else words
         present = [self._cast[species] for species in self._introduced if self._cast[species].is_on_stage]
@@ -212,7 +224,7 @@ class Stage:
                     colour = member.worn[1]
                 member.worn = kind, colour
                 told.described.add(species)
-            member.is_on_stage = _is_there(acts)
+            member.is_on_stage = is_there(acts)
         if reading.is_empty:
             told.is_empty = True
             for member in self._cast.values():
@@ -298,18 +310,6 @@ def _is_as_trained(caption: TrainedCaption, roles: Sequence[Role]) -> bool:
 def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
     """Whether the author wrote it with a capital, and it means nothing else."""
     return word.written.isalpha() and word.known_as not in vocabulary.telling and word.written.capitalize() in prompt
-
-
-def _with_somebody_there(reading: Reading, words: Sequence[Word]) -> Reading:
-    """A stage where somebody is told to be, or nobody else ("nobody else is there"), is not empty."""
-    somebody = any(_is_there(acts) for acts in reading.acts.values())
-    is_empty = reading.is_empty and not somebody and all(word.known_as != "else" for word in words)
-    return replace(reading, is_empty=is_empty)
-
-
-def _is_there(acts: Sequence[tuple[str, str]]) -> bool:
-    """Whether who does this is there afterwards."""
-    return acts[-1][0] not in ("leave", "absent")
 
 
 def _quoted(prompt: str) -> str:

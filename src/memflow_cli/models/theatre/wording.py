@@ -17,6 +17,7 @@ _COMPARISON = re.compile(
 )
 
 
+_MISSING = re.compile(rf"\bwithout (?:(?:the|an?|his|her|its) )?(?:\w+ )?(?:{_SPECIES})\b(?: ,)?")
 _COLOUR = "|".join(COLOURS)
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
@@ -29,8 +30,17 @@ _NO_VERBS = r"\w+thing|this|is|was|has|his|its|as|us|yes|always|perhaps|morning|
 
 def without_comparisons(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """Whom somebody is like, bigger than or dreams of does not come in: "hops like a rabbit"."""
+    return _without(_COMPARISON, words, species_of)
+
+
+def without_the_missing(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
+    """Without whom somebody is there after a cut is not there: "without the cat, the fox stands in the desert"."""
+    return _without(_MISSING, words, species_of)
+
+
+def _without(pattern: re.Pattern[str], words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     kept = list(words)
-    for match in reversed(list(_COMPARISON.finditer(_text(words, species_of)))):
+    for match in reversed(list(pattern.finditer(_text(words, species_of)))):
         kept[_places(match, match.lastgroup or 0)] = []
     return kept
 

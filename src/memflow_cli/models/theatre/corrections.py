@@ -1,0 +1,49 @@
+"""What the network reads of a sentence, corrected where a word of it or the story tells better."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+
+from memflow_cli.models.theatre.reader import Reading
+from memflow_cli.models.theatre.words import Word
+
+_ARRIVES = re.compile(r"\b(to|into|stands?|standing|waits?|waiting)\b")
+_TWO = re.compile(r"\b(they|both|two|everybody|everyone|all)\b")
+_BACK = re.compile(r"\b(back|again|here|returns?|returned|meets?|met)\b")
+_ONE_OR_NONE = re.compile(r"\b(it|he|she|not|never|nobody|no|one)\b")
+
+
+def is_there(acts: Sequence[tuple[str, str]]) -> bool:
+    """Whether who does this is there afterwards."""
+    return acts[-1][0] not in ("leave", "absent")
+
+
+def with_somebody_there(reading: Reading, words: Sequence[Word]) -> Reading:
+    """A stage where somebody is told to be, or nobody else ("nobody else is there"), is not empty."""
+    somebody = any(map(is_there, reading.acts.values()))
+    is_empty = reading.is_empty and not somebody and all(word.known_as != "else" for word in words)
+    return replace(reading, is_empty=is_empty)
+
+
+def arrived(reading: Reading, words: Sequence[Word]) -> Reading:
+    """After a cut: who "has gone to the desert" is there. Exits that have a side are exits."""
+    gone = [acts for acts in reading.acts.values() if not is_there(acts)]
+    has_side = any(way for acts in gone for _, way in acts)
+    if reading.setting is None or len(gone) < len(reading.acts) or has_side or not _ARRIVES.search(_text(words)):
+        return reading
+    return replace(reading, acts=dict.fromkeys(reading.acts, (("idle", ""),)), is_empty=reading.is_empty and not gone)
+
+
+def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str]) -> Reading:
+    """ "They are back", "both meet": where fewer are on stage, `two` are meant, and do alike, or just come."""
+    text = _text(words)
+    said = [acts for acts in reading.acts.values() if is_there(acts)]
+    is_exit = bool(reading.acts) and not said
+    if len(two) < 2 or is_exit or not (_TWO.search(text) and _BACK.search(text)) or _ONE_OR_NONE.search(text):
+        return reading
+    acts = {species: reading.acts.get(species, said[0] if said else (("enter", ""),)) for species in two}
+    return replace(reading, acts=acts, is_empty=False)
+
+
+def _text(words: Sequence[Word]) -> str:
+    return " ".join(word.known_as for word in words)
