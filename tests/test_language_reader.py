@@ -10,7 +10,7 @@ import torch
 from memflow_cli.errors import ModelError
 from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.reader import SPECIES_HEADS, WHOLE_HEADS, Reader, make_reading
-from memflow_cli.models.theatre.stage import read_story
+from memflow_cli.models.theatre.stage import Stage, read_story
 from memflow_cli.models.theatre.vocabulary import SPECIES
 from training.language.check import DEV_STORIES, check
 from training.language.network import Network, save
@@ -190,6 +190,70 @@ def test_they_who_are_back_are_two(reader, prompt):
 @pytest.mark.parametrize("prompt", ["They are not back.", "It waves with both paws, again.", "Nobody is back."])
 def test_one_is_not_two(reader, prompt):
     assert_mostly(reader, [TWO_STAND, "The {0} leaves.", prompt], lambda roles, one, other: one not in roles)
+
+
+NAMES = (
+    "Rosie",
+    "Bluebell",
+    "Sunflower",
+    "Snowy",
+    "Sandy",
+    "Teddy",
+    "Violet",
+    "Ruby",
+    "Scarlet",
+    "Zeta",
+    "Kit",
+    "Otto",
+)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "A blue fox called {} stands in a meadow.",
+        "In a meadow lives a fox. Her name is {} and she is blue.",
+        "There is a blue fox in a meadow. {} is her name.",
+        "Once there was a blue fox in the meadow whose name was {}.",
+        "This is {}, a blue fox in a meadow.",
+    ],
+)
+def test_a_name_may_be_any_word(reader, prompt):
+    """Bluebell was blue, where Snowy was there was snow, and Teddy was a bear."""
+    wrong = []
+    for name in NAMES:
+        *_, meaning = read_story(reader, [prompt.format(name), f"{name} jumps."], [False, False])
+        if meaning.in_words() != "blue fox jumps; in a meadow":
+            wrong.append((prompt.format(name), meaning.in_words()))
+    assert len(wrong) <= 1, wrong
+
+
+@pytest.mark.parametrize("name", ["Rosie", "Ruby", "Otto", "Luna", "Bruno"])
+@pytest.mark.parametrize("prompt", ["{} is a blue fox. She stands in a meadow.", "{} the blue fox stands in a meadow."])
+def test_who_is_a_fox_bears_the_name_before_it(reader, prompt, name):
+    *_, meaning = read_story(reader, [prompt.format(name), f"{name} jumps."], [False, False])
+    assert meaning.in_words() == "blue fox jumps; in a meadow"
+
+
+def test_two_names_in_one_sentence_are_told_apart(reader):
+    prompts = ["Rosie the rabbit and Finn the fox are in the city. Rosie is white, Finn is blue.", "Finn jumps."]
+    *_, meaning = read_story(reader, prompts, [False, False])
+    assert meaning.in_words() == "white rabbit stands; blue fox jumps; in a city at night"
+
+
+@pytest.mark.parametrize(
+    "opening", ["Here is a fox.", "Outside the fox waits.", "On Monday the fox waits.", "Now the fox waits."]
+)
+def test_what_begins_a_sentence_need_not_be_a_name(reader, opening):
+    stage = Stage(reader)
+    stage.read(opening)
+    assert stage._names == {}
+
+
+def test_a_name_that_is_a_word_is_one_with_a_capital_only(reader):
+    prompts = ["A green cat named Snowy stands on a beach.", "CUT Snowy jumps in a snowy field."]
+    *_, meaning = read_story(reader, [prompts[0], prompts[1].removeprefix("CUT ")], [False, True])
+    assert meaning.in_words() == "green cat jumps; in the snow"
 
 
 def test_what_only_sounds_like_a_comparison_is_none(reader):

@@ -400,6 +400,12 @@ def test_spelling_is_mended_towards_words_of_the_grammar(written, known):
     assert " ".join(word.known_as for word in Vocabulary(words, words).read(written)) == known
 
 
+def test_a_capital_within_a_sentence_is_a_name_s():
+    vocabulary = Vocabulary(("snow", "field", "told"), ("snow", "field", "told"))
+    known = [[word.known_as for word in vocabulary.read(text)] for text in ("told, Snowfield", "the Snowfield")]
+    assert known[0][-1] == "snowfield" and known[1][-2:] == ["snow", "field"]
+
+
 def test_stories_of_any_length_keep_their_state_small():
     stage = Stage(Told(*[reading({"fox": ("wave", "")})] * 300))
     texts = {stage.read("Something is told.").caption for _ in range(300)}

@@ -5,7 +5,7 @@ A prompt that is a caption as theatre was trained on stays as it is written, too
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -13,6 +13,7 @@ from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Told
 from memflow_cli.models.theatre.corrections import arrived, both_there, is_there, with_somebody_there
 from memflow_cli.models.theatre.meaning import TRAVELS, Act, Meaning, Role
+from memflow_cli.models.theatre.naming import take_names
 from memflow_cli.models.theatre.reader import NOTHING_READ, Reader, Reading, Seen
 from memflow_cli.models.theatre.trained_captions import (
     MOST_WORDS,
@@ -115,19 +116,19 @@ class Stage:
 
     def _take_sentences(self, prompt: str, told: Told, cut: bool = False) -> None:
         """Each sentence in the light of those before it. A name that comes before whoever bears it is kept until then."""
-        nameless, unknown, understood = [], 0, False
-        pieces = self._sentences(prompt)
-        for words in pieces:
+        nameless, unknown, num_words, understood = [], 0, 0, False
+        for words in self._sentences(prompt):
             words = self._in_plain_words(words, cut)
             reading = self._read(words)
             self._take(self._corrected(reading, words, cut), told, words)
+            num_words += len(words)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
             if not reading.acts and len(words) <= _SHORT:
                 nameless += [word.written for word in words if _is_name(word, prompt, self._reader.vocabulary)]
         if nameless and len(told.newcomers) == 1 and told.newcomers[0] not in self._names.values():
             self._names |= dict.fromkeys(nameless, told.newcomers[0])
-        if not understood and unknown > _FOREIGN * sum(map(len, pieces)):
+        if not understood and unknown > _FOREIGN * num_words:
             told.notes.append(f"theatre reads English and understood nothing of {_quoted(prompt)}; all stays as it was")
 
     def _read(self, words: Sequence[Word]) -> Reading:
@@ -169,22 +170,33 @@ class Stage:
                 mentions.setdefault(species, place)
         return mentions
 
-    def _sentences(self, prompt: str) -> list[list[Word]]:
+    def _sentences(self, prompt: str) -> Iterator[list[Word]]:
         """Each sentence's words, in pieces that the reader takes; names that the story gave are put in plain words."""
-        pieces = []
         for sentence in sentences(prompt):
-            words = self._reader.vocabulary.read(sentence)
+            known = self._recent[0] if self._recent else None
+            plain, names = take_names(
+                self._without_names(sentence), self._species_in, known, self._reader.vocabulary.is_word
+            )
+            self._names |= names
+            words = self._reader.vocabulary.read(plain)
             while len(words) > MAX_WORDS:
                 commas = [place for place, word in enumerate(words[:MAX_WORDS]) if word.row == COMMA]
                 end = commas[-1] if commas and commas[-1] > MAX_WORDS // 3 else MAX_WORDS
-                pieces.append(words[:end])
+                yield words[:end]
                 words = words[end:]
-            pieces.append(words)
-        return [[self._without_name(word) for word in piece] for piece in pieces if piece]
+            if words:
+                yield words
 
-    def _without_name(self, word: Word) -> Word:
-        species = self._names.get(word.written)
-        return word if species is None else self._reader.vocabulary.word(species)._replace(written=word.written)
+    def _without_names(self, sentence: str) -> str:
+        """A name that is a word, too ("Snowy"), is one only where it has a capital."""
+        for name, species in self._names.items():
+            written = name.capitalize() if self._reader.vocabulary.is_word(name) else f"(?i:{name})"
+            sentence = re.sub(rf"\b{written}\b", species, sentence)
+        return sentence
+
+    def _species_in(self, text: str) -> list[str]:
+        named = map(self._species_of, self._reader.vocabulary.read(text))
+        return [species for species in named if species is not None]
 
     def _in_plain_words(self, words: list[Word], cut: bool) -> list[Word]:
         """A sentence as the reader takes it best, in the light of the story."""

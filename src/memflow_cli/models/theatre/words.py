@@ -39,6 +39,7 @@ _CONTRACTIONS = (
 )
 _ABBREVIATIONS = re.compile(r"\b(mr|mrs|ms|dr|st|prof|vs|etc|e\.g|i\.e|jr|sr|p\.m|a\.m)\.", re.IGNORECASE)
 _WORD_OR_COMMA = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|,")
+_INNER_CAPITAL = re.compile(r"(?<=[a-z,] )(?<!the )[A-Z][a-z]+")  # "Bluebell" is no blue bell there
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+|(?<=[.!?])(?=[A-Z])")
 _ENDINGS = (
     ("ies", "y"),
@@ -94,7 +95,9 @@ class Vocabulary:
 
     def read(self, sentence: str) -> list[Word]:
         """The words and commas of a sentence."""
-        text = plain_letters(sentence).lower().replace("-", " ").replace('"', ",")
+        text = plain_letters(sentence)
+        likely_names = {name.lower() for name in _INNER_CAPITAL.findall(text)}
+        text = text.lower().replace("-", " ").replace('"', ",")
         for pattern, meant in _CONTRACTIONS:
             text = pattern.sub(meant, text)
         found: list[Word] = []
@@ -103,7 +106,10 @@ class Vocabulary:
                 if found and found[-1].row != COMMA:
                     found.append(Word(COMMA, ",", ","))
                 continue
-            found += [Word(self.rows.get(known, UNKNOWN), known, written) for known in self.spell(written)]
+            spelled = self.spell(written)
+            if len(spelled) > 1 and written in likely_names:
+                spelled = [written]
+            found += [Word(self.rows.get(known, UNKNOWN), known, written) for known in spelled]
         while found and found[-1].row == COMMA:
             found.pop()
         return found
@@ -111,6 +117,10 @@ class Vocabulary:
     def word(self, known: str) -> Word:
         """A word that needs no mending."""
         return Word(self.rows.get(known, UNKNOWN), known, known)
+
+    def is_word(self, name: str) -> bool:
+        """Whether it means something else than whom it names."""
+        return name in self.telling or (name in self.rows and name not in self.familiar)
 
     def spell(self, written: str) -> list[str]:
         """The word or words of the vocabulary that a written word is, or itself."""
