@@ -216,6 +216,7 @@ NAMES = (
         "There is a blue fox in a meadow. {} is her name.",
         "Once there was a blue fox in the meadow whose name was {}.",
         "This is {}, a blue fox in a meadow.",
+        "My dear, this is {}, a blue fox in a meadow.",
     ],
 )
 def test_a_name_may_be_any_word(reader, prompt):

@@ -23,7 +23,7 @@ _PATTERNS = (
     _Pattern(re.compile(rf",? whose name (?:is|was) {_NAME}"), "", "before", True),
     _Pattern(re.compile(rf"\b(?:[Hh]is|[Hh]er|[Ii]ts) name (?:is|was) {_NAME}(?:,? and\b|,)?"), "", "known", True),
     _Pattern(re.compile(rf"^{_NAME} (?:is|was) (?:his|her|its) name\b(?:,? and\b|,)?"), "", "known", True),
-    _Pattern(re.compile(rf"^This is {_NAME}, (?=(?:an?|the|my|our)\b)"), "This is ", "after", True),
+    _Pattern(re.compile(rf"(?:(?<=[Tt]his is )|(?<=friend is )){_NAME}, (?=(?:an?|the|my|our)\b)"), "", "after", True),
     _Pattern(re.compile(rf"\b{_NAME} (?=the (?:[a-z]+ )?[a-z]+\b)"), "", "after", False),
     _Pattern(re.compile(rf"\b{_NAME} (?:is|was) (?=an? [a-z]+)"), "There is ", "after", False),
 )
