@@ -21,7 +21,7 @@ from memflow_cli.story.attached import check_attached
 from memflow_cli.story.load import load_stories, load_storyboard
 from memflow_cli.story.overrides import Override, parse_override
 from memflow_cli.story.plan import plan_film
-from memflow_cli.story.prompts import complete_prompt
+from memflow_cli.story.prompts import MAX_NAMES, complete_prompt, refer
 from memflow_cli.story.quantities import parse_bytes, parse_seconds
 from memflow_cli.story.storyboard import Segment, Storyboard, Subject
 
@@ -492,6 +492,14 @@ def test_characters_places_and_what_is_said_of_memory(write, tmp_path):
         (("meadow:", "fox:"), "is the name of a character already"),
         (("  cat: a cat", "  cat:"), "expected a text, or the keys description and picture"),
         (("  cat: a cat", "  cat: {picture: a.png}"), "description: is missing"),
+        (("  cat: a cat", "  cat: {description: '', picture: a.png}"), "cat.description: is empty"),
+        (("  cat: a cat", "  cat: ' '"), "characters.cat: is empty"),
+        (("  cat: a cat", "  cat: a cat\n  'cat ': a cat"), "line 4: 'cat' is given twice"),
+        (("remember: fox", "remember: Fox"), "did you mean fox?"),
+        (("cat: a cat", "CAT: a cat"), "segments.2.recall: 'cat' is not a character or place; did you mean CAT?"),
+        (("{fox} in", "{Fox} in"), "{Fox} is not a character or place; did you mean fox?"),
+        (("sound: music.wav", "style: '{fox}s'"), "style: {fox}: a style cannot refer to a character or place"),
+        (("sound: music.wav", "style: '{nobody}'"), "style: {nobody}: a style cannot refer"),
         (("  cat: a cat", "  cat: {description: a, pictures: a.png}"), "unknown key; did you mean picture?"),
         (("sub/b.png", "../b.png"), "is outside the storyboard's folder"),
         (("music.wav", "/etc/passwd"), "sound: is outside the storyboard's folder"),
@@ -532,3 +540,63 @@ def test_a_path_counts_from_what_says_it(write, tmp_path, monkeypatch):
     board = load_storyboard(path, [parse_override("segments.1.image=b.png"), Override("model", "./other", "--model")])
     assert (board.segments[0].image, board.model) == (str(tmp_path / "here" / "b.png"), "./other")
     assert load_storyboard(write("model: memflow-1.3b\nsegments: [{prompt: a, duration: 1}]")).model == "memflow-1.3b"
+
+
+def test_blanks_of_a_name_do_not_count(write):
+    """A character called `"cat "` could not be called, and `{red  fox}` with two blanks was nobody."""
+    head = 'characters: {" cat ": a cat, "red  fox": {description: a fox}}\n'
+    segment = '{prompt: "{cat} and {red  fox}, {red fox}", duration: 1, remember: "red  fox", recall: [" cat"]}'
+    path = write(f"{head}segments: [{segment}]")
+    board = load_storyboard(path)
+    assert list(board.characters) == ["cat", "red fox"]
+    assert board.segments[0].prompt == "a cat and a fox, a fox"
+    assert (board.segments[0].names, board.segments[0].remember) == (("cat", "red fox"), ("red fox",))
+    assert refer("{ red  fox }", board.descriptions) == ("a fox", ("red fox",))
+    changed = load_storyboard(path, [parse_override("characters.red  fox.description=a bear")])
+    assert changed.segments[0].prompt == "a cat and a bear, a bear"
+    (problem,) = problems_of(
+        write(f'title: x\ncharacters:\n  a: b\n  "cat ":\n    pictur: x\n    description: y\n{ONE}')
+    )
+    assert "line 5: characters.cat.pictur: unknown key" in problem
+
+
+ONE = "segments: [{prompt: a, duration: 1}]\n"
+
+
+def test_braces_mean_the_same_in_styles_and_descriptions_as_in_prompts(write):
+    """`{{` stayed two braces in a style, and a `{fox}` in it was drawn as it stands."""
+    text = "style: 'on {{paper}}'\ncharacters: {fox: 'a {{red}} fox'}\nsegments: [{prompt: '{fox} {{x}}', duration: 1}]"
+    board = load_storyboard(write(text))
+    assert (board.style, board.segments[0].prompt) == ("on {paper}", "a {red} fox {x}, on {paper}")
+    assert board.characters["fox"].description == "a {red} fox"
+
+
+def test_a_title_or_caption_that_refers_to_somebody_is_told(write):
+    head = "title: '{fox} and {bear}'\ncharacters: {fox: a fox}\n"
+    (loaded,) = load_stories(write(head + "segments: [{prompt: a, duration: 1,\n title: '{fox}', caption: '{ fox }'}]"))
+    assert loaded.storyboard.title == "{fox} and {bear}"
+    (warning,) = loaded.warnings
+    assert "line 1: title: {fox} stays as it is written" in warning and "2 more places" in warning
+    assert load_stories(write("title: '{fox}'\nsegments: [{prompt: a, duration: 1}]"))[0].warnings == ()
+
+
+@pytest.mark.parametrize("listed", [0, 6])
+def test_what_calls_more_than_a_bank_can_hold_is_told(write, listed):
+    """A prompt of 70 {names} was read, and its film's record was not: a list of names has a limit."""
+    names = [f"n{number}" for number in range(MAX_NAMES + 1)]
+    characters = "characters: {" + ", ".join(f"{name}: x" for name in names) + "}\n"
+
+    def told(names):
+        prompt, others = "".join(f"{{{name}}}" for name in names[listed:]), ", ".join(names[:listed])
+        return write(f"{characters}segments:\n- prompt: '{prompt}'\n  names: [{others}]\n  duration: 1")
+
+    assert len(load_storyboard(told(names[1:])).segments[0].names) == MAX_NAMES
+    (problem,) = problems_of(told(names))
+    assert f"line 3: segments.1.prompt: {MAX_NAMES + 1} names; at most {MAX_NAMES} are allowed" in problem
+    with pytest.raises(UsageError, match=f"at most {MAX_NAMES}"):
+        refer("".join(f"{{{name}}}" for name in names), dict.fromkeys(names, "x"))
+
+
+def test_a_name_that_is_called_later_in_another_case_is_told():
+    with pytest.raises(UsageError, match="{FOX} is not a character or place of this film; did you mean fox?"):
+        refer("{FOX} walks", {"fox": "a fox"})

@@ -12,7 +12,7 @@ from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.story.editing import set_segment_field
 from memflow_cli.story.load import load_storyboard
-from memflow_cli.story.prompts import composed, one_line, with_style
+from memflow_cli.story.prompts import composed, is_blank, one_line, with_style
 from memflow_cli.story.scalars import plain
 from memflow_cli.story.storyboard import Segment, Storyboard, Subject
 from memflow_cli.story.writing import storyboard_to_yaml
@@ -47,7 +47,7 @@ SEEDS = st.none() | st.integers(0, 2**63 - 1)
 PATHS = st.sampled_from(["a.png", "b/c d.png", "ä.png", "007"]).map(lambda name: str(FOLDER / name))
 SUBJECTS = st.dictionaries(
     NAMES,
-    st.builds(Subject, TEXTS.map(lambda t: t.replace("{", "(")), st.lists(PATHS, max_size=2).map(tuple)),
+    st.builds(Subject, TEXTS.filter(lambda text: not is_blank(text)), st.lists(PATHS, max_size=2).map(tuple)),
     max_size=3,
 )
 MEMORY = st.builds(

@@ -1,6 +1,6 @@
 """Plain values -> a checked entry, or every problem with its place: pydantic's in our words, and rules across fields."""
 
-import difflib
+import itertools
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from memflow_cli.story.prompts import completed_length, composed, is_blank, names_in
+from memflow_cli.story.draft import SUBJECTS
+from memflow_cli.story.prompts import MAX_NAMES, completed_length, is_blank, names_in, plain_name
 from memflow_cli.story.quantities import shown
 from memflow_cli.story.scalars import text_of
 from memflow_cli.story.schema import (
@@ -19,11 +20,10 @@ from memflow_cli.story.schema import (
     StoryEntry,
     SubjectEntry,
 )
+from memflow_cli.story.texts import did_you_mean
 from memflow_cli.story.yaml_lines import KeyPath
 
 MAX_PROBLEMS = 1000  # that are put into words
-_MAX_COMPARED = 500  # known words that a misspelt one is compared with
-_SUBJECTS = ("characters", "places")
 _ENTRIES: dict[str, type[BaseModel]] = {
     "segments": SegmentEntry,
     "memory": MemoryEntry,
@@ -58,21 +58,17 @@ def check_story(content: dict[str, Any]) -> tuple[StoryEntry | None, list[Proble
     return entry, problems
 
 
-def did_you_mean(word: str, known: list[str]) -> str:
-    """ "; did you mean ...?" for a misspelt word, or nothing."""
-    close = difflib.get_close_matches(word[:60].lower(), known[:_MAX_COMPARED], n=1, cutoff=0.6)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
 def _across_fields(content: dict[str, Any]) -> Iterator[Problem]:
     """Rules across fields, on whatever part of the story is readable."""
     descriptions: dict[str, str | None] = {}
-    for kind in _SUBJECTS:
+    for kind in SUBJECTS:
         subjects = content.get(kind)
         for name, subject in subjects.items() if isinstance(subjects, dict) else ():
             yield from _check_subject((kind, name), name, subject, descriptions)
     names = _Names(descriptions)
     style = text_of(content.get("style"))
+    if isinstance(style, str):
+        yield from _check_refers_to_nobody(("style",), "a style", style)
     segments = content.get("segments")
     for index, segment in enumerate(segments if isinstance(segments, list) else []):
         if isinstance(segment, dict):
@@ -86,8 +82,18 @@ def _check_subject(place: KeyPath, name: str, subject: Any, descriptions: dict[s
         yield place, "is the name of a character already"
     description = text_of(subject.get("description") if isinstance(subject, dict) else subject)
     descriptions[name] = description if isinstance(description, str) else None
-    if isinstance(description, str) and any(names_in(description)):
-        yield place, "a description cannot refer to a character or place"
+    if isinstance(description, str):
+        yield from _check_refers_to_nobody(place, "a description", description)
+        if is_blank(description):
+            yield (
+                (*place, "description") if isinstance(subject, dict) else place,
+                "is empty; say who or what is to be seen",
+            )
+
+
+def _check_refers_to_nobody(place: KeyPath, what: str, text: str) -> Iterator[Problem]:
+    for name in itertools.islice(names_in(text), 1):
+        yield place, f"{{{name[:40]}}}: {what} cannot refer to a character or place; write {{{{ for a brace"
 
 
 def _is_name(name: str) -> bool:
@@ -104,13 +110,9 @@ def _check_segment(index: int, segment: dict[str, Any], names: "_Names", style: 
     if index > 0 and segment.get("image") is not None:
         yield (*place, "image"), "only the first segment can start from a picture"
     for key in ("names", "remember", "forget", "recall"):
-        given = segment.get(key)
-        for name in given if isinstance(given, list) else [given]:
-            text = text_of(name)
-            if not isinstance(text, str) or (key == "recall" and given == "none"):
-                continue
-            if names.lacks(text := composed(text.strip())):
-                yield (*place, key), names.unknown(text, braces=False)
+        for name in _listed(segment, key):
+            if names.lacks(name) and not (key == "recall" and segment[key] == "none"):
+                yield (*place, key), names.unknown(name, braces=False)
     prompt = text_of(segment.get("prompt"))
     if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_LENGTH:
         return
@@ -120,11 +122,21 @@ def _check_segment(index: int, segment: dict[str, Any], names: "_Names", style: 
     unknown = [name for name in dict.fromkeys(names_in(prompt)) if names.lacks(name)]
     for name in unknown:
         yield place, names.unknown(name, braces=True)
+    called = {*names_in(prompt), *_listed(segment, "names")[:MAX_NAMES]}
+    if len(called) > MAX_NAMES and not unknown:
+        yield place, f"{len(called)} names; at most {MAX_NAMES} are allowed"
     if not unknown and names.all_described:
         length = completed_length(prompt, names.descriptions, style)
         if length > MAX_PROMPT_LENGTH:
             text = f"with descriptions and style {length:,} characters long; at most {MAX_PROMPT_LENGTH:,} are allowed"
             yield place, text
+
+
+def _listed(segment: dict[str, Any], key: str) -> list[str]:
+    """What a field that holds names says, as far as it is readable."""
+    given = segment.get(key)
+    texts = [text_of(name) for name in (given if isinstance(given, list) else [given])]
+    return [plain_name(text) for text in texts if isinstance(text, str)]
 
 
 class _Names:

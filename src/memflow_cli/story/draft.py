@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from memflow_cli.story.prompts import escape_braces
+from memflow_cli.story.prompts import escape_braces, plain_name
 from memflow_cli.story.yaml_lines import KeyPath
 
+SUBJECTS = ("characters", "places")
 _CUT = "the scene transitions."  # what LongLive's prompts begin with where its picture starts anew
 
 
@@ -22,6 +23,23 @@ class Draft:
 
     def say(self, sentence: str, line: int | None = None) -> None:
         self.warnings.append((line, sentence))
+
+    def name_plainly(self) -> None:
+        """Gives characters and places the names by which they are looked up, and takes down those given twice."""
+        for kind in SUBJECTS if isinstance(self.content, dict) else ():
+            subjects = self.content.get(kind)
+            if not isinstance(subjects, dict) or all(name == plain_name(name) for name in subjects):
+                continue
+            named: dict[str, Any] = {}
+            for name, subject in subjects.items():
+                if (plain := plain_name(name)) in named:
+                    self.problems.append((self.lines.get((kind, name)), f"{plain[:60]!r} is given twice"))
+                named[plain] = subject
+            self.content[kind] = named
+            self.lines = {
+                (kind, plain_name(str(place[1])), *place[2:]) if place[:1] == (kind,) and place[1:] else place: line
+                for place, line in self.lines.items()
+            }
 
     def in_line(self, number: int) -> "Draft":
         """All of it stands in this line of its file."""

@@ -6,7 +6,7 @@ Files are untrusted: their size, depth, texts and numbers are bounded, and nothi
 import dataclasses
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from memflow_cli.story.draft import Draft, draft_of_prompts
 from memflow_cli.story.formats import longlive, storymem
 from memflow_cli.story.json_lines import read_json
 from memflow_cli.story.overrides import Override, apply_overrides
-from memflow_cli.story.prompts import complete_prompt, names_in
+from memflow_cli.story.prompts import complete_prompt, names_in, plain_braces
 from memflow_cli.story.record import ModelFiles, is_record, read_record
 from memflow_cli.story.scalars import text_of
 from memflow_cli.story.schema import SegmentEntry, StoryEntry, SubjectEntry
@@ -181,6 +181,7 @@ def _build(
 
     `is_own`: memflow wrote the file, and its paths may lead anywhere.
     """
+    draft.name_plainly()
     content, lines = draft.content, draft.lines
     if content is None:
         raise StoryboardError(str(path), [f"{path}: the storyboard is empty; it needs at least `segments:`"])
@@ -206,7 +207,20 @@ def _build(
     if problems or entry is None:
         raise StoryboardError(str(path), [message for _, message in sorted(problems, key=lambda item: item[0])])
     warnings = tuple(bare.line(line) + sentence for line, sentence in draft.warnings)
-    return LoadedStory(_resolve(path, entry, origins), places, warnings)
+    return LoadedStory(_resolve(path, entry, origins), places, (*warnings, *_references_in_vain(entry, places)))
+
+
+def _references_in_vain(entry: StoryEntry, places: Places) -> Iterator[str]:
+    """A sentence about the first title or caption that says {name} of somebody whom the story has."""
+    texts: list[tuple[KeyPath, str | None]] = [(("title",), entry.title)]
+    for index, segment in enumerate(entry.segments):
+        texts += [(("segments", index, "title"), segment.title), (("segments", index, "caption"), segment.caption)]
+    subjects = {*entry.characters, *entry.places}
+    found = [(place, name) for place, text in texts for name in names_in(text or "") if name in subjects]
+    for place, name in found[:1]:
+        rest = f" (as in {len(found) - 1} more places)" if len(found) > 1 else ""
+        begin = places.sorted_place(place)[1]
+        yield f"{begin}{{{name}}} stays as it is written{rest}: only prompts refer to characters and places"
 
 
 def _outside_files(path: Path, entry: StoryEntry, known: Mapping[KeyPath, str]) -> list[tuple[KeyPath, str]]:
@@ -239,12 +253,16 @@ def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> S
 
     def subjects(kind: str, entries: Mapping[str, SubjectEntry]) -> dict[str, Subject]:
         return {
-            name: Subject(each.description, tuple(absolute(picture, kind, name, "picture") for picture in each.picture))
+            name: Subject(
+                plain_braces(each.description),
+                tuple(absolute(picture, kind, name, "picture") for picture in each.picture),
+            )
             for name, each in entries.items()
         }
 
     characters, places = subjects("characters", entry.characters), subjects("places", entry.places)
     descriptions = {name: subject.description for name, subject in {**characters, **places}.items()}
+    style = plain_braces(entry.style)
     image = entry.segments[0].image
     first_image = None if image is None else absolute(image, "segments", 0, "image")
     width, height = entry.size or (None, None)
@@ -261,7 +279,7 @@ def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> S
     return Storyboard(
         title=entry.title or path.stem,
         segments=tuple(
-            _segment(each, descriptions, entry.style, first_image if index == 0 else None)
+            _segment(each, descriptions, style, first_image if index == 0 else None)
             for index, each in enumerate(entry.segments)
         ),
         model=_model_path(path, entry.model, origins),
@@ -269,7 +287,7 @@ def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> S
         height=height,
         fps=entry.fps,
         seed=entry.seed,
-        style=entry.style,
+        style=style,
         memory=memory,
         characters=characters,
         places=places,

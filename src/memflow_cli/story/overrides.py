@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from memflow_cli.errors import UsageError
-from memflow_cli.story.prompts import composed
+from memflow_cli.story.draft import SUBJECTS
+from memflow_cli.story.prompts import composed, plain_name
 from memflow_cli.story.scalars import read_scalar
 from memflow_cli.story.yaml_lines import KeyPath
 
@@ -23,6 +24,8 @@ class Override:
         parts: list[str | int] = []
         for part in composed(self.key).split("."):
             is_number = part.isascii() and part.isdecimal() and len(part) < 10 and int(part) > 0
+            if len(parts) == 1 and parts[0] in SUBJECTS:
+                part = plain_name(part)
             parts.append(int(part) - 1 if is_number and parts == ["segments"] else part)
         return tuple(parts)
 

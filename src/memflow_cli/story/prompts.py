@@ -5,7 +5,9 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 
 from memflow_cli.errors import UsageError
+from memflow_cli.story.texts import did_you_mean
 
+MAX_NAMES = 64  # that one prompt may refer to, or one list hold: a bank has no room for more
 _BRACES = re.compile(r"\{\{|\}\}|\{([^{}]*)\}")
 _BLANKS = re.compile(r"[ \t\r\n]+")
 _SENTENCE_ENDS = (".", "!", "?")
@@ -21,6 +23,11 @@ def one_line(text: str) -> str:
     return _BLANKS.sub(" ", text).strip(" ")
 
 
+def plain_name(text: str) -> str:
+    """A character's or place's name as it is looked up: composed, and no blank counts but one between words."""
+    return one_line(composed(text))
+
+
 def is_blank(text: str) -> bool:
     """Nothing but blanks of whatever width, and characters that show nothing by themselves."""
     return all(unicodedata.category(each) in ("Zs", "Zl", "Zp", "Cc", "Cf") for each in text)
@@ -28,12 +35,17 @@ def is_blank(text: str) -> bool:
 
 def names_in(prompt: str) -> Iterator[str]:
     """The names that a prompt refers to as {name}, in order."""
-    return (composed(match[1].strip()) for match in _BRACES.finditer(prompt) if match[1] is not None)
+    return (plain_name(match[1]) for match in _BRACES.finditer(prompt) if match[1] is not None)
 
 
 def escape_braces(text: str) -> str:
     """A text that means its braces, as a prompt writes them."""
     return text.replace("{", "{{").replace("}", "}}")
+
+
+def plain_braces(text: str) -> str:
+    """The inverse of `escape_braces`, for a text that refers to nobody."""
+    return _BRACES.sub(lambda found: found[0][0] if found[1] is None else found[0], text)
 
 
 def complete_prompt(prompt: str, descriptions: Mapping[str, str], style: str) -> str:
@@ -48,7 +60,7 @@ def complete_prompt(prompt: str, descriptions: Mapping[str, str], style: str) ->
     for match in _BRACES.finditer(prompt):
         between = prompt[position : match.start()]
         before = between.rstrip()[-1:] or before
-        piece = match[0][0] if match[1] is None else descriptions[composed(match[1].strip())]
+        piece = match[0][0] if match[1] is None else descriptions[plain_name(match[1])]
         if match[1] is not None and before in _SENTENCE_ENDS:
             piece = piece[:1].upper() + piece[1:]
         pieces += [between, piece]
@@ -61,14 +73,18 @@ def complete_prompt(prompt: str, descriptions: Mapping[str, str], style: str) ->
 def refer(text: str, descriptions: Mapping[str, str], style: str = "") -> tuple[str, tuple[str, ...]]:
     """A prompt that is written while its film is there already: complete, and the names that it refers to.
 
-    Where a film has neither characters nor places, braces are braces. Raises UsageError for a name that nobody has.
+    Where a film has neither characters nor places, braces are braces. Raises UsageError for a name that nobody has,
+    and for more than `MAX_NAMES` of them.
     """
     if not descriptions:
         return one_line(text), ()
     names = tuple(dict.fromkeys(names_in(text)))
     if unknown := [name for name in names if name not in descriptions]:
         known = ", ".join(list(descriptions)[:10])
-        raise UsageError(f"{{{unknown[0][:40]}}} is not a character or place of this film; known are {known}")
+        hint = did_you_mean(unknown[0], list(descriptions))
+        raise UsageError(f"{{{unknown[0][:40]}}} is not a character or place of this film{hint}; known are {known}")
+    if len(names) > MAX_NAMES:
+        raise UsageError(f"{len(names)} names; at most {MAX_NAMES} are allowed")
     return complete_prompt(text, descriptions, style), names
 
 

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, AskedPolicy, Kv, Score
-from memflow_cli.story.prompts import composed, is_blank, one_line
+from memflow_cli.story.prompts import MAX_NAMES, composed, is_blank, one_line, plain_name
 from memflow_cli.story.quantities import parse_bytes, parse_segment_seconds, parse_size
 from memflow_cli.story.scalars import text_of, value_of
 from memflow_cli.story.storyboard import DEFAULT_MODEL
@@ -18,7 +18,6 @@ MAX_SEED = 2**63 - 1
 MAX_PROMPT_LENGTH = 4000  # characters; of which text encoders read the first 512 tokens, theatre 32
 MAX_SEGMENTS = 30_000  # a day of segments of three seconds
 MAX_PICTURES = 16  # of a character
-MAX_NAMES = 64  # in one list
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -99,7 +98,7 @@ def _names(given: Any) -> tuple[str, ...]:
     values = given if isinstance(given, list) else [given]
     if len(values) > MAX_NAMES:
         raise ValueError(f"{len(values)} names; at most {MAX_NAMES} are allowed")
-    return tuple(dict.fromkeys(composed(_check_text(value, 40).strip()) for value in values))
+    return tuple(dict.fromkeys(plain_name(_check_text(value, 40)) for value in values))
 
 
 def _recalled(given: Any) -> tuple[str, ...]:
@@ -229,7 +228,9 @@ class StoryEntry(_Entry):
         None, description="Frames a second of playback. Default: what the model was made for, 16 for most."
     )
     seed: Seed | None = Field(None, description="The film's noise. Default: drawn, printed and recorded.")
-    style: Annotated[str, _text(1000)] = Field("", description="Appended to every prompt.")
+    style: Annotated[str, _text(1000)] = Field(
+        "", description="Appended to every prompt. It can refer to nobody by `{name}`; `{{` is a brace."
+    )
     characters: dict[str, SubjectEntry] = Field(
         default_factory=dict,
         description="Name to description; `{name}` in a prompt becomes the description. Consistent wording helps. "

@@ -1,7 +1,9 @@
 """How the texts and times of a film are shown: what obeys no terminal, and clocks. Texts stay as they were written."""
 
+import difflib
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 # Characters that a terminal, an editor or a player obeys instead of showing them:
@@ -18,6 +20,7 @@ _OBEYED = re.compile(
 
 _FIRST_OF_WORD, _LAST_OF_WORD = 200, 100
 _LONG_WORD = re.compile(r"\S{400,}")
+_MAX_COMPARED = 500  # known words that a misspelt one is compared with
 _FIRST_OF_LINE, _LAST_OF_LINE, _LONG_LINE = 1600, 300, 2000
 
 
@@ -51,6 +54,13 @@ def command_line(*words: str | int | Path) -> str:
     """A memflow command to be copied: a shell reads every name in it as what it is, and memflow no film as an option."""
     named = (f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words)
     return shlex.join(["memflow", *named])
+
+
+def did_you_mean(word: str, known: Sequence[str]) -> str:
+    """ "; did you mean ...?" for a misspelt word, or one in another case; or nothing."""
+    folded = {each.casefold(): each for each in reversed(known[:_MAX_COMPARED])}
+    close = difflib.get_close_matches(word[:60].casefold(), list(folded), n=1, cutoff=0.6)
+    return f"; did you mean {folded[close[0]]}?" if close else ""
 
 
 def clock(seconds: float, digits: int = 2) -> str:

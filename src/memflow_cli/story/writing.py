@@ -45,7 +45,7 @@ def storyboard_to_content(storyboard: Storyboard, folder: Path | None = None) ->
         "size": size,
         "fps": storyboard.fps,
         "seed": storyboard.seed,
-        "style": storyboard.style if storyboard.style and has_style else None,
+        "style": escape_braces(storyboard.style) if storyboard.style and has_style else None,
         "captions": storyboard.captions or None,
         "sound": _relative(storyboard.sound, folder),
         "characters": _subjects(storyboard.characters, folder),
@@ -78,7 +78,7 @@ def _subjects(subjects: Mapping[str, Subject], folder: Path | None) -> dict[str,
     content: dict[str, Any] = {}
     for name, subject in subjects.items():
         pictures = [_relative(picture, folder) for picture in subject.pictures]
-        description = subject.description
+        description = escape_braces(subject.description)
         content[name] = {"description": description, "picture": pictures} if pictures else description
     return content
 
