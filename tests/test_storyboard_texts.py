@@ -225,6 +225,7 @@ def test_words_are_found_in_every_script(text, words):
         ("[wide shot] a fox", [["[wide shot] a fox"]]),
         ("The scene transitions. A fox.\nThe fox transitions.", [["A fox."], ["The fox transitions."]]),
         ("u\u0308ber", [["über"]]),
+        ("{fox} walks\n{a}: b", [["{fox} walks"], ["{a}: b"]]),
     ],
 )
 @pytest.mark.parametrize("name", ["films.jsonl", "films.txt"])
@@ -246,6 +247,20 @@ def test_a_lines_other_keys_are_read_or_told(write):
         64,
     )
     assert len(loaded.warnings) == 1 and "'cfg'" in loaded.warnings[0] and "line 1" in loaded.warnings[0]
+
+
+@pytest.mark.parametrize("kind", ["characters", "places"])
+def test_a_line_that_has_characters_refers_to_them(write, kind):
+    """They were read, but `{fox}` stayed as it was written, and nobody could be called, without a word."""
+    line = {"prompts": ["{fox} walks {{here}}"], kind: {"fox": {"description": "a fox", "picture": "fox.png"}}}
+    others = {"prompts": ["{fox} walks"], "style": "soft {light}"}
+    path = write("\n".join(json.dumps(each) for each in (line, others)), "films.jsonl")
+    first, second = [loaded.storyboard for loaded in load_stories(path)]
+    assert (first.segments[0].prompt, first.segments[0].names) == ("a fox walks {here}", ("fox",))
+    assert first.subjects["fox"].pictures == (str(path.parent / "fox.png"),)
+    assert (second.segments[0].prompt, second.segments[0].names) == ("{fox} walks, soft {light}", ())
+    (problem,) = problems_of(write(json.dumps({**line, "prompts": ["{fix}"]}), "films.jsonl"))
+    assert "line 1: segments.1.prompt: {fix} is not a character or place; did you mean fox?" in problem
 
 
 @pytest.mark.parametrize(

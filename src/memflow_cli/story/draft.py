@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from memflow_cli.story.prompts import escape_braces, plain_name
+from memflow_cli.story.scalars import text_of
 from memflow_cli.story.yaml_lines import KeyPath
 
 SUBJECTS = ("characters", "places")
@@ -50,15 +51,20 @@ class Draft:
 
 
 def draft_of_prompts(prompts: Sequence[str], seconds: float | Sequence[float], **fields: Any) -> Draft:
-    """Prompts that say all they mean, one segment each; LongLive's words for a cut are read as one."""
+    """Prompts, one segment each; LongLive's words for a cut are read as one. `fields`: of the whole storyboard. Where
+    they define neither characters nor places, prompts and style say all they mean, and their braces are braces.
+    """
     durations = [seconds] * len(prompts) if isinstance(seconds, int | float) else list(seconds)
-    segments = [segment(prompt, duration) for prompt, duration in zip(prompts, durations, strict=True)]
+    refers = any(fields.get(kind) is not None for kind in SUBJECTS)
+    segments = [segment(*each, refers=refers) for each in zip(prompts, durations, strict=True)]
+    if not refers and isinstance(style := text_of(fields.get("style")), str):
+        fields["style"] = escape_braces(style)
     return Draft({**fields, "segments": segments})
 
 
-def segment(prompt: str, seconds: float, cut: bool = False, **fields: Any) -> dict[str, Any]:
-    """An entry of `segments` for a prompt whose braces are braces."""
+def segment(prompt: str, seconds: float, cut: bool = False, refers: bool = False, **fields: Any) -> dict[str, Any]:
+    """An entry of `segments`. `refers`: the prompt refers to people as {name}; otherwise its braces are braces."""
     if prompt.lower().startswith(_CUT):
         cut, prompt = True, prompt[len(_CUT) :].lstrip()
-    entry = {"prompt": escape_braces(prompt), "duration": seconds, **fields}
+    entry = {"prompt": prompt if refers else escape_braces(prompt), "duration": seconds, **fields}
     return {**entry, "transition": "cut"} if cut else entry

@@ -26,6 +26,7 @@ _PIECE = re.compile(
     rf"[\[\]{{}},:\s]+|null|true|false|{_TEXT}(\s*,\s*{_TEXT})*\s*(,|,\s*{_TEXT}|:\s*([\[{{].*|{_TEXT}\s*,?))"
 )
 """A line of a JSON document that goes over several."""
+_NAME_FIRST = re.compile(r"\{[^{}\"':,]+\}")  # a prompt that begins with a word in braces
 _MARK = "\ufeff"
 
 
@@ -79,7 +80,7 @@ def _joined(lines: list[str]) -> list[tuple[int, str]]:
 
 def _read_line(line: str, segment_seconds: float) -> Draft:
     """Raises ValueError with a sentence."""
-    if line.startswith("{"):
+    if line.startswith("{") and not _NAME_FIRST.match(line):
         return _read_mapping(_json(line), segment_seconds)
     if (timed := framepack.read_text(line, segment_seconds)) is not None:
         return timed
