@@ -186,6 +186,13 @@ def test_a_ramp_is_a_ramp_in_every_kind_of_file(tmp_path, kind):
     assert np.ptp(found, axis=2).max() < 12, "grey stays grey"
 
 
+@pytest.mark.parametrize("kind", ["BMP", "TIFF", "GIF"])
+def test_a_picture_of_another_kind_is_not_called_broken(tmp_path, kind):
+    Image.new("RGB", (8, 8)).save(tmp_path / "a.png", kind)
+    with pytest.raises(UsageError, match=r"a\.png is no PNG, JPEG or WebP$"):
+        load_picture(tmp_path / "a.png", 64, 32)
+
+
 def test_of_an_animation_the_first_picture_counts(tmp_path):
     frames = [Image.new("RGB", (64, 32), colour) for colour in ("red", "blue")]
     for name in ("a.webp", "a.png"):

@@ -24,6 +24,7 @@ from memflow_cli.story.plan import plan_film
 from memflow_cli.story.prompts import MAX_NAMES, complete_prompt, refer
 from memflow_cli.story.quantities import parse_bytes, parse_seconds
 from memflow_cli.story.storyboard import Segment, Storyboard, Subject
+from memflow_cli.studio.needs import check_given
 
 FULL = """\
 title: The red fox
@@ -522,13 +523,47 @@ def test_files_that_a_storyboard_names_are_looked_at_before_the_film(write, tmp_
     board = load_storyboard(write(SUBJECTS))
     check_attached(board, 16, 16)
     (tmp_path / "sub" / "b.png").write_bytes(b"x")
-    with pytest.raises(UsageError, match="b.png is not a picture"):
+    with pytest.raises(UsageError, match="b.png is no PNG, JPEG or WebP"):
         check_attached(board, 16, 16)
     Image.new("RGB", (8, 8)).save(tmp_path / "sub" / "b.png")
-    for content, says in ((b"", "empty"), (None, "No such file")):
+    for content, says in ((b"", "sound: .*empty"), (None, "sound: .*No such file")):
         (tmp_path / "music.wav").unlink() if content is None else (tmp_path / "music.wav").write_bytes(content)
         with pytest.raises(UsageError, match=says):
             check_attached(board, 16, 16)
+
+
+def test_every_picture_that_will_not_do_is_told_with_its_line(write, tmp_path):
+    """Of several storyboards only "cannot read the picture /.../nowhere.png" was told, and only the first of each."""
+    from PIL import Image
+
+    (tmp_path / "b.png").write_bytes(b"x")
+    Image.new("RGB", (8, 8)).save(tmp_path / "c.png")
+    text = """\
+characters:
+  fox: {description: a fox, picture: a.png}
+  cat: {description: a cat, picture: [c.png, b.png, a.png]}
+places:
+  wood: {description: a wood, picture: c.png}
+sound: none.wav
+segments: [{prompt: a, duration: 1, image: b.png}]
+"""
+    [story] = read_stories(write(text), 10.0, [parse_override("places.wood.picture=/nowhere/d.png")])
+    with pytest.raises(StoryboardError) as caught:
+        check_given(story.planned)
+    begins = [
+        "--set places.wood.picture: cannot read the picture /nowhere/d.png",
+        f"{story.path}, line 2: characters.fox.picture: cannot read the picture {tmp_path / 'a.png'}",
+        f"{story.path}, line 3: characters.cat.picture.2: {tmp_path / 'b.png'} is no",
+        f"{story.path}, line 3: characters.cat.picture.3: cannot read the picture {tmp_path / 'a.png'}",
+        f"{story.path}, line 6: sound: cannot read the sound {tmp_path / 'none.wav'}",
+        f"{story.path}, line 7: segments.1.image: {tmp_path / 'b.png'} is no",
+    ]
+    for problem, begin in zip(caught.value.problems, begins, strict=True):
+        assert problem.startswith(begin)
+    [story] = read_stories(write("sound: a.wav\n" + ONE), 10.0, ())
+    (tmp_path / "a.wav").write_bytes(b"not a sound")
+    with pytest.raises(UsageError, match=r"story.yaml, line 1: sound: .*a\.wav"):
+        check_given(story.planned)
 
 
 def test_a_path_counts_from_what_says_it(write, tmp_path, monkeypatch):

@@ -64,7 +64,7 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
         ):
             resolved = resolve(raw, entry)
         with _placed(loaded, "size"):
-            planned = PlannedStory(resolved, plan_film(resolved, entry.geometry))
+            planned = PlannedStory(resolved, plan_film(resolved, entry.geometry), loaded.places)
         name = stem if len(found) == 1 else f"{stem}-{number:0{len(str(len(found)))}}"
         stories.append(Story(path, name, planned, entry, (*loaded.warnings, *_in_record(path, loaded.files))))
     return stories

@@ -10,6 +10,7 @@ from typing import Any
 
 from memflow_cli.film.recipe import FilmModel, Recipe, make_recipe, recipe_segments, resolve
 from memflow_cli.film.trace import TraceHeader
+from memflow_cli.story.places import Places
 from memflow_cli.story.plan import FilmPlan, derive_seed, plan_film
 from memflow_cli.story.storyboard import Segment, Storyboard
 from memflow_cli.version import __version__
@@ -19,11 +20,13 @@ from memflow_cli.version import __version__
 class PlannedStory:
     """A storyboard with all that the model decides filled in, and its plan.
 
-    The storyboard's seed is None as long as none was drawn; the plan then is that of seed 0.
+    The storyboard's seed is None as long as none was drawn; the plan then is that of seed 0. `places`: where the
+    storyboard's fields stand, if it was read from a file.
     """
 
     storyboard: Storyboard
     plan: FilmPlan
+    places: Places | None = None
 
     def with_seed(self, seed: int) -> "PlannedStory":
         """With this seed, unless the storyboard names one. Only seeds change: nothing is planned again."""
@@ -33,7 +36,9 @@ class PlannedStory:
             planned if asked.seed is not None else replace(planned, seed=derive_seed(seed, planned.index))
             for planned, asked in zip(self.plan.segments, self.storyboard.segments, strict=True)
         )
-        return PlannedStory(replace(self.storyboard, seed=seed), replace(self.plan, seed=seed, segments=segments))
+        return replace(
+            self, storyboard=replace(self.storyboard, seed=seed), plan=replace(self.plan, seed=seed, segments=segments)
+        )
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import dataclasses
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from memflow_cli.errors import StoryboardError, UsageError
@@ -18,6 +18,7 @@ from memflow_cli.story.draft import Draft, draft_of_prompts
 from memflow_cli.story.formats import longlive, storymem
 from memflow_cli.story.json_lines import read_json
 from memflow_cli.story.overrides import Override, apply_overrides
+from memflow_cli.story.places import Places, dotted
 from memflow_cli.story.prompts import complete_prompt, names_in, plain_braces
 from memflow_cli.story.record import ModelFiles, is_record, read_record
 from memflow_cli.story.scalars import text_of
@@ -33,36 +34,6 @@ _CUT_SHORT = "the text ends before ` #`, where a comment begins; in quotes it wo
 
 CheckModel = Callable[[str], str | None]
 """A model's name -> what is wrong with it, or None."""
-
-
-@dataclass(frozen=True)
-class Places:
-    """Where the fields of one storyboard stand: the file, its lines, and what was set from outside of it."""
-
-    path: Path
-    lines: Mapping[KeyPath, int] = field(default_factory=dict)
-    origins: Mapping[KeyPath, str] = field(default_factory=dict)
-
-    def line(self, number: int | None) -> str:
-        return f"{self.path}: " if number is None else f"{self.path}, line {number}: "
-
-    def of(self, *key_path: str | int) -> str:
-        """What a sentence about a field begins with: the file, and the option or line."""
-        if key_path in self.origins:
-            return f"{self.path}: {self.origins[key_path]}: "
-        return self.line(self.lines.get(key_path))
-
-    def sorted_place(self, key_path: KeyPath) -> tuple[int, str]:
-        """(line for sorting, what a sentence about a field begins with, its name included)."""
-        if key_path in self.origins:
-            return 0, f"{self.origins[key_path]}: "
-        name = ".".join(str(part + 1) if isinstance(part, int) else part[:60] for part in key_path)
-        named = f"{name}: " if name else ""
-        for length in range(len(key_path), -1, -1):
-            line = self.lines.get(key_path[:length])
-            if line is not None:
-                return line, self.line(line) + named
-        return 0, self.line(None) + named
 
 
 @dataclass(frozen=True)
@@ -238,8 +209,7 @@ def _outside_files(path: Path, entry: StoryEntry, known: Mapping[KeyPath, str]) 
     for key_path, name in named:
         if name is None or key_path in known or Path(os.path.realpath(path.parent / name)).is_relative_to(root):
             continue
-        dotted = ".".join(str(part + 1) if isinstance(part, int) else part for part in key_path)
-        advice = f"put the file beside the storyboard, or name it yourself: --set {dotted}=PATH"
+        advice = f"put the file beside the storyboard, or name it yourself: --set {dotted(key_path)}=PATH"
         found.append((key_path, f"is outside the storyboard's folder; {advice}"))
     return found
 

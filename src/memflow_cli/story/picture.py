@@ -57,7 +57,9 @@ def load_picture(path: Path, width: int, height: int) -> "np.ndarray":
     except _BROKEN as error:
         if isinstance(error, OSError) and error.strerror:
             raise UsageError(f"cannot read the picture {path}: {error.strerror}") from error
-        raise UsageError(f"{path} is not a picture, or a broken one", "PNG, JPEG and WebP work") from error
+        if not _is_one_of_ours(path):
+            raise UsageError(f"{path} is no PNG, JPEG or WebP", "save the picture as one of them") from error
+        raise UsageError(f"{path} is not a picture, or a broken one") from error
     return np.asarray(ImageOps.fit(upright, (width, height), Image.Resampling.LANCZOS))
 
 
@@ -98,6 +100,13 @@ def _check_chunks(path: Path) -> None:
                 return
             file.seek(int.from_bytes(header[:4], "big") + 4, 1)
     raise UsageError(f"{path}: more than {_MAX_CHUNKS:,} chunks; that is not a picture")
+
+
+def _is_one_of_ours(path: Path) -> bool:
+    """Whether it begins as one of `FORMATS`."""
+    with path.open("rb") as file:
+        begin = file.read(12)
+    return begin.startswith((b"\x89PNG", b"\xff\xd8\xff")) or (begin[:4] == b"RIFF" and begin[8:] == b"WEBP")
 
 
 def _made_smaller(picture: Any, needed: int) -> Any:

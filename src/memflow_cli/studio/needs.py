@@ -75,13 +75,17 @@ def prepare(
 
 
 def check_given(planned: PlannedStory) -> None:
-    """Reads the pictures and the sound that a storyboard names. Raises UsageError for the first that will not do."""
+    """Reads the pictures and the sound that a storyboard names. Raises UsageError with all that will not do."""
     storyboard, plan = planned.storyboard, planned.plan
-    check_attached(storyboard, plan.width, plan.height)
+    check_attached(storyboard, plan.width, plan.height, planned.places)
     if storyboard.sound is not None:
         from memflow_cli.film.sound import check_sound  # with the libraries that read it
 
-        check_sound(Path(storyboard.sound), plan.seconds)
+        try:
+            check_sound(Path(storyboard.sound), plan.seconds)
+        except UsageError as error:
+            begin = planned.places.sorted_place(("sound",))[1] if planned.places else ""
+            raise UsageError(begin + error.message, error.hint) from error
 
 
 def check_inputs(entry: ModelEntry) -> None:

@@ -4,6 +4,7 @@
 """
 
 import re
+from typing import Any
 
 from memflow_cli.story.draft import Draft, segment
 
@@ -32,7 +33,9 @@ def read_line(line: str, segment_seconds: float) -> Draft | None:
         if match is None:
             draft.say(f"prompt {number + 1} says no length such as [5s]; it gets {segment_seconds:g} s")
         seconds = float(match[1]) if match else segment_seconds
-        caption = {"caption": subtitles[number]} if number < len(subtitles) and subtitles[number] else {}
+        caption: dict[str, Any] = (
+            {"caption": subtitles[number]} if number < len(subtitles) and subtitles[number] else {}
+        )
         cut = bool(match and match[2]) and number > 0  # the first prompt begins the film
         draft.content["segments"].append(segment(prompt, seconds, cut, **caption))
     if len(subtitles) > len(actions):
