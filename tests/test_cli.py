@@ -111,7 +111,39 @@ def test_a_film_that_recalls_nothing_needs_no_archive(memflow, story):
 def test_a_model_without_a_sink_is_not_asked_for_one(memflow, story):
     code, out, err = memflow("plan", story, "--model", "self-forcing-1.3b", "--memory", "sink")
     assert (code, out) == (2, "")
-    assert "memory.policy: self-forcing-1.3b has no sink" in err and "choose window" in err
+    assert "--memory: self-forcing-1.3b has no sink" in err and "choose window" in err
+
+
+@pytest.mark.parametrize(
+    ("memory", "options", "says", "hint"),
+    [
+        ("", ["--bank", 0], "{}: --bank: a bank of 0 recalls nothing, and fox has a picture", "a bank of at least 1"),
+        ("memory: {bank: 0}", [], "{}, line 1: memory.bank: a bank of 0 recalls nothing", "a bank of at least 1"),
+        (
+            "",
+            ["--memory", "official"],
+            "{}: --memory: the policy official recalls no given picture",
+            "choose policy nam",
+        ),
+        (
+            "memory:\n  policy: sink",
+            [],
+            "{}, line 2: memory.policy: the policy sink recalls no given picture",
+            "choose policy nam",
+        ),
+        ("", ["--model", "krea-realtime-14b"], "the policy rebuilt recalls no given picture", "choose another model"),
+    ],
+)
+def test_what_recalls_no_picture_says_what_would(memflow, tmp_path, memory, options, says, hint):
+    """A bank of 0 was told to choose the policy nam, which it had, and so was a model that cannot have it; an option
+    was followed by the field that it stands for.
+    """
+    path = tmp_path / "pictured.yaml"
+    characters = "characters: {fox: {description: a fox, picture: fox.png}}"
+    path.write_text(f"{memory}\n{characters}\nsegments: [{{prompt: a, duration: 1}}]".lstrip())
+    code, out, err = memflow("plan", path, *options)
+    assert (code, out) == (2, "")
+    assert says.format(path) in err and hint in err
 
 
 def test_the_plan_of_a_model_that_is_not_downloaded(memflow, tmp_path):

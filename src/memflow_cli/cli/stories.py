@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import os
+import re
 import shlex
 import tempfile
 from collections import Counter
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from memflow_cli.story.plan import FilmPlan
     from memflow_cli.story.record import ModelFiles
     from memflow_cli.story.storyboard import Storyboard
+
+
+_FIELD_BELOW = re.compile(r"(memory\.\w+):? ")
 
 
 @dataclass(frozen=True)
@@ -59,9 +63,7 @@ def read_stories(path: Path, segment_seconds: float, overrides: Sequence["Overri
         raw = loaded.storyboard
         with _placed(loaded, "model"):
             entry = _with_loras(find_model(raw.model), loaded.files)
-        with _placed(
-            loaded, "memory", "activate" if raw.memory.activate else "policy" if raw.memory.kv == "full" else "kv"
-        ):
+        with _placed(loaded, "memory"):
             resolved = resolve(raw, entry)
         with _placed(loaded, "size"):
             planned = PlannedStory(resolved, plan_film(resolved, entry.geometry), loaded.places)
@@ -99,11 +101,16 @@ def _wrong_model(name: str) -> str | None:
 
 @contextlib.contextmanager
 def _placed(loaded: "LoadedStory", *field: str) -> Iterator[None]:
-    """What a model finds wrong with a field is told with the field's place."""
+    """What a model finds wrong with a field is told with the place of it, or of one below that the sentence begins with."""
     try:
         yield
     except (UsageError, ModelError) as error:
-        raise type(error)(loaded.places.of(*field) + error.message, error.hint) from error
+        message = error.message
+        if (named := _FIELD_BELOW.match(message)) is not None:
+            field = tuple(named[1].split("."))
+            if field in loaded.places.origins:  # the option says which it is
+                message = message[named.end() :]
+        raise type(error)(loaded.places.of(*field) + message, error.hint) from error
 
 
 def without_traces(paths: Sequence[Path]) -> list[Path]:

@@ -148,19 +148,26 @@ def resolve(storyboard: Storyboard, entry: FilmModel) -> Storyboard:
             f"which are not whole groups of {KV_GROUP}",
             "leave it out",
         )
-    _check_pictures(storyboard, str(memory.policy), memory.bank)
+    _check_pictures(storyboard, str(memory.policy), memory.bank, entry)
     fps = storyboard.fps or entry.fps
     return replace(storyboard, model=entry.name, width=width, height=height, fps=fps, memory=memory)
 
 
-def _check_pictures(storyboard: Storyboard, policy: str, bank: int) -> None:
+def _check_pictures(storyboard: Storyboard, policy: str, bank: int, entry: FilmModel) -> None:
     """Raises UsageError for pictures of characters where memory can recall none."""
-    for name, subject in storyboard.subjects.items() if policy != "nam" or not bank else ():
-        if subject.pictures:
-            reason = (
-                "a bank of 0 recalls nothing" if policy == "nam" else f"the policy {policy} recalls no given picture"
-            )
-            raise UsageError(f"memory: {reason}, and {name} has one", "choose policy nam, or leave the picture out")
+    name = next((name for name, subject in storyboard.subjects.items() if subject.pictures), None)
+    if name is None or (policy == "nam" and bank):
+        return
+    if policy == "nam":
+        raise UsageError(
+            f"memory.bank: a bank of 0 recalls nothing, and {name} has a picture",
+            "choose a bank of at least 1, or leave the picture out",
+        )
+    can_recall = entry.published_policy != REBUILT
+    raise UsageError(
+        f"memory.policy: the policy {policy} recalls no given picture, and {name} has one",
+        f"choose {'policy nam' if can_recall else 'another model'}, or leave the picture out",
+    )
 
 
 def _policy(asked: str | None, entry: FilmModel) -> str:
