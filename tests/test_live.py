@@ -119,6 +119,20 @@ def test_a_cpu_plays_a_size_that_it_keeps_up_with(tmp_path, monkeypatch, capfd):
     assert "nothing was played" in said and "playing at" not in said
 
 
+def test_pictures_are_looked_at_before_the_model_is_loaded(tmp_path, monkeypatch, capfd):
+    """Seconds of loading went by until a missing picture was told."""
+    story = tmp_path / "story.yaml"
+    story.write_text(
+        "characters: {fox: {description: a fox, picture: a.png}, cat: {description: a cat, picture: b.png}}\n"
+        "segments: [{prompt: '{fox}', duration: 1}]\n"
+    )
+    monkeypatch.setattr("memflow_cli.cli.live._play", lambda *_: pytest.fail("the model would be loaded"))
+    assert run(["live", str(story), "--stdin", "-o", str(tmp_path / "film.mp4")]) == 2
+    err = capfd.readouterr().err
+    assert f"{story}, line 1: characters.fox.picture: cannot read the picture {tmp_path / 'a.png'}" in err
+    assert "characters.cat.picture" in err
+
+
 def test_wrong_lines_are_answered_and_play_nothing(tmp_path, tiny_model_folder):
     text = "wait 1s\na fox\nwait soon\n"
     command = [*LIVE, "--stdin", "-o", str(tmp_path / "film.mp4"), "--model", str(tiny_model_folder)]

@@ -3,7 +3,7 @@
 import sys
 import webbrowser
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from memflow_cli.film.events import FilmResult
     from memflow_cli.machine.stop_requests import StopRequests
     from memflow_cli.models.entry import ModelEntry
+    from memflow_cli.story.load import LoadedStory
     from memflow_cli.story.storyboard import Segment, Storyboard
     from memflow_cli.studio.take import Take
 
@@ -72,13 +73,16 @@ def live(
     from memflow_cli.film.preflight import check_file
 
     check_output(given.out)
-    told = None if storyboard is None else _read(storyboard)
+    read = None if storyboard is None else _read(storyboard)
+    told = None if read is None else read.storyboard
     script = given.out.with_suffix(".yaml")
     check_file(script, "choose another -o")
     if script.exists() and not _is_ours(script):
         raise UsageError(
             f"{script} exists, and would be overwritten by the storyboard of what is played", "choose another -o"
         )
+    if read is not None:
+        _check_pictures(read)
     made = _play(told, script, given)
     if made is None:
         raise UsageError("nothing was played")
@@ -190,13 +194,27 @@ def _lines(stop: "StopRequests") -> Iterator[str]:
         yield line
 
 
-def _read(path: Path) -> "Storyboard":
-    from memflow_cli.story.load import load_storyboard
+def _read(path: Path) -> "LoadedStory":
+    from memflow_cli.story.load import load_stories
 
-    return load_storyboard(path)
+    stories = load_stories(path)
+    if len(stories) > 1:
+        raise UsageError(f"{path}: {len(stories)} films, not one")
+    return stories[0]
+
+
+def _check_pictures(read: "LoadedStory") -> None:
+    """Raises UsageError for those that could not be given to memory, before seconds of loading the model."""
+    from memflow_cli.story.attached import check_attached
+
+    # neither a sound nor a film's first picture is played
+    first, *rest = read.storyboard.segments
+    played = replace(read.storyboard, sound=None, segments=(replace(first, image=None), *rest))
+    check_attached(played, _CHECKED_SIDE, _CHECKED_SIDE, read.places)
 
 
 _MAX_LINE = 1 << 16  # characters
+_CHECKED_SIDE = 64  # pixels at which pictures are tried: whether they can be read does not depend on it
 _HEAD = "# What was played, as a storyboard: memflow generate makes the same film of it.\n"
 
 
