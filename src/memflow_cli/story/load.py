@@ -6,6 +6,7 @@ Files are untrusted: their size, depth, texts and numbers are bounded, and nothi
 import dataclasses
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -197,21 +198,38 @@ def _references_in_vain(entry: StoryEntry, places: Places) -> Iterator[str]:
 def _outside_files(path: Path, entry: StoryEntry, known: Mapping[KeyPath, str]) -> list[tuple[KeyPath, str]]:
     """Files outside the storyboard's folder, symbolic links followed: it may be a stranger's. Those that the command line
     names are its user's own choice."""
-    named: list[tuple[KeyPath, str | None]] = [
-        (("segments", 0, "image"), entry.segments[0].image),
-        (("sound",), entry.sound),
+    named: list[tuple[KeyPath, tuple[str, ...]]] = [
+        (("segments", 0, "image"), tuple(filter(None, [entry.segments[0].image]))),
+        (("sound",), tuple(filter(None, [entry.sound]))),
     ]
     for kind, subjects in (("characters", entry.characters), ("places", entry.places)):
-        for character, subject in subjects.items():
-            named += [((kind, character, "picture"), picture) for picture in subject.picture]
+        named += [((kind, name, "picture"), subject.picture) for name, subject in subjects.items()]
     root = os.path.realpath(path.parent)
     found = []
-    for key_path, name in named:
-        if name is None or key_path in known or Path(os.path.realpath(path.parent / name)).is_relative_to(root):
-            continue
-        advice = f"put the file beside the storyboard, or name it yourself: --set {dotted(key_path)}=PATH"
-        found.append((key_path, f"is outside the storyboard's folder; {advice}"))
+    for key_path, files in named:
+        outside = [file for file in files if not Path(os.path.realpath(path.parent / file)).is_relative_to(root)]
+        if outside and key_path not in known:
+            found.append((key_path, _outside_in_words(path.parent, key_path, outside, len(files) == 1)))
     return found
+
+
+def _outside_in_words(folder: Path, key_path: KeyPath, outside: Sequence[str], is_alone: bool) -> str:
+    """What is wrong with files outside of the folder, and what to do. `is_alone`: the field names one file, not a list."""
+    root = os.path.abspath(folder)
+    is_link = all(Path(os.path.abspath(folder / file)).is_relative_to(root) for file in outside)
+    which = "" if is_alone else f"{', '.join(outside[:3])}{' ...' if len(outside) > 3 else ''} "
+    is_one = len(outside) == 1
+    if is_link:
+        what = "is a link that leads" if is_one else "are links that lead"
+        what, advice = f"{what} outside the storyboard's folder", "put the file itself there"
+    else:
+        what, advice = (
+            f"{'is' if is_one else 'are'} outside the storyboard's folder",
+            "put the file beside the storyboard",
+        )
+    if is_alone:  # a list would be replaced by one file
+        advice += f", or name it yourself: --set {shlex.quote(f'{dotted(key_path)}=PATH')}"
+    return f"{which}{what}; {advice}"
 
 
 def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> Storyboard:

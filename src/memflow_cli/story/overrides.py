@@ -7,7 +7,7 @@ from typing import Any
 from memflow_cli.errors import UsageError
 from memflow_cli.story.draft import SUBJECTS
 from memflow_cli.story.prompts import composed, plain_name
-from memflow_cli.story.scalars import read_scalar
+from memflow_cli.story.scalars import read_scalar, text_of
 from memflow_cli.story.yaml_lines import KeyPath
 
 
@@ -76,4 +76,6 @@ def _apply(content: dict[str, Any], override: Override) -> None:
         else:
             if place.get(part) is None:
                 place[part] = {}
+            elif depth == 1 and parents[0] in SUBJECTS and isinstance(text_of(place[part]), str):
+                place[part] = {"description": place[part]}
             place = place[part]
