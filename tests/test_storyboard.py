@@ -240,12 +240,14 @@ def test_overrides_reach_every_field(write):
         parse_override("segments.2.duration=8s"),
         parse_override("style="),
         parse_override("characters.fox=a blue fox"),
+        parse_override("characters.fox.picture=fox.png"),
         Override("size", "64x32", "--size"),
     ]
     board = load_storyboard(write(FULL), overrides)
     assert board.memory.bank == 5
     assert board.segments[1].seconds == 8
     assert board.segments[0].prompt == "a blue fox walks to the right in a meadow"
+    assert board.characters["fox"] == Subject("a blue fox", (str(Path("fox.png").absolute()),))
     assert (board.width, board.height) == (64, 32)
 
 
@@ -504,6 +506,12 @@ def test_characters_places_and_what_is_said_of_memory(write, tmp_path):
         (("  cat: a cat", "  cat: {description: a, pictures: a.png}"), "unknown key; did you mean picture?"),
         (("sub/b.png", "../b.png"), "is outside the storyboard's folder"),
         (("music.wav", "/etc/passwd"), "sound: is outside the storyboard's folder"),
+        (("picture: [a.png, sub/b.png]", "picture: {a: 1}"), "picture: expected a file's name, or a list of them"),
+        (("picture: [a.png, sub/b.png]", "picture: [a.png, null]"), "picture: expected a file's name"),
+        (("sound: music.wav", "sound: {a: 1}"), "sound: expected a file's name"),
+        (("remember: fox", "remember: {fox}"), "remember: expected a name without braces"),
+        *((("recall: cat", f"recall: {each}"), "write `none`") for each in ("None", "NONE", "[none]")),
+        (("remember: fox", "remember: none"), "segments.1.remember: for nobody, leave it out"),
         (("captions: true", "captions: yes"), "neither true nor false"),
         (("title: One", "title: [1]"), "segments.1.title: expected a text"),
     ],
@@ -511,6 +519,44 @@ def test_characters_places_and_what_is_said_of_memory(write, tmp_path):
 def test_wrong_subjects_and_names_are_sentences(write, change, says):
     problems = problems_of(write(SUBJECTS.replace(*change)))
     assert any(says in problem and "line" in problem for problem in problems), problems
+
+
+@pytest.mark.parametrize("key", ["names", "remember", "forget", "recall", "image", "title", "caption"])
+def test_a_field_with_nothing_behind_it_is_left_at_its_default(write, key):
+    """`recall:` was, and `remember:` was told to be a text."""
+    board = load_storyboard(write(f"segments:\n- prompt: a\n  duration: 1\n  {key}:"))
+    assert board.segments[0] == Segment("a", 1.0)
+    board = load_storyboard(write("characters:\n  fox:\n    description: a fox\n    picture:\n" + ONE))
+    assert board.characters["fox"] == Subject("a fox")
+
+
+def test_an_empty_list_recalls_nobody(write):
+    assert load_storyboard(write("segments: [{prompt: a, duration: 1, recall: []}]")).segments[0].recall == ()
+
+
+def test_advice_about_files_outside_can_be_followed(write, tmp_path):
+    """It was told for each of several pictures, all of which it would have replaced; no shell would have read it; and a
+    link beside the storyboard was to be put beside the storyboard.
+    """
+    for name in ("c.png", "d.png"):
+        (tmp_path / name).symlink_to("/etc/passwd")
+    text = """\
+characters:
+  Zoë-fox 狐: {description: a fox, picture: ../a.png}
+  cat: {description: a cat, picture: [../a.png, b.png, /b.png]}
+  bear: {description: a bear, picture: c.png}
+  pig: {description: a pig, picture: [c.png, d.png]}
+segments: [{prompt: a, duration: 1}]
+"""
+    beside = "outside the storyboard's folder; put the file beside the storyboard"
+    link = "outside the storyboard's folder; put the file itself there"
+    path = write(text)
+    assert [problem.split("picture: ", 1)[1] for problem in problems_of(path)] == [
+        f"is {beside}, or name it yourself: --set 'characters.Zoë-fox 狐.picture=PATH'",
+        f"../a.png, /b.png are {beside}",
+        f"is a link that leads {link}, or name it yourself: --set characters.bear.picture=PATH",
+        f"c.png, d.png are links that lead {link}",
+    ]
 
 
 def test_files_that_a_storyboard_names_are_looked_at_before_the_film(write, tmp_path):

@@ -31,6 +31,7 @@ _ENTRIES: dict[str, type[BaseModel]] = {
     "places": SubjectEntry,
 }
 _MAX_NAME = 40
+_NOBODY = {True: "for nobody, write `none`, in small letters and not in a list", False: "for nobody, leave it out"}
 
 Problem = tuple[KeyPath, str]
 
@@ -112,7 +113,8 @@ def _check_segment(index: int, segment: dict[str, Any], names: "_Names", style: 
     for key in ("names", "remember", "forget", "recall"):
         for name in _listed(segment, key):
             if names.lacks(name) and not (key == "recall" and segment[key] == "none"):
-                yield (*place, key), names.unknown(name, braces=False)
+                is_nobody = name.lower() == "none"
+                yield (*place, key), _NOBODY[key == "recall"] if is_nobody else names.unknown(name, braces=False)
     prompt = text_of(segment.get("prompt"))
     if not isinstance(prompt, str) or len(prompt) > MAX_PROMPT_LENGTH:
         return

@@ -80,14 +80,23 @@ def _path() -> BeforeValidator:
 
 
 def _check_path(given: Any) -> str:
+    if given is None or isinstance(given, dict | list):
+        raise ValueError("expected a file's name")
     path = _check_text(given, 500)
     if not path.strip():
         raise ValueError("is empty: a file's name is expected; leave it out if there is none")
     return path
 
 
+def _as_list(given: Any) -> list[Any]:
+    """What a field takes that may hold one or several; with nothing behind it, it is left at its default."""
+    return given if isinstance(given, list) else [] if given is None else [given]
+
+
 def _paths(given: Any) -> tuple[str, ...]:
-    values = given if isinstance(given, list) else [given]
+    values = _as_list(given)
+    if isinstance(given, dict):
+        raise ValueError("expected a file's name, or a list of them")
     if len(values) > MAX_PICTURES:
         raise ValueError(f"{len(values)} pictures; at most {MAX_PICTURES} are allowed")
     return tuple(_check_path(value) for value in values)
@@ -95,7 +104,9 @@ def _paths(given: Any) -> tuple[str, ...]:
 
 def _names(given: Any) -> tuple[str, ...]:
     """fox, or [fox, cat] -> names, each once."""
-    values = given if isinstance(given, list) else [given]
+    values = _as_list(given)
+    if isinstance(given, dict):
+        raise ValueError("expected a name without braces, or a list of names")
     if len(values) > MAX_NAMES:
         raise ValueError(f"{len(values)} names; at most {MAX_NAMES} are allowed")
     return tuple(dict.fromkeys(plain_name(_check_text(value, 40)) for value in values))
@@ -152,7 +163,8 @@ class SegmentEntry(_Entry):
     forget: Names = Field((), description="A name or a list: what memory holds of them is gone from this segment on.")
     recall: Annotated[tuple[str, ...], _sentence(_recalled)] | None = Field(
         None,
-        description="A name or a list: who is recalled in this segment, whatever the score says. `none`: nobody. "
+        description="A name or a list: who is recalled in this segment, whatever the score says. `none`, or an "
+        "empty list: nobody. "
         "Default: those whom the prompt names, then by score.",
     )
 
