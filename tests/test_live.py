@@ -126,7 +126,7 @@ def test_pictures_are_looked_at_before_the_model_is_loaded(tmp_path, monkeypatch
         "characters: {fox: {description: a fox, picture: a.png}, cat: {description: a cat, picture: b.png}}\n"
         "segments: [{prompt: '{fox}', duration: 1}]\n"
     )
-    monkeypatch.setattr("memflow_cli.cli.live._play", lambda *_: pytest.fail("the model would be loaded"))
+    monkeypatch.setattr("memflow_cli.studio.studio.Studio", lambda *_, **__: pytest.fail("the model would be loaded"))
     assert run(["live", str(story), "--stdin", "-o", str(tmp_path / "film.mp4")]) == 2
     err = capfd.readouterr().err
     assert f"{story}, line 1: characters.fox.picture: cannot read the picture {tmp_path / 'a.png'}" in err
