@@ -50,6 +50,18 @@ def test_a_frame_that_shows_both_serves_both():
     assert bank(cast, Casting(names=("fox", "cat")), count=3) == [0, 1, 3], "then by score"
 
 
+def test_a_frame_that_is_out_of_date_for_one_is_the_only_memory_of_another():
+    """It was withheld from a segment that called both: places of the bank stayed empty, and one was not remembered at all."""
+    cast = cast_of("fox robot", "fox robot", "fox", "", "")
+    cast.forget("fox")
+    cast.show(3, ["fox"])
+    both = Casting(names=("fox", "robot"))
+    assert bank(cast, both) == [1, 3, 4], "of those that show the robot the best, and the new fox"
+    assert bank(cast, Casting(names=("fox",))) == [3, 4]
+    cast.show(4, ["robot"])
+    assert bank(cast, both) == [3, 4], "another frame shows the robot, and without the old fox"
+
+
 def test_a_segment_s_own_frames_are_not_trusted_to_show_all_whom_it_names():
     """One of two had come back already: that frame stood for both, and nothing in the bank showed the one yet to come."""
     cast = cast_of("fox", "fox cat", "cat", "fox cat", "")

@@ -362,12 +362,86 @@ def test_plan_says_who_is_called_and_where_memory_has_them_from(pictures, capsys
     assert run(["plan", str(pictures / "story.yaml")]) == 0
     said = capsys.readouterr().out
     assert "    1  fox: its picture\n    2  cat: nothing yet: this segment first shows it\n" in said
-    assert "4  fox: the end of segment 3, which remembers it; cat: nothing yet" in said
+    assert (
+        "4  cat: forgotten when it begins; fox: the end of segment 3, which remembers it; cat: nothing: what was"
+        in said
+    )
     assert "5  cat: segment 4, which first shows it\n    6  nothing is recalled\n" in said
     assert run(["plan", str(pictures / "story.yaml"), "--json"]) == 0
     calls = [segment["calls"] for segment in json.loads(capsys.readouterr().out)["segments"]]
     assert calls[0] == [{"name": "fox", "source": "picture", "segment": None}]
     assert calls[3][0] == {"name": "fox", "source": "remembered", "segment": 3} and calls[5] == []
+
+
+def test_plan_says_what_is_forgotten_and_remembered(pictures, capsys):
+    """Of who was forgotten it said that no segment had shown them, or that this one was the first to."""
+    (pictures / "story.yaml").write_text(
+        "memory: {policy: nam}\ncharacters: {fox: a red fox}\nsegments:\n"
+        "- {prompt: '{fox} comes in', duration: 3s}\n"
+        "- {prompt: '{fox} waves', duration: 3s, forget: fox, remember: fox}\n"
+        "- {prompt: the stage is empty, duration: 3s, forget: fox, recall: fox}\n"
+        "- {prompt: '{fox} comes back', duration: 3s}\n"
+        "- {prompt: '{fox} waves', duration: 3s}\n"
+    )
+    assert run(["plan", str(pictures / "story.yaml")]) == 0
+    said = capsys.readouterr().out
+    anew = "fox: nothing: what was shown is forgotten, and this segment shows it anew"
+    assert f"2  fox: forgotten when it begins; {anew}; fox: remembered as at its end\n" in said
+    assert "3  fox: forgotten when it begins; fox: nothing: what was shown is forgotten\n" in said
+    assert f"4  {anew}\n    5  fox: segment 4, which first shows it\n" in said
+    assert run(["plan", str(pictures / "story.yaml"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)["segments"]
+    assert [each["calls"][0]["source"] for each in told] == ["here", "anew", "forgotten", "anew", "shown"]
+    assert told[1]["remember"] == told[1]["forget"] == ["fox"] and told[0]["remember"] == []
+
+
+def story_of_pictures(pictures, count, *segments, **memory):
+    characters = {f"c{number}": {"description": "a fox", "picture": "fox.png"} for number in range(count)}
+    story = {"memory": {"policy": "nam", **memory}, "characters": characters, "segments": list(segments)}
+    (pictures / "story.yaml").write_text(json.dumps(story))
+    return str(pictures / "story.yaml")
+
+
+def test_a_picture_that_nobody_calls_is_told(pictures, capsys):
+    """Without braces a prompt calls nobody: the picture was never recalled, and not a word was said."""
+    path = story_of_pictures(pictures, 2, {"prompt": "the fox walks, and {c1} waves", "duration": "3s"})
+    assert run(["plan", path]) == 0
+    said = capsys.readouterr().err
+    assert (
+        "c0 has a picture, and no segment calls it: write {c0} in a prompt, or names: [c0]" in said and "c1" not in said
+    )
+
+
+@pytest.mark.parametrize(("bank", "is_told"), [(1, True), (2, False)])
+def test_a_bank_too_small_for_the_pictures_that_are_called_is_told(pictures, capsys, bank, is_told):
+    path = story_of_pictures(pictures, 2, {"prompt": "{c0} and {c1} wave", "duration": "3s"}, bank=bank)
+    assert run(["plan", path]) == 0
+    said = "segment 1 calls 2 who are known by their pictures, and the bank holds 1 frame: memory.bank: 2"
+    assert (said in capsys.readouterr().err) is is_told
+
+
+def test_what_a_bank_of_nothing_ignores_is_told(pictures, capsys):
+    path = story_of_pictures(pictures, 0, {"prompt": "a fox waves", "duration": "3s", "recall": "none"}, bank=0)
+    assert run(["plan", path]) == 0
+    said = capsys.readouterr()
+    assert "a bank of 0 recalls nothing, and ignores recall (segment 1)" in said.err and "who is called" not in said.out
+
+
+def test_pictures_are_counted_as_memory(pictures, capsys):
+    """Forty pictures took more than the whole archive may, and the plan was the same as with none."""
+
+    def archive_bytes(count):
+        names = " and ".join(f"{{c{number}}}" for number in range(count)) or "a fox"
+        path = story_of_pictures(
+            pictures, count, {"prompt": f"{names} wave", "duration": "3s"}, bank=4, archive="500KB"
+        )
+        assert run(["plan", path, "--json"]) == 0
+        said = capsys.readouterr()
+        return json.loads(said.out)["needs"]["archive_bytes"], "more than the archive may" in said.err
+
+    assert archive_bytes(0) == (500_000, False)
+    two, four = archive_bytes(2), archive_bytes(4)
+    assert four == (2 * two[0], True) and two[1]
 
 
 def test_what_a_policy_ignores_is_told(pictures, capsys):

@@ -427,6 +427,14 @@ def test_with_a_picture_nothing_is_chosen():
     assert "orange" in read_story(unpictured, ["Something is told."], [False])[0].caption
 
 
+def test_with_a_picture_no_colour_of_a_hat_is_chosen():
+    """A description with a hat of no colour made it a blue one, whatever the picture showed."""
+    met = reading({"fox": ("idle", "")}, worn={"fox": ("hat", None)})
+    assert captions_of(["The fox jumps."], ["somebody in a hat"], met) == ["The fox jumps."]
+    again = reading({"fox": ("jump", "")}, worn={"fox": ("hat", "red")})
+    assert "with a red hat" in captions_of(["Something is told."], ["somebody in a hat"], met, again)[0]
+
+
 def test_a_story_may_open_on_who_has_a_picture():
     assert captions_of(["In the snow, a fox waits."], ["a fox"]) == ["The fox stands still in the snow."]
     read = captions_of(["Something is told."], ["a fox"], reading({"fox": ("idle", "")}, setting="snow"))

@@ -267,6 +267,8 @@ class Walk:
             candidates=recall.scores,
             layer_banks=() if shared else tuple(tuple(bank) for bank in banks),
             called=self._shot.casting.called,
+            recalls_nothing=self._shot.casting.wants_nothing,
+            remembers=self._shot.casting.remember,
             whose={frame: names for frame in recalled if (names := self.memory.whose(frame))},
         )
 

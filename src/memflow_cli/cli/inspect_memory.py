@@ -136,6 +136,8 @@ def _segment_json(segment: "SegmentMemory", top: int) -> dict[str, Any]:
         ],
         "candidates": segment.num_candidates,
         "called": list(segment.called),
+        "recalls_nothing": segment.recalls_nothing,
+        "remembers": list(segment.remembers),
         "renewed": list(segment.renewed),
         "forgotten": list(segment.forgotten),
     }

@@ -131,6 +131,8 @@ def plan_to_json(story: Story, lost: LostTokens) -> dict[str, Any]:
                     }
                     for called in calls[segment.index]
                 ],
+                "remember": list(storyboard.segments[segment.index].remember),
+                "forget": list(storyboard.segments[segment.index].forget),
             }
             for segment in plan.segments
         ],
@@ -154,12 +156,11 @@ def estimate_needs(story: Story) -> dict[str, int]:
     """Bytes: the cache (sink, bank and window), the archive at the film's end, the model's files, the disk."""
     plan, geometry, memory = story.plan, story.plan.geometry, story.storyboard.memory
     bank, activate, kv = memory.num_recalled, memory.num_chosen, memory.kv
-    per_frame = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE, kv)
-    remembered = per_frame + geometry.query_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
-    has_archive = memory.policy == "nam" and bank > 0
-    prototypes = -(-plan.num_chunks // (memory.record_interval or 1)) if has_archive else 0
+    remembered = _prototype_bytes(story)
+    prototypes = -(-plan.num_chunks // (memory.record_interval or 1)) if memory.knows_names else 0
     latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
-    archive = min(memory.archive_bytes, prototypes * remembered)
+    pictures = picture_bytes(story)
+    archive = max(min(memory.archive_bytes, prototypes * remembered + pictures), pictures)
     film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
     return {
         "cache_bytes": card_use(story.entry, plan.width, plan.height, bank, _CACHE_ITEMSIZE, activate, kv).cache,
@@ -174,6 +175,20 @@ def estimate_needs(story: Story) -> dict[str, int]:
     }
 
 
+def picture_bytes(story: Story) -> int:
+    """What the given pictures take of the archive, whose budget they do not heed."""
+    if not story.storyboard.memory.knows_names:
+        return 0
+    return _prototype_bytes(story) * sum(len(subject.pictures) for subject in story.storyboard.subjects.values())
+
+
+def _prototype_bytes(story: Story) -> int:
+    """What a remembered latent frame takes of the archive."""
+    plan, geometry = story.plan, story.plan.geometry
+    kept = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE, story.storyboard.memory.kv)
+    return kept + geometry.query_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
+
+
 def _model_bytes(entry: "ModelEntry") -> int:
     if entry.folder is None:
         return entry.num_bytes
@@ -185,7 +200,7 @@ def plan_to_text(story: Story) -> str:
     memory, needs = storyboard.memory, estimate_needs(story)
     policy = str(memory.policy)
     if policy in RECALLING:
-        policy += f", {memory.bank} frames recalled"
+        policy += f", {count(memory.bank, 'frame')} recalled"
         policy += f", {memory.activate} read by each head" if memory.activate else ""
     policy += ", keys and values in eight bits" if memory.kv == "int8" else ""
     chunk_frames = len(geometry.chunk_frame_range(1))
@@ -221,18 +236,21 @@ def plan_to_text(story: Story) -> str:
 def _calls(story: Story) -> list[tuple[Called, ...]]:
     """Whom each segment calls, as far as the film's memory knows who is who."""
     nobody: list[tuple[Called, ...]] = [()] * len(story.plan.segments)
-    return calls_of(story.storyboard) if story.storyboard.memory.policy == "nam" else nobody
+    return calls_of(story.storyboard) if story.storyboard.memory.knows_names else nobody
 
 
 def _calls_to_lines(story: Story) -> list[str]:
     """Who is called, and where their memory comes from; nothing where nobody is."""
     lines: list[str] = []
-    if story.storyboard.memory.policy != "nam":
+    if not story.storyboard.memory.knows_names:
         return lines
-    for segment, calls in enumerate(_calls(story), start=1):
-        told = [f"{one_line(called.name)}: {source_in_words(called)}" for called in calls]
-        if told or story.storyboard.segments[segment - 1].recall == ():
-            lines.append(f"{segment:5}  {'; '.join(told) or 'nothing is recalled'}")
+    for index, (segment, calls) in enumerate(zip(story.storyboard.segments, _calls(story), strict=True), start=1):
+        told = [f"{name}: forgotten when it begins" for name in segment.forget]
+        told += [f"{called.name}: {source_in_words(called)}" for called in calls]
+        told += ["nothing is recalled"] if segment.recall == () else []
+        told += [f"{name}: remembered as at its end" for name in segment.remember]
+        if told:
+            lines.append(f"{index:5}  {'; '.join(map(one_line, told))}")
     return ["", "    #  who is called, and where memory has them from", *lines] if lines else []
 
 

@@ -18,23 +18,62 @@ def warn_of_texts(story: "Story") -> None:
     for warning in story.warnings:
         warn(warning)
     _warn_of_what_memory_ignores(story)
+    _warn_of_a_small_bank(story)
+    _warn_of_pictures(story)
     _warn_of_unknown_words(story)
     _warn_of_what_is_not_shown(story)
 
 
 def _warn_of_what_memory_ignores(story: "Story") -> None:
     """`remember`, `forget` and `recall`, where the film's memory does not know who is who."""
-    policy = story.storyboard.memory.policy
+    memory = story.storyboard.memory
     said = [
         f"{key} (segment {number})"
         for number, segment in enumerate(story.storyboard.segments, start=1)
         for key in ("remember", "forget", "recall")
         if getattr(segment, key) not in ((), None) or (key == "recall" and segment.recall == ())
     ]
-    if policy != "nam" and said:
+    if said and not memory.knows_names:
         rest = f" and {len(said) - _MOST_SEGMENTS} more" if len(said) > _MOST_SEGMENTS else ""
         listed = ", ".join(said[:_MOST_SEGMENTS])
-        warn(f"{story.path}: the memory policy {policy} does not know who is who, and ignores {listed}{rest}")
+        knows_nobody = f"the memory policy {memory.policy} does not know who is who"
+        reason = "a bank of 0 recalls nothing" if memory.policy == "nam" else knows_nobody
+        warn(f"{story.path}: {reason}, and ignores {listed}{rest}")
+
+
+def _warn_of_a_small_bank(story: "Story") -> None:
+    """A frame may show several; where only pictures can, each of them wants a place of its own."""
+    from memflow_cli.cli.words import count
+    from memflow_cli.story.calls import calls_of
+
+    memory = story.storyboard.memory
+    for number, calls in enumerate(calls_of(story.storyboard) if memory.knows_names else (), start=1):
+        pictured = [called.name for called in calls if called.source == "picture"]
+        if len(pictured) > memory.bank:
+            warn(
+                f"{story.path}: segment {number} calls {len(pictured)} who are known by their pictures, and the bank holds "
+                f"{count(memory.bank, 'frame')}: memory.bank: {len(pictured)} would hold all of them"
+            )
+            return
+
+
+def _warn_of_pictures(story: "Story") -> None:
+    """A picture that no segment calls is never recalled; and whatever is given stays in memory, however many they are."""
+    from memflow_cli.cli.plan import picture_bytes
+    from memflow_cli.machine.amounts import size_text
+
+    storyboard = story.storyboard
+    called = {name for segment in storyboard.segments for name in (*segment.names, *(segment.recall or ()))}
+    uncalled = [name for name, subject in storyboard.subjects.items() if subject.pictures and name not in called]
+    for name in uncalled[:_MOST_SEGMENTS]:
+        warn(
+            f"{story.path}: {name} has a picture, and no segment calls it: write {{{name}}} in a prompt, or names: [{name}]"
+        )
+    if (taken := picture_bytes(story)) > storyboard.memory.archive_bytes:
+        warn(
+            f"{story.path}: the given pictures take {size_text(taken)} of memory, more than the archive may "
+            f"({size_text(storyboard.memory.archive_bytes)}): of the film itself it keeps next to nothing"
+        )
 
 
 def _warn_of_unknown_words(story: "Story") -> None:

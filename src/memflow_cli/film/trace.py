@@ -104,7 +104,9 @@ class TraceWriter:
         line["bank"] = [[item.frame, _short(item.score), _short(item.use)] for item in record.bank]
         line["sink_use"] = [_short(use) for use in record.sink_use]
         try:
-            self._write_line({key: value for key, value in line.items() if value not in ((), {}, [])})
+            self._write_line(
+                {key: value for key, value in line.items() if value is not False and value not in ((), {}, [])}
+            )
         except OSError as error:
             raise self._error(error) from error
 
@@ -310,6 +312,8 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int, num
         evicted=tuple(map(frame, items("evicted"))),
         layer_banks=tuple(tuple(map(frame, bank)) for bank in layer_banks),
         called=names(content.get("called", [])),
+        recalls_nothing=content.get("recalls_nothing") is True,
+        remembers=names(content.get("remembers", [])),
         whose={key: names(each) for key, each in table("whose").items()},
         renewed=names(content.get("renewed", [])),
         forgotten=names(content.get("forgotten", [])),

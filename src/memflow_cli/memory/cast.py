@@ -4,7 +4,7 @@ A frame is the memory of those whom the segment that it was made in names, and o
 gets a place in the bank before the rest of it is filled by score; a frame that shows several of them serves them all.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -89,15 +89,20 @@ class Cast:
         those who are missing, of equals the best. b) Of each who is called and has pictures, the best of these. c) The best of
         all others.
 
-        A frame that is out of date for somebody, and a given picture, are there for nobody but others whom they show.
+        A frame that is out of date for somebody, and a given picture, are there for nobody but others whom they show; where both
+        are called, only if nothing else shows the other.
         """
         called = casting.called
         offered = [self._is_offered(frame, called) for frame in frames]
         if not called and all(offered):
             return scores.topk(min(count, len(scores))).indices.sort().values.tolist()
-        order = [row for row in scores.argsort(descending=True, stable=True).tolist() if offered[row]]
+        ranked = scores.argsort(descending=True, stable=True).tolist()
+        order = [row for row in ranked if offered[row]]
         earlier = [row for row in order if frames[row] < self._segment_start]
         chosen = self._cover([(row, self.whose(frames[row])) for row in earlier], called)
+        missing = set(called).difference(*(self.whose(frames[row]) for row in chosen))
+        withheld = [row for row in ranked if not offered[row] and frames[row] < self._segment_start]
+        chosen += self._cover([(row, self.whose(frames[row])) for row in withheld], missing)
         for name in called:
             own = [row for row in order if frames[row] in self._given and name in self.whose(frames[row])]
             chosen += own[:1] if not set(own) & set(chosen) else []
@@ -119,7 +124,7 @@ class Cast:
         return not self._outdated.get(frame, frozenset()) & set(called) and bool(self.whose(frame) & set(called))
 
     @staticmethod
-    def _cover(shows: Sequence[tuple[int, frozenset[str]]], called: Sequence[str]) -> list[int]:
+    def _cover(shows: Sequence[tuple[int, frozenset[str]]], called: Collection[str]) -> list[int]:
         """`shows`: rows, best first, and whom each shows."""
         chosen: list[int] = []
         missing = set(called)

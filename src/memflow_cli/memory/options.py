@@ -44,6 +44,11 @@ class MemoryOptions:
         return self.bank if self.policy in RECALLING else 0
 
     @property
+    def knows_names(self) -> bool:
+        """Whether whom a segment calls, remembers or forgets makes any difference."""
+        return self.policy == "nam" and self.bank > 0
+
+    @property
     def num_chosen(self) -> int:
         """Latent frames that each head chooses for a chunk; 0: it reads all of them, or chooses in every pass (`official`)."""
         return self.activate or 0 if self.policy == "nam" else 0

@@ -35,6 +35,8 @@ class ChunkRecord:
     evicted: tuple[int, ...] = ()
     layer_banks: tuple[tuple[int, ...], ...] = ()  # policy `official`: each layer's own bank
     called: tuple[str, ...] = ()  # characters and places whose memory must be in the bank
+    recalls_nothing: bool = False  # the storyboard wants an empty bank
     whose: dict[int, tuple[str, ...]] = field(default_factory=dict)  # frame of the bank -> whose memory it is
+    remembers: tuple[str, ...] = ()  # whose memory is, from the segment's end on, what is on screen there
     renewed: tuple[str, ...] = ()  # whose memory is what was on screen just before this chunk
     forgotten: tuple[str, ...] = ()  # whose memory ended before this chunk

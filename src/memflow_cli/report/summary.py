@@ -50,8 +50,9 @@ class Candidate:
 class SegmentMemory:
     """`recalled`: most used first. `candidates`: the best of all frames scored for it, best first; `num_candidates`: how many.
 
-    `called`: whose memory had to be in the bank. `renewed`: whose memory is from here on what was on screen just before;
-    `forgotten`: whose memory ended here.
+    `called`: whose memory had to be in the bank; `recalls_nothing`: the storyboard wanted an empty one. `remembers`: whose memory
+    is what is on screen at its end. `renewed`: whose memory is from here on what was on screen just before; `forgotten`: whose
+    memory ended here.
     """
 
     plan: SegmentPlan
@@ -63,6 +64,8 @@ class SegmentMemory:
     sink_use: float | None
     is_activated: bool = False  # heads read some of what was recalled, not all: `use` says something
     called: tuple[str, ...] = ()
+    recalls_nothing: bool = False
+    remembers: tuple[str, ...] = ()
     renewed: tuple[str, ...] = ()
     forgotten: tuple[str, ...] = ()
 
@@ -128,6 +131,8 @@ class _SegmentSum:
         self.candidates: dict[int, float] = {}  # the latest score of each moment of the film
         self.names: dict[int, tuple[str, ...]] = {}
         self.called: tuple[str, ...] = ()
+        self.recalls_nothing = False
+        self.remembers: tuple[str, ...] = ()
         self.renewed: tuple[str, ...] = ()
         self.forgotten: tuple[str, ...] = ()
 
@@ -144,6 +149,8 @@ class _SegmentSum:
         self.candidates |= {frame: score for frame, score in record.candidates.items() if frame >= 0}
         self.names |= record.whose
         self.called = self.called or record.called
+        self.recalls_nothing = self.recalls_nothing or record.recalls_nothing
+        self.remembers = self.remembers or record.remembers
         self.renewed += record.renewed
         self.forgotten += record.forgotten
 
@@ -179,6 +186,8 @@ class _SegmentSum:
             sink_use=sum(self.sink_use) / len(self.sink_use) if self.sink_use else None,
             is_activated=self.is_activated,
             called=self.called,
+            recalls_nothing=self.recalls_nothing,
+            remembers=self.remembers,
             renewed=self.renewed,
             forgotten=self.forgotten,
         )

@@ -43,10 +43,14 @@ def notes(segment: SegmentMemory) -> list[str]:
     told = []
     if segment.called:
         told.append(f"calls {', '.join(segment.called)}")
+    if segment.recalls_nothing:
+        told.append("recall: none")
     if segment.renewed:
         told.append(f"{', '.join(segment.renewed)}: remembered as they were just before")
     if segment.forgotten:
         told.append(f"{', '.join(segment.forgotten)}: forgotten")
+    if segment.remembers:
+        told.append(f"{', '.join(segment.remembers)}: remembered as at its end")
     return told
 
 
@@ -56,6 +60,13 @@ def when_text(item: RecalledFrame) -> str:
 
 
 def _told_of_moments(memory: FilmMemory, segment: SegmentMemory, moments: list[RecalledFrame]) -> str:
+    if segment.recalls_nothing and not moments:
+        return "Nothing was recalled, as the storyboard says: this segment saw the film's opening and the last seconds."
+    if segment.called and not moments:
+        names = " and ".join(segment.called)
+        return (
+            f"Of {names} nothing further back was in memory: this segment saw the film's opening and the last seconds."
+        )
     if not moments:
         return "Nothing from further back was needed: this segment saw the film's opening and the last seconds."
     if returns := segment.returns():

@@ -5,8 +5,9 @@ from typing import Literal
 
 from memflow_cli.story.storyboard import Segment, Storyboard
 
-Source = Literal["picture", "shown", "remembered", "here", "nowhere"]
-"""A given picture; what an earlier segment first showed, or was told to remember; this segment itself; nothing."""
+Source = Literal["picture", "shown", "remembered", "here", "anew", "forgotten", "nowhere"]
+"""A given picture; what an earlier segment first showed, or was told to remember; this segment itself, for the first time or
+after they were forgotten; nothing, for they are forgotten, or were never shown."""
 
 
 @dataclass(frozen=True)
@@ -26,18 +27,27 @@ def calls_of(storyboard: Storyboard) -> list[tuple[Called, ...]]:
     calls = []
     for index, segment in enumerate(storyboard.segments):
         for name in segment.forget:
-            known.pop(name, None)
+            if name in known:
+                known[name] = Called(name, "forgotten")
         wanted = segment.names if segment.recall is None else segment.recall
-        shows = {name: Called(name, "here", index) for name in segment.names}
-        calls.append(tuple(known.get(name) or shows.get(name) or Called(name, "nowhere") for name in wanted))
+        shows = {name: _shown_here(known.get(name), name, index) for name in segment.names}
+        calls.append(tuple(shows.get(name) or known.get(name) or Called(name, "nowhere") for name in wanted))
         _learn(known, index, segment)
     return calls
+
+
+def _shown_here(before: Called | None, name: str, index: int) -> Called:
+    """Whom a segment names: the memory there is of them, or what it shows itself."""
+    if before is None:
+        return Called(name, "here", index)
+    return Called(name, "anew", index) if before.source == "forgotten" else before
 
 
 def _learn(known: dict[str, Called], index: int, segment: Segment) -> None:
     """What a segment adds to memory."""
     for name in segment.names:
-        known.setdefault(name, Called(name, "shown", index))
+        if name not in known or known[name].source == "forgotten":
+            known[name] = Called(name, "shown", index)
     for name in segment.remember:
         known[name] = Called(name, "remembered", index)
 
@@ -49,5 +59,7 @@ def source_in_words(called: Called) -> str:
         "shown": f"segment {number}, which first shows it",
         "remembered": f"the end of segment {number}, which remembers it",
         "here": "nothing yet: this segment first shows it",
+        "anew": "nothing: what was shown is forgotten, and this segment shows it anew",
+        "forgotten": "nothing: what was shown is forgotten",
         "nowhere": "nothing: no segment has shown it",
     }[called.source]

@@ -284,6 +284,8 @@ class Stage:
         if member.worn is None:
             return colour, None
         kind, worn = member.worn
+        if member.is_pictured and worn is None:
+            return colour, None
         worn = worn or ("blue" if colour != "blue" else "red")
         if worn not in ACCESSORY_COLOURS:
             if member.species in told.described:
@@ -295,7 +297,7 @@ class Stage:
         """Once, and whenever the prompt does. Of who has a picture only with what is worn: a colour alone would say that
         nothing is.
         """
-        if member.is_pictured and member.worn is None:
+        if member.is_pictured and (member.worn is None or member.worn[1] is None):
             return False
         return not member.was_seen or member.species in told.described
 
