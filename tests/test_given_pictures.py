@@ -12,6 +12,7 @@ from memflow_cli.cli.app import run
 from memflow_cli.cli.pace import recalled_times
 from memflow_cli.errors import UsageError
 from memflow_cli.film.events import ChunkDone
+from memflow_cli.film.given import load_given
 from memflow_cli.film.recipe import resolve
 from memflow_cli.film.shooting import make_film
 from memflow_cli.film.takes import Take
@@ -19,8 +20,10 @@ from memflow_cli.film.trace import read_trace
 from memflow_cli.live.lines import play_lines
 from memflow_cli.memory.cast import Casting
 from memflow_cli.memory.options import MemoryOptions
+from memflow_cli.report.summary import summarise
+from memflow_cli.report.telling import when_text
 from memflow_cli.story.load import load_stories, load_storyboard
-from memflow_cli.story.storyboard import Segment, Subject
+from memflow_cli.story.storyboard import Segment, Storyboard, Subject
 from memflow_cli.studio.studio import Studio
 from tiny_model import make, recipe_of, story, tiny_backbone, tiny_entry
 
@@ -78,6 +81,46 @@ def test_what_a_picture_shows_changes_the_film(pictures, kind):
     pixels = np.random.default_rng(0).integers(0, 255, (48, 96, 3), np.uint8)
     Image.fromarray(pixels).save(pictures / "fox.png")
     assert make(pictures, board, kind, "c.mp4").path.read_bytes() != first
+
+
+def test_a_picture_is_remembered_mirrored_as_well_where_that_helps(pictures):
+    """Somebody who looks to the right in a picture comes in from the right too."""
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 96, 3), np.uint8)
+    Image.fromarray(pixels).save(pictures / "fox.png")
+    nam = MemoryOptions(policy="nam", mirror_pictures=True)
+    made = make(pictures, told(pictures, FOX_COMES, memory=nam))
+    trace = read_trace(made.trace_path)
+    files = ["fox.png", "fox.png, mirrored", "wood.png", "wood.png, mirrored"]
+    assert [(item.frame, item.file) for item in trace.header.given] == list(zip((-1, -2, -3, -4), files, strict=True))
+    assert len({item.jpeg for item in trace.header.given[:2]}) == 2
+    bank = next(trace.records()).bank
+    assert len(bank) == 3 and {-1, -2} & {item.frame for item in bank} and {-3, -4} & {item.frame for item in bank}
+    left = load_given(replace(told(pictures, FOX_COMES), memory=nam), 96, 48)
+    assert (left[1].pixels == left[0].pixels[:, ::-1]).all() and left[1].description == left[0].description
+    once = make(pictures, told(pictures, FOX_COMES, memory=MemoryOptions(policy="nam")), name="once.mp4")
+    assert once.path.read_bytes() != made.path.read_bytes()
+    [shown] = summarise(trace).segments
+    assert {"picture of fox", "picture of fox, mirrored", "picture of wood"} >= {
+        when_text(item) for item in shown.pictures()
+    }
+
+
+def test_a_model_says_whether_pictures_are_mirrored_and_a_storyboard_may_say_otherwise(pictures):
+    mirrors = replace(tiny_entry(), mirrors_pictures=True)
+    board = told(pictures, FOX_COMES)
+
+    def resolved(board, entry, asked=None):
+        return resolve(replace(board, memory=MemoryOptions(mirror_pictures=asked)), entry).memory.mirror_pictures
+
+    assert [resolved(board, mirrors, asked) for asked in (None, True, False)] == [True, True, False]
+    assert [resolved(board, tiny_entry(), asked) for asked in (None, True, False)] == [False, True, False]
+    without = replace(board, characters={}, places={})
+    assert [resolved(without, mirrors, asked) for asked in (None, True, False)] == [None] * 3
+    assert recipe_of(without, mirrors) == recipe_of(without, tiny_entry()), "films without pictures are what they were"
+    assert recipe_of(board, mirrors) != recipe_of(board, tiny_entry())
+    before = board.to_json()
+    del before["memory"]["mirror_pictures"]
+    assert resolve(Storyboard.from_json(before), mirrors).memory.mirror_pictures is False, "a record of an earlier film"
 
 
 class Killed(BaseException):

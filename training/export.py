@@ -57,6 +57,7 @@ def describe_model() -> dict:
             "sizes": [f"{scale * WIDTH}x{scale * HEIGHT}" for scale in (UPSCALE, 1)],
             "policy": "nam",
             "positions": "relative",
+            "mirrors_pictures": True,
             "chunk": CHUNK,
             "sink": SINK,
             "window": WINDOW,

@@ -177,9 +177,11 @@ def estimate_needs(story: Story) -> dict[str, int]:
 
 def picture_bytes(story: Story) -> int:
     """What the given pictures take of the archive, whose budget they do not heed."""
-    if not story.storyboard.memory.knows_names:
+    memory = story.storyboard.memory
+    if not memory.knows_names:
         return 0
-    return _prototype_bytes(story) * sum(len(subject.pictures) for subject in story.storyboard.subjects.values())
+    pictures = sum(len(subject.pictures) for subject in story.storyboard.subjects.values())
+    return _prototype_bytes(story) * pictures * (2 if memory.mirror_pictures else 1)
 
 
 def _prototype_bytes(story: Story) -> int:

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from memflow_cli.backbone import Backbone
 from memflow_cli.film.prompt_embeds import StoryEmbeds, encode_story
-from memflow_cli.film.trace import GivenPicture
+from memflow_cli.film.trace import MIRRORED, GivenPicture
 from memflow_cli.machine.out_of_memory import doing
 from memflow_cli.memory.cast import NOBODY, Casting
 from memflow_cli.pipeline import Shot, Walk
@@ -34,7 +34,9 @@ class Given:
 
 
 def load_given(storyboard: Storyboard, width: int, height: int) -> tuple[Given, ...]:
-    """The pictures of characters, then of places, each a latent frame below 0. Raises UsageError for one that will not do."""
+    """The pictures of characters, then of places, each a latent frame below 0, and mirrored another one where memory is to
+    have them so. Raises UsageError for one that will not do.
+    """
     given: list[Given] = []
     for kind, subjects in (("character", storyboard.characters), ("place", storyboard.places)):
         for name, subject in subjects.items():
@@ -42,7 +44,16 @@ def load_given(storyboard: Storyboard, width: int, height: int) -> tuple[Given, 
                 pixels = load_picture(Path(path), width, height)
                 about = GivenPicture(-len(given) - 1, name, kind, Path(path).name, _thumbnail(pixels))
                 given.append(Given(about, subject.description, pixels))
+                if storyboard.memory.mirror_pictures:
+                    given.append(mirrored(given[-1], -len(given) - 1))
     return tuple(given)
+
+
+def mirrored(given: Given, frame: int) -> Given:
+    """The same picture seen the other way round, as another of memory's latent frames."""
+    pixels = np.ascontiguousarray(given.pixels[:, ::-1])
+    about = replace(given.about, frame=frame, file=given.about.file + MIRRORED, jpeg=_thumbnail(pixels))
+    return Given(about, given.description, pixels)
 
 
 def give_pictures(walk: Walk, given: Sequence[Given], told: StoryEmbeds) -> None:

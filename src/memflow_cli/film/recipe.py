@@ -52,6 +52,9 @@ class FilmModel(Protocol):
     @property
     def policy(self) -> str: ...
 
+    @property
+    def mirrors_pictures(self) -> bool: ...
+
     def identity(self) -> dict[str, Any]:
         """Its name and what tells its weights from others."""
         ...
@@ -134,7 +137,11 @@ def resolve(storyboard: Storyboard, entry: FilmModel) -> Storyboard:
     Raises UsageError for a memory that can not be.
     """
     width, height = storyboard.width or entry.width, storyboard.height or entry.height
-    memory = replace(storyboard.memory, policy=_policy(storyboard.memory.policy, entry))
+    memory = replace(
+        storyboard.memory,
+        policy=_policy(storyboard.memory.policy, entry),
+        mirror_pictures=_mirror_pictures(storyboard, entry),
+    )
     if memory.policy == "sink" and not entry.geometry.sink:
         raise UsageError(f"memory.policy: {entry.name} has no sink", "choose window")
     if memory.activate and memory.policy not in RECALLING:
@@ -151,6 +158,14 @@ def resolve(storyboard: Storyboard, entry: FilmModel) -> Storyboard:
     _check_pictures(storyboard, str(memory.policy), memory.bank, entry)
     fps = storyboard.fps or entry.fps
     return replace(storyboard, model=entry.name, width=width, height=height, fps=fps, memory=memory)
+
+
+def _mirror_pictures(storyboard: Storyboard, entry: FilmModel) -> bool | None:
+    """Whether given pictures are remembered mirrored as well; None where none is given."""
+    if not any(subject.pictures for subject in storyboard.subjects.values()):
+        return None
+    asked = storyboard.memory.mirror_pictures
+    return entry.mirrors_pictures if asked is None else asked
 
 
 def _check_pictures(storyboard: Storyboard, policy: str, bank: int, entry: FilmModel) -> None:

@@ -39,11 +39,14 @@ _FRAME = re.compile(r"-?[0-9]{1,11}", re.ASCII)
 SCORE_DIGITS = 6  # significant digits; float32 holds seven
 
 
+MIRRORED = ", mirrored"  # after the file's name of a picture that memory was given the other way round
+
+
 @dataclass(frozen=True)
 class GivenPicture:
     """A picture of a character or place that the film was given: memory's latent frame `frame`, below 0.
 
-    `kind`: "character" or "place". `jpeg`: a small picture of it, in base64.
+    `kind`: "character" or "place". `file`: its name, and whether it is mirrored. `jpeg`: a small picture of it, in base64.
     """
 
     frame: int

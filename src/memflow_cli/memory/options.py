@@ -32,11 +32,14 @@ class MemoryOptions:
     score: str | None = None
     positions: str | None = None
     kv: Kv = "full"
+    mirror_pictures: bool | None = None  # a given picture is remembered mirrored as well; None also: none is given
 
     def to_json(self) -> dict[str, Any]:
-        """Its values for a film's recipe; `kv` only where it is not full, so that films begun without it go on."""
-        values = asdict(self)
-        return values if self.kv != "full" else {name: value for name, value in values.items() if name != "kv"}
+        """Its values for a film's recipe; `kv` only where it is not full, `mirror_pictures` only where they are, so that films
+        begun without either go on.
+        """
+        usual = {"kv": self.kv == "full", "mirror_pictures": not self.mirror_pictures}
+        return {name: value for name, value in asdict(self).items() if not usual.get(name)}
 
     @property
     def num_recalled(self) -> int:

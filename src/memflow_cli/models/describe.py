@@ -70,6 +70,7 @@ def _diffusers_model(folder: Path) -> ModelEntry:
             policy=ours.get("policy", "nam"),
             published=ours.get("published", ""),
             positions=ours.get("positions", "absolute"),
+            mirrors_pictures=ours.get("mirrors_pictures", False),
             fps=ours.get("fps", ModelEntry.fps),
             cut_prefix=str(ours.get("cut_prefix", "")),
             text_len=transformer.get("text_len", ModelEntry.text_len),

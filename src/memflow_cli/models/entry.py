@@ -62,6 +62,7 @@ class ModelEntry:
     `repositories`. transformer_file, lora_file: the checkpoint, a path in its repository or an absolute one.
     stored_itemsize: bytes a number in that checkpoint. ffn_dim: width of its feed-forward, where no config.json says it;
     0: in Wan 1.3B's proportion.
+    mirrors_pictures: whether memory is given the pictures of characters and places mirrored as well, unless a storyboard says.
     policy: how its films remember unless the storyboard says otherwise; published: how its authors' code does, the same if
     empty. fps: frames a second that it was made for. cut_prefix: what it was taught to read before the prompt of a cut's
     first chunk.
@@ -80,6 +81,7 @@ class ModelEntry:
     policy: str = "nam"
     published: str = ""
     positions: str = "absolute"
+    mirrors_pictures: bool = False
     fps: int = 16
     cut_prefix: str = ""
     folder: Path | None = None
@@ -136,6 +138,8 @@ def check_entry(entry: ModelEntry) -> None:
     for name, size in (("stored_itemsize", entry.stored_itemsize), ("ffn_dim", entry.ffn_dim)):
         if type(size) is not int or not 0 <= size <= MAX_SIZE:
             raise ValueError(f"{name} is {str(size)[:40]}; a whole number up to {MAX_SIZE:,} is expected")
+    if type(entry.mirrors_pictures) is not bool:
+        raise ValueError(f"mirrors_pictures is {str(entry.mirrors_pictures)[:40]}; true or false is expected")
     _check_sampling(entry.sampling)
     choices = (
         (entry.policy, POLICIES),

@@ -1,6 +1,7 @@
 """What memory did, in a film maker's words: the sentences and numbers of page, sheets and table."""
 
 from memflow_cli.film.passages import first_words
+from memflow_cli.film.trace import MIRRORED
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory
 from memflow_cli.story.texts import clock
 
@@ -56,7 +57,9 @@ def notes(segment: SegmentMemory) -> list[str]:
 
 def when_text(item: RecalledFrame) -> str:
     """When a recalled frame was shown, or whose picture it is."""
-    return clock(item.seconds) if item.picture is None else f"picture of {item.picture.name}"
+    if item.picture is None:
+        return clock(item.seconds)
+    return f"picture of {item.picture.name}" + (MIRRORED if item.picture.file.endswith(MIRRORED) else "")
 
 
 def _told_of_moments(memory: FilmMemory, segment: SegmentMemory, moments: list[RecalledFrame]) -> str:

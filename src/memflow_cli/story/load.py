@@ -263,6 +263,7 @@ def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> S
         score=entry.memory.score,
         positions=entry.memory.positions,
         kv=entry.memory.kv,
+        mirror_pictures=entry.memory.mirror_pictures,
     )
     return Storyboard(
         title=entry.title or path.stem,

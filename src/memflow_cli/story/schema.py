@@ -221,6 +221,11 @@ class MemoryEntry(_Entry):
         description="`int8`: keys and values are kept in eight bits, in groups of 64: half the memory of 16 bits for the cache "
         "and for what is remembered, and a slightly different film. `full`: as the model computes.",
     )
+    mirror_pictures: Annotated[bool, Field(strict=True), _PLAIN] | None = Field(
+        None,
+        description="Whether memory is given each picture of a character or place mirrored as well, as somebody who looks the "
+        "other way. Default: as the model was measured to do better (`theatre`: yes).",
+    )
 
 
 class StoryEntry(_Entry):

@@ -83,10 +83,17 @@ class Storyboard:
         """The inverse of `to_json`; records of memflow 0.1.0 as well. Raises TypeError, KeyError or AttributeError."""
         values = dict(content)
         values["segments"] = tuple(_segment_from_json(segment) for segment in content["segments"])
-        values["memory"] = MemoryOptions(**content["memory"])
+        values["memory"] = _memory_from_json(content)
         for kind in ("characters", "places"):
             values[kind] = {name: _subject_from_json(value) for name, value in content.get(kind, {}).items()}
         return Storyboard(**values)
+
+
+def _memory_from_json(content: Mapping[str, Any]) -> MemoryOptions:
+    """Records from before pictures were mirrored do not say that theirs were not."""
+    subjects = (*content.get("characters", {}).values(), *content.get("places", {}).values())
+    is_pictured = any(_subject_from_json(subject).pictures for subject in subjects)
+    return MemoryOptions(**{**({"mirror_pictures": False} if is_pictured else {}), **content["memory"]})
 
 
 def _segment_from_json(content: Mapping[str, Any]) -> Segment:
