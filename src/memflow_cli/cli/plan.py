@@ -177,11 +177,14 @@ def estimate_needs(story: Story) -> dict[str, int]:
 
 def picture_bytes(story: Story) -> int:
     """What the given pictures take of the archive, whose budget they do not heed."""
-    memory = story.storyboard.memory
-    if not memory.knows_names:
+    storyboard = story.storyboard
+    if not storyboard.memory.knows_names:
         return 0
-    pictures = sum(len(subject.pictures) for subject in story.storyboard.subjects.values())
-    return _prototype_bytes(story) * pictures * (2 if memory.mirror_pictures else 1)
+    characters, places = (
+        sum(len(subject.pictures) for subject in subjects.values())
+        for subjects in (storyboard.characters, storyboard.places)
+    )
+    return _prototype_bytes(story) * (characters * (2 if storyboard.memory.mirror_pictures else 1) + places)
 
 
 def _prototype_bytes(story: Story) -> int:

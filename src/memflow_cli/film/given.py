@@ -34,8 +34,8 @@ class Given:
 
 
 def load_given(storyboard: Storyboard, width: int, height: int) -> tuple[Given, ...]:
-    """The pictures of characters, then of places, each a latent frame below 0, and mirrored another one where memory is to
-    have them so. Raises UsageError for one that will not do.
+    """The pictures of characters, then of places, each a latent frame below 0; those of characters mirrored another
+    one, where memory is to have them so. Raises UsageError for one that will not do.
     """
     given: list[Given] = []
     for kind, subjects in (("character", storyboard.characters), ("place", storyboard.places)):
@@ -44,7 +44,7 @@ def load_given(storyboard: Storyboard, width: int, height: int) -> tuple[Given, 
                 pixels = load_picture(Path(path), width, height)
                 about = GivenPicture(-len(given) - 1, name, kind, Path(path).name, _thumbnail(pixels))
                 given.append(Given(about, subject.description, pixels))
-                if storyboard.memory.mirror_pictures:
+                if kind == "character" and storyboard.memory.mirror_pictures:
                     given.append(mirrored(given[-1], -len(given) - 1))
     return tuple(given)
 

@@ -161,8 +161,8 @@ def resolve(storyboard: Storyboard, entry: FilmModel) -> Storyboard:
 
 
 def _mirror_pictures(storyboard: Storyboard, entry: FilmModel) -> bool | None:
-    """Whether given pictures are remembered mirrored as well; None where none is given."""
-    if not any(subject.pictures for subject in storyboard.subjects.values()):
+    """Whether characters' pictures are given mirrored as well; None where there are none."""
+    if not any(subject.pictures for subject in storyboard.characters.values()):
         return None
     asked = storyboard.memory.mirror_pictures
     return entry.mirrors_pictures if asked is None else asked

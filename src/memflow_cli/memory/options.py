@@ -32,7 +32,7 @@ class MemoryOptions:
     score: str | None = None
     positions: str | None = None
     kv: Kv = "full"
-    mirror_pictures: bool | None = None  # a given picture is remembered mirrored as well; None also: none is given
+    mirror_pictures: bool | None = None  # a character's picture is given mirrored as well; None also: none is given
 
     def to_json(self) -> dict[str, Any]:
         """Its values for a film's recipe; `kv` only where it is not full, `mirror_pictures` only where they are, so that films

@@ -62,7 +62,7 @@ class ModelEntry:
     `repositories`. transformer_file, lora_file: the checkpoint, a path in its repository or an absolute one.
     stored_itemsize: bytes a number in that checkpoint. ffn_dim: width of its feed-forward, where no config.json says it;
     0: in Wan 1.3B's proportion.
-    mirrors_pictures: whether memory is given the pictures of characters and places mirrored as well, unless a storyboard says.
+    mirrors_pictures: whether memory is given the pictures of characters mirrored as well, unless a storyboard says.
     policy: how its films remember unless the storyboard says otherwise; published: how its authors' code does, the same if
     empty. fps: frames a second that it was made for. cut_prefix: what it was taught to read before the prompt of a cut's
     first chunk.

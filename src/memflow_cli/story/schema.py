@@ -223,8 +223,8 @@ class MemoryEntry(_Entry):
     )
     mirror_pictures: Annotated[bool, Field(strict=True), _PLAIN] | None = Field(
         None,
-        description="Whether memory is given each picture of a character or place mirrored as well, as somebody who looks the "
-        "other way. Default: as the model was measured to do better (`theatre`: yes).",
+        description="Whether memory is given each picture of a character mirrored as well: who looks to the left there comes in "
+        "from the left, too. Default: as the model was measured to do better (`theatre`: yes).",
     )
 
 

@@ -91,8 +91,7 @@ class Storyboard:
 
 def _memory_from_json(content: Mapping[str, Any]) -> MemoryOptions:
     """Records from before pictures were mirrored do not say that theirs were not."""
-    subjects = (*content.get("characters", {}).values(), *content.get("places", {}).values())
-    is_pictured = any(_subject_from_json(subject).pictures for subject in subjects)
+    is_pictured = any(_subject_from_json(subject).pictures for subject in content.get("characters", {}).values())
     return MemoryOptions(**{**({"mirror_pictures": False} if is_pictured else {}), **content["memory"]})
 
 
