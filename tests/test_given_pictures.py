@@ -104,22 +104,58 @@ def test_a_picture_is_remembered_mirrored_as_well_where_that_helps(pictures):
     }
 
 
-def test_a_model_says_whether_pictures_are_mirrored_and_a_storyboard_may_say_otherwise(pictures):
-    mirrors = replace(tiny_entry(), mirrors_pictures=True)
+@pytest.mark.parametrize("activate", [None, 2])
+def test_the_first_chunks_of_who_is_known_by_pictures_are_led_towards_them(pictures, activate):
+    """Hats were lost that a picture showed: what the picture changes in a step now counts more, until the film has shown them."""
+
+    def latents(guidance, *segments):
+        nam = MemoryOptions(policy="nam", activate=activate, picture_guidance=guidance)
+        chunks = {}
+
+        def keep(event):
+            if isinstance(event, ChunkDone):
+                chunks[event.chunk] = len(passes)
+
+        entry = tiny_entry()
+        backbone = tiny_backbone(entry)
+        passes, predict = [], backbone.predict
+
+        def count(*arguments, **more):
+            passes.append(len(more["context"].banks_in_view[0]))
+            return predict(*arguments, **more)
+
+        backbone.predict = count
+        board = told(pictures, *segments, memory=nam)
+        made = make_film(board, entry, with_defaults(backbone), pictures / f"{guidance}.mp4", events=keep, resume=False)
+        return [n - m for m, n in zip([0, *chunks.values()], chunks.values(), strict=False)], made.path.read_bytes()
+
+    story = (NOBODY, FOX_COMES, CAT, AGAIN)
+    plainly, film = latents(0.0, *story)
+    assert latents(0.0, *story) == (plainly, film)
+    led, other = latents(2.0, *story)
+    more = [after - before for before, after in zip(plainly, led, strict=True)]
+    steps = len(tiny_entry().sampling.steps) // 2
+    assert more == [0, 0, 0, steps, steps, 0, 0, 0, 0, 0, 0, 0] and other != film
+
+
+def test_a_model_says_how_pictures_are_used_and_a_storyboard_may_say_otherwise(pictures):
+    ours = replace(tiny_entry(), mirrors_pictures=True, picture_guidance=2.0)
     board = told(pictures, FOX_COMES)
 
-    def resolved(board, entry, asked=None):
-        return resolve(replace(board, memory=MemoryOptions(mirror_pictures=asked)), entry).memory.mirror_pictures
+    def resolved(board, entry, **asked):
+        memory = resolve(replace(board, memory=MemoryOptions(**asked)), entry).memory
+        return memory.mirror_pictures, memory.picture_guidance
 
-    assert [resolved(board, mirrors, asked) for asked in (None, True, False)] == [True, True, False]
-    assert [resolved(board, tiny_entry(), asked) for asked in (None, True, False)] == [False, True, False]
+    assert resolved(board, ours) == (True, 2.0) and resolved(board, tiny_entry()) == (False, 0.0)
+    assert resolved(board, ours, mirror_pictures=False, picture_guidance=0.0) == (False, 0.0)
+    assert resolved(board, tiny_entry(), mirror_pictures=True, picture_guidance=1.0) == (True, 1.0)
     without = replace(board, characters={}, places={})
-    assert [resolved(without, mirrors, asked) for asked in (None, True, False)] == [None] * 3
-    assert recipe_of(without, mirrors) == recipe_of(without, tiny_entry()), "films without pictures are what they were"
-    assert recipe_of(board, mirrors) != recipe_of(board, tiny_entry())
+    assert resolved(without, ours, mirror_pictures=True, picture_guidance=1.0) == (None, None)
+    assert recipe_of(without, ours) == recipe_of(without, tiny_entry()), "films without pictures are what they were"
+    assert recipe_of(board, ours) != recipe_of(board, tiny_entry())
     before = board.to_json()
-    del before["memory"]["mirror_pictures"]
-    assert resolve(Storyboard.from_json(before), mirrors).memory.mirror_pictures is False, "a record of an earlier film"
+    del before["memory"]["mirror_pictures"], before["memory"]["picture_guidance"]
+    assert resolved(Storyboard.from_json(before), ours, **vars(Storyboard.from_json(before).memory)) == (False, 0.0)
 
 
 class Killed(BaseException):

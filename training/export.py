@@ -58,6 +58,7 @@ def describe_model() -> dict:
             "policy": "nam",
             "positions": "relative",
             "mirrors_pictures": True,
+            "picture_guidance": 2.0,
             "chunk": CHUNK,
             "sink": SINK,
             "window": WINDOW,

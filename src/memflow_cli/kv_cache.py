@@ -70,6 +70,7 @@ class KVCache:
         self._rotate = rotate
         self._position_mode = positions
         self._attend_bank = attend_bank
+        self._reads_bank = True
         self._first_bank_slot = shape.sink + shape.window
         num_slots = self._first_bank_slot + shape.bank
         size = (shape.num_layers, batch, num_slots, shape.num_tokens, shape.num_heads, shape.head_dim)
@@ -119,7 +120,7 @@ class KVCache:
     @property
     def banks_in_view(self) -> list[list[int]]:
         """For each layer, the latent frames of its bank that passes read."""
-        return self.bank_frames if self._attend_bank else [[] for _ in self.bank_frames]
+        return self.bank_frames if self._attend_bank and self._reads_bank else [[] for _ in self.bank_frames]
 
     def window_before(self, frames: range) -> tuple[int, ...]:
         """The window's frames that `frames` may attend to: committed, earlier, and not pushed out by `frames`."""
@@ -140,10 +141,13 @@ class KVCache:
         read = self.heads.layout
         return None if read is None else (repr((self._keeps, *self._staged)), read)
 
-    def begin(self, frames: range, keep: bool = True) -> None:
-        """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date."""
+    def begin(self, frames: range, keep: bool = True, bank: bool = True) -> None:
+        """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date. `bank`: whether they read
+        the bank.
+        """
         self._at_hand = frames
         self._keeps = keep
+        self._reads_bank = bank
         slots = self._slots_to_stage(frames)
         self._staged = [
             (slice(run[0] - frames.start, run[-1] + 1 - frames.start), slice(slots[run[0]], slots[run[-1]] + 1))

@@ -23,6 +23,8 @@ from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.sampler import chunk_noise, denoise, schedule
 from memflow_cli.story.plan import FilmPlan
 
+GUIDED_CHUNKS = 2  # whoever comes in is there after so many
+
 NoiseSource = Callable[["Shot", int, tuple[int, ...]], Iterator[Tensor]]
 """(shot, which of its chunks, shape of a chunk's latents) -> the chunk's noise, see `sampler.denoise`."""
 
@@ -95,12 +97,14 @@ class Walk:
         first_frame: Tensor | None = None,
         num_given: int = 0,
         int8: bool = False,
+        picture_guidance: float = 0.0,
     ) -> None:
         """`size`: width and height in pixels. `memory`: fresh, from `memory.policies.make_policy`. `positions`: the
         backbone's own unless given. `noise`: from each shot's seed unless given. `synchronize`: wait for the device after
         each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk. `first_frame`: a picture's
         latent [1, 1, C, h, w], which the film's first chunk is generated around. `num_given`: how many of the film's first
         chunks are not the model's own, but a picture's or another film's. `int8`: the cache keeps eight bits.
+        `picture_guidance`: how far chunks are led towards given pictures, see `_guided`.
         """
         self.backbone = backbone
         self.memory = memory
@@ -114,9 +118,11 @@ class Walk:
         self._scores: dict[int, float] = {}
         self._segment = -1
         self._index_in_shot = 0
+        self._index_under_prompt = 0
         self._num_pictures = 0
         self._first_frame = first_frame
         self._num_given = num_given
+        self._picture_guidance = picture_guidance
         self._timer = _Timer(backbone.device if synchronize else None)
 
     @torch.no_grad()
@@ -174,11 +180,13 @@ class Walk:
         self._entered = []
         self.index += 1
         self._index_in_shot += 1
+        self._index_under_prompt += 1
         return chunk
 
     def _switch_prompt(self, transition: str) -> Remembered:
         self.memory.switch_prompt(self._prompt)
         self._scores.clear()
+        self._index_under_prompt = 0
         if self.index == 0:
             return Remembered()
         if transition == "cut":
@@ -216,13 +224,34 @@ class Walk:
         noise = self._noise(self._shot, self._index_in_shot, self._latent_shape)
         halfway = levels[len(levels) // 2].timestep
         hold, times = self._held_picture(frames)
+        is_led = self._is_led_by_pictures()
+
+        def answer(latents: Tensor, timestep: float) -> Tensor:
+            return self.backbone.predict(latents, times(timestep), prompt=prompt, context=self.cache)
 
         def predict(latents: Tensor, timestep: float) -> Tensor:
             if timestep == halfway:
                 self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
-            return self.backbone.predict(latents, times(timestep), prompt=prompt, context=self.cache)
+            answered = answer(latents, timestep)
+            if not is_led or timestep <= halfway:
+                return answered
+            self.cache.begin(frames, keep=False, bank=False)
+            without = answer(latents, timestep)
+            self.cache.begin(frames, keep=False)
+            return answered + self._picture_guidance * (answered - without)
 
         return denoise(predict, (sample.to(self.backbone.device) for sample in noise), levels, sampling, hold)
+
+    def _is_led_by_pictures(self) -> bool:
+        """Whether the chunk at hand is led away from what would be seen without the bank, in the first half of its steps, where
+        it is decided what is seen (as in classifier-free guidance, arXiv:2207.12598, with the bank in the prompt's place): in
+        the first chunks under a prompt that calls somebody whom memory knows by given pictures alone.
+        """
+        if not self._picture_guidance or self._index_under_prompt >= GUIDED_CHUNKS:
+            return False
+        bank = self.cache.banks_in_view[0]
+        shown = [[frame for frame in bank if name in self.memory.whose(frame)] for name in self._shot.casting.called]
+        return any(frames and max(frames) < 0 for frames in shown)
 
     def _held_picture(self, frames: range) -> tuple[Callable[[Tensor], Tensor], Callable[[float], Timesteps]]:
         """How the film's first picture stays in its place while its chunk is denoised: it is put back before each pass and

@@ -19,7 +19,7 @@ def make_walk(
     **more: Any,
 ) -> Walk:
     """The walk of one film. `size`: width and height in pixels. `archive_folder`: see `make_policy`; `more`: see `Walk`."""
-    more["int8"] = options.kv == "int8"
+    more |= {"int8": options.kv == "int8", "picture_guidance": options.picture_guidance or 0.0}
     if options.policy == REBUILT:
         return RebuiltWalk(backbone, size, fps, **more)
     positions: Any = options.positions

@@ -13,7 +13,7 @@ from memflow_cli.film.durable import file_sha256
 from memflow_cli.film.names import record_path, run_path
 from memflow_cli.film.ours import read_regular, sha256_of
 from memflow_cli.geometry import KV_GROUP, Geometry, has_whole_kv_groups
-from memflow_cli.memory.options import PUBLISHED, REBUILT, RECALLING
+from memflow_cli.memory.options import PUBLISHED, REBUILT, RECALLING, MemoryOptions
 from memflow_cli.story.picture import picture_identity
 from memflow_cli.story.plan import FilmPlan
 from memflow_cli.story.schema import MAX_SEED
@@ -54,6 +54,9 @@ class FilmModel(Protocol):
 
     @property
     def mirrors_pictures(self) -> bool: ...
+
+    @property
+    def picture_guidance(self) -> float: ...
 
     def identity(self) -> dict[str, Any]:
         """Its name and what tells its weights from others."""
@@ -137,11 +140,8 @@ def resolve(storyboard: Storyboard, entry: FilmModel) -> Storyboard:
     Raises UsageError for a memory that can not be.
     """
     width, height = storyboard.width or entry.width, storyboard.height or entry.height
-    memory = replace(
-        storyboard.memory,
-        policy=_policy(storyboard.memory.policy, entry),
-        mirror_pictures=_mirror_pictures(storyboard, entry),
-    )
+    memory = _with_pictures(storyboard, entry)
+    memory = replace(memory, policy=_policy(memory.policy, entry))
     if memory.policy == "sink" and not entry.geometry.sink:
         raise UsageError(f"memory.policy: {entry.name} has no sink", "choose window")
     if memory.activate and memory.policy not in RECALLING:
@@ -160,12 +160,14 @@ def resolve(storyboard: Storyboard, entry: FilmModel) -> Storyboard:
     return replace(storyboard, model=entry.name, width=width, height=height, fps=fps, memory=memory)
 
 
-def _mirror_pictures(storyboard: Storyboard, entry: FilmModel) -> bool | None:
-    """Whether characters' pictures are given mirrored as well; None where there are none."""
-    if not any(subject.pictures for subject in storyboard.characters.values()):
-        return None
-    asked = storyboard.memory.mirror_pictures
-    return entry.mirrors_pictures if asked is None else asked
+def _with_pictures(storyboard: Storyboard, entry: FilmModel) -> MemoryOptions:
+    """The memory's options, with what holds of given pictures filled in; None where none is given."""
+    memory, mirrors, guidance = storyboard.memory, None, None
+    if any(subject.pictures for subject in storyboard.characters.values()):
+        mirrors = entry.mirrors_pictures if memory.mirror_pictures is None else memory.mirror_pictures
+    if any(subject.pictures for subject in storyboard.subjects.values()):
+        guidance = entry.picture_guidance if memory.picture_guidance is None else memory.picture_guidance
+    return replace(memory, mirror_pictures=mirrors, picture_guidance=guidance)
 
 
 def _check_pictures(storyboard: Storyboard, policy: str, bank: int, entry: FilmModel) -> None:

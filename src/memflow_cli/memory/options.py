@@ -33,12 +33,17 @@ class MemoryOptions:
     positions: str | None = None
     kv: Kv = "full"
     mirror_pictures: bool | None = None  # a character's picture is given mirrored as well; None also: none is given
+    picture_guidance: float | None = None  # how far a chunk is led towards given pictures; None also: none is given
 
     def to_json(self) -> dict[str, Any]:
-        """Its values for a film's recipe; `kv` only where it is not full, `mirror_pictures` only where they are, so that films
-        begun without either go on.
+        """Its values for a film's recipe; those that came later only where they make a difference, so that films begun without
+        them go on.
         """
-        usual = {"kv": self.kv == "full", "mirror_pictures": not self.mirror_pictures}
+        usual = {
+            "kv": self.kv == "full",
+            "mirror_pictures": not self.mirror_pictures,
+            "picture_guidance": not self.picture_guidance,
+        }
         return {name: value for name, value in asdict(self).items() if not usual.get(name)}
 
     @property

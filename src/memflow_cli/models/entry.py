@@ -62,7 +62,8 @@ class ModelEntry:
     `repositories`. transformer_file, lora_file: the checkpoint, a path in its repository or an absolute one.
     stored_itemsize: bytes a number in that checkpoint. ffn_dim: width of its feed-forward, where no config.json says it;
     0: in Wan 1.3B's proportion.
-    mirrors_pictures: whether memory is given the pictures of characters mirrored as well, unless a storyboard says.
+    mirrors_pictures, picture_guidance: whether memory is given the pictures of characters mirrored as well, and how far chunks
+    are led towards given pictures, unless a storyboard says.
     policy: how its films remember unless the storyboard says otherwise; published: how its authors' code does, the same if
     empty. fps: frames a second that it was made for. cut_prefix: what it was taught to read before the prompt of a cut's
     first chunk.
@@ -82,6 +83,7 @@ class ModelEntry:
     published: str = ""
     positions: str = "absolute"
     mirrors_pictures: bool = False
+    picture_guidance: float = 0.0
     fps: int = 16
     cut_prefix: str = ""
     folder: Path | None = None
@@ -140,6 +142,8 @@ def check_entry(entry: ModelEntry) -> None:
             raise ValueError(f"{name} is {str(size)[:40]}; a whole number up to {MAX_SIZE:,} is expected")
     if type(entry.mirrors_pictures) is not bool:
         raise ValueError(f"mirrors_pictures is {str(entry.mirrors_pictures)[:40]}; true or false is expected")
+    if not _is_number(entry.picture_guidance, 10):
+        raise ValueError(f"picture_guidance is {str(entry.picture_guidance)[:40]}; a number from 0 to 10 is expected")
     _check_sampling(entry.sampling)
     choices = (
         (entry.policy, POLICIES),

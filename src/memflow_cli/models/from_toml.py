@@ -54,7 +54,8 @@ _TEXTS = (
     "lora",
 )
 _NUMBERS = ("text_len", "stored_itemsize", "ffn_dim", "fps")
-_KEYS = (*_TEXTS, *_NUMBERS, "mirrors_pictures", "size", "geometry", "sampling", "repositories")
+_OF_PICTURES = ("mirrors_pictures", "picture_guidance")
+_KEYS = (*_TEXTS, *_NUMBERS, *_OF_PICTURES, "size", "geometry", "sampling", "repositories")
 
 
 def read_entry(path: Path) -> ModelEntry:
@@ -80,7 +81,7 @@ def read_entry(path: Path) -> ModelEntry:
             transformer_file=_found(texts["transformer"], repositories, path),
             lora_file=_found(texts["lora"], repositories, path) if "lora" in texts else None,
             **{key: texts[key] for key in ("policy", "published", "cut_prefix", "positions", "family") if key in texts},
-            **{key: table[key] for key in (*_NUMBERS, "mirrors_pictures") if key in table},
+            **{key: table[key] for key in (*_NUMBERS, *_OF_PICTURES) if key in table},
         )
         check_entry(entry)
     except (TypeError, ValueError, AttributeError, AssertionError, KeyError) as error:

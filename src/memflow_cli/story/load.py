@@ -264,6 +264,7 @@ def _resolve(path: Path, entry: StoryEntry, origins: Mapping[KeyPath, str]) -> S
         positions=entry.memory.positions,
         kv=entry.memory.kv,
         mirror_pictures=entry.memory.mirror_pictures,
+        picture_guidance=entry.memory.picture_guidance,
     )
     return Storyboard(
         title=entry.title or path.stem,

@@ -90,9 +90,11 @@ class Storyboard:
 
 
 def _memory_from_json(content: Mapping[str, Any]) -> MemoryOptions:
-    """Records from before pictures were mirrored do not say that theirs were not."""
-    is_pictured = any(_subject_from_json(subject).pictures for subject in content.get("characters", {}).values())
-    return MemoryOptions(**{**({"mirror_pictures": False} if is_pictured else {}), **content["memory"]})
+    """Records from before pictures were mirrored, and films led towards them, do not say that theirs were not."""
+    subjects = (*content.get("characters", {}).values(), *content.get("places", {}).values())
+    is_pictured = any(_subject_from_json(subject).pictures for subject in subjects)
+    as_before: dict[str, Any] = {"mirror_pictures": False, "picture_guidance": 0.0} if is_pictured else {}
+    return MemoryOptions(**{**as_before, **content["memory"]})
 
 
 def _segment_from_json(content: Mapping[str, Any]) -> Segment:
