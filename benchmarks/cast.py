@@ -22,15 +22,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from benchmarks.chosen_model import add_model_options, load_chosen
+from benchmarks.chosen_model import ChosenModel, add_model_options, load_chosen
 from benchmarks.films import film_seed, to_storyboard
 from benchmarks.intervals import mean, share
 from benchmarks.judge import Judge, Seen, load_judge
 from benchmarks.returns import KINDS, WALKING, majority, story_of
 from benchmarks.true_clips import LOOKED_AT, half_size, worn_by
-from memflow_cli.backbone import Backbone
 from memflow_cli.film.frames import to_uint8
 from memflow_cli.film.given import Given, encode_told, give_pictures, mirrored, shot_of
+from memflow_cli.film.recipe import resolve
 from memflow_cli.film.trace import GivenPicture
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.options import MemoryOptions
@@ -206,17 +206,18 @@ def place_pictures(where: str) -> None:
     KVCache._bank_position = position  # type: ignore[method-assign]
 
 
-def film_end(backbone: Backbone, case: Case, mirrors: bool) -> Iterator[np.ndarray]:
+def film_end(model: ChosenModel, case: Case) -> Iterator[np.ndarray]:
     """The frames that are looked at of each of the film's last chunks, uint8 [4, 64, 112, 3]."""
+    backbone, memory = model.backbone, resolve(case.board, model.entry).memory
     plan: FilmPlan = plan_film(case.board, backbone.geometry, SIZE)
     given: list[Given] = []
     for name, pixels in case.pictures.items():
         about = GivenPicture(-1 - len(given), name, "character", "", "")
         given.append(Given(about, case.board.characters[name].description, pixels))
-        if mirrors:
+        if memory.mirror_pictures:
             given.append(mirrored(given[-1], -1 - len(given)))
     told = encode_told(backbone, case.board, plan.segments, given)
-    walk = make_walk(backbone, plan.size, plan.fps, NAM)
+    walk = make_walk(backbone, plan.size, plan.fps, memory)
     give_pictures(walk, given, told)
     decoder = backbone.decoder_at(*plan.size)
     decoder.reset()
@@ -227,11 +228,9 @@ def film_end(backbone: Backbone, case: Case, mirrors: bool) -> Iterator[np.ndarr
             yield half_size(to_uint8(frames)[list(LOOKED_AT)])
 
 
-def looks_right(backbone: Backbone, judge: Judge, case: Case, mirrors: bool = False) -> list[bool]:
-    """For each puppet that is wanted: whether most of the frames looked at show it with these looks. `mirrors`: pictures are
-    given mirrored as well.
-    """
-    answers = judge.answers(np.stack(list(film_end(backbone, case, mirrors))))
+def looks_right(model: ChosenModel, judge: Judge, case: Case) -> list[bool]:
+    """For each puppet that is wanted: whether most of the frames looked at show it with these looks."""
+    answers = judge.answers(np.stack(list(film_end(model, case))))
     return [
         majority(answers.seen(puppet.species)) == Seen(puppet.species, puppet.colour, worn_by(puppet))
         for puppet in case.wanted
@@ -256,6 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STORIES} stories")
     parser.add_argument("--parts", nargs="*", metavar="PART", default=[], help="only parts that begin so")
     parser.add_argument("--one-way", action="store_true", help="pictures as they are only, not mirrored as well")
+    parser.add_argument("--guidance", type=float, help="towards pictures, else the model's own")
     parser.add_argument("--place", choices=PLACES, help="of given pictures, for attention; else in the bank")
     add_model_options(parser)
     options = parser.parse_args(arguments)
@@ -265,11 +265,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [part for part in PARTS if not options.parts or any(part.startswith(each) for each in options.parts)]
     torch.set_grad_enabled(False)
     model, judge = load_chosen(options), load_judge()
-    mirrors = model.entry.mirrors_pictures and not options.one_way
+    memory = replace(NAM, mirror_pictures=False if options.one_way else None, picture_guidance=options.guidance)
     results: dict[str, list[list[bool]]] = {}
     print("| part | looks as asked, % | n |\n|---|---|---|")
     for part in chosen:
-        results[part] = [looks_right(model.backbone, judge, PARTS[part](number), mirrors) for number in stories]
+        cases = [PARTS[part](number) for number in stories]
+        cases = [replace(case, board=replace(case.board, memory=memory)) for case in cases]
+        results[part] = [looks_right(model, judge, case) for case in cases]
         print(row(part, results[part]), flush=True)
     for named, score in PAIRS:
         if {named, score} <= results.keys() and named != score:
