@@ -136,7 +136,17 @@ def test_a_sentence_without_a_subject_tells_of_whom_the_one_before_did(reader, p
     assert_mostly(reader, both_there, lambda roles, one, other: verbs(roles) == {one: verb, other: "stand"})
 
 
-@pytest.mark.parametrize("prompt", ["Leaves fall from the trees.", "Clouds drift by.", "Night falls."])
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "Leaves fall from the trees.",
+        "Clouds drift by.",
+        "Night falls.",
+        "Waves crash.",
+        "Waves roll in.",
+        "Springs bubble.",
+    ],
+)
 def test_what_things_do_is_not_what_somebody_does(reader, prompt):
     assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: verbs(roles) == {one: "stand"})
 

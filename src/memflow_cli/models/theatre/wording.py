@@ -25,6 +25,10 @@ _REFERENCE = re.compile(
     rf"(?P<kind>{'|'.join(ACCESSORIES)}))\b"
 )
 
+_AFTER_VERBS = (
+    r",|and|then|to|at|up|down|in|on|off|out|over|away|back|around|about|round|from|for|with|the|a|an|his|her|its|it|us|high"
+    r"|once|twice|again|\w+ly"
+)
 _NO_VERBS = r"\w+thing|this|is|was|has|his|its|as|us|yes|always|perhaps|morning|evening|during|being"
 
 
@@ -70,9 +74,13 @@ def with_species(
 
 
 def lacks_subject(words: Sequence[Word], ending: str = "s|ing") -> bool:
-    """Whether a sentence begins as one does that says what somebody does, and not who: "Then waves.", "Jumping"."""
+    """Whether a sentence begins as one does that says what somebody does, and not who: "Then waves.", "Jumping up and down".
+
+    "Waves crash" has a subject: another verb follows it.
+    """
     text = " ".join(word.known_as for word in words)
-    return re.match(rf"(?:(?:,|and|then|now|again|suddenly) )*(?!(?:{_NO_VERBS})\b)\w+(?:{ending})\b", text) is not None
+    then = r"(?:(?:,|and|then|now|again|suddenly) )*"
+    return re.match(rf"{then}(?!(?:{_NO_VERBS})\b)\w+(?:{ending})(?:$| (?:{_AFTER_VERBS})(?!\S))", text) is not None
 
 
 def _text(words: Sequence[Word], species_of: SpeciesOf) -> str:
