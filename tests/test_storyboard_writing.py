@@ -187,6 +187,19 @@ def test_one_field_is_set_and_nothing_else_changes(text, index, key, value):
 
 
 @pytest.mark.parametrize(
+    "said", ["names:\n  - a\n  - b  # both", "names :\n    - a\n\n", "'names':\n  - a", "names: a"]
+)
+@pytest.mark.parametrize("after", ["", "\n  seed: 3", "\n- {prompt: b, duration: 1}", "\n# end\n"])
+def test_a_list_of_lines_is_set(said, after):
+    """What follows the list was drawn up into its line."""
+    text = f"segments:\n- prompt: a\n  duration: 1\n  {said}{after}"
+    changed = set_segment_field(text, 0, "names", ["fox"])
+    wanted = plain(read_yaml(text).value)
+    wanted["segments"][0]["names"] = ["fox"]
+    assert plain(read_yaml(changed).value) == wanted
+
+
+@pytest.mark.parametrize(
     ("text", "index"), [("segments: [{prompt: a, duration: 1}]", 1), ("a: 1", 0), ("segments: [1]", 0), ("[]", 0)]
 )
 def test_a_segment_that_is_not_there_is_a_sentence(text, index):

@@ -22,7 +22,7 @@ def storyboard_after(film: "RecordedFilm", segment: int, take: "Take", kept: str
     """
     from memflow_cli.film.names import record_path
     from memflow_cli.film.takes import with_take
-    from memflow_cli.story.editing import set_segment_field
+    from memflow_cli.story.editing import names_of_segment, set_segment_field
     from memflow_cli.story.load import load_stories
     from memflow_cli.story.prompts import escape_braces
     from memflow_cli.story.writing import storyboard_to_yaml
@@ -38,9 +38,12 @@ def storyboard_after(film: "RecordedFilm", segment: int, take: "Take", kept: str
         return None
     mark, text, newline = _read_lines(path)
     text = set_segment_field(text, segment, "seed", take.seed)
-    if take.prompt != film.plan.segments[segment].prompt:
+    own = film.storyboard.segments[segment]
+    if (take.prompt, names := take.of(own).names) != (own.prompt, own.names):
         prompt = escape_braces(take.prompt) if take.written is None else take.written
         text = set_segment_field(text, segment, "prompt", prompt)
+        if names_of_segment(text, segment) != names:
+            text = set_segment_field(text, segment, "names", list(names))
     return mark + with_remark(text, kept).replace("\n", newline)
 
 

@@ -4,7 +4,7 @@ import contextlib
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -262,7 +262,7 @@ def _pick(film: "RecordedFilm", segment: int, number: int, is_end_kept: bool, pr
 def _is_there(film: "RecordedFilm", segment: int, take: "Take", is_end_kept: bool) -> bool:
     """Whether the film is the one that picking this take makes."""
     planned, own = film.plan.segments[segment], film.storyboard.segments[segment]
-    is_take = (planned.prompt, planned.seed, own.made_after) == (take.prompt, take.seed, None)
+    is_take = replace(own, seed=planned.seed) == take.of(own)
     return is_take and (is_end_kept or not any(each.made_after for each in film.storyboard.segments[segment + 1 :]))
 
 

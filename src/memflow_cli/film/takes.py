@@ -8,6 +8,7 @@ before/         the film, with all that lies beside it, as it was before the las
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,20 +34,25 @@ _MOVE_AWAY = "move it away"
 @dataclass(frozen=True)
 class Take:
     """One take. `prompt`: complete; `written`: as the user wrote it, None where it is the segment's own. `follows`: stands
-    for all that comes before the segment, and for its length."""
+    for all that comes before the segment, and for its length. `names`: whom it is about; None in lists of before they were
+    written down."""
 
     number: int
     seed: int
     prompt: str
     written: str | None
     follows: str
+    names: tuple[str, ...] | None = None
 
     def of(self, segment: Segment) -> Segment:
-        """The segment as this take has it. A prompt that refers to somebody is about those, any other about the same as
-        before.
-        """
-        named = tuple(dict.fromkeys(names_in(self.written or "")))
-        return replace(segment, seed=self.seed, prompt=self.prompt, names=named or segment.names, made_after=None)
+        """The segment as this take has it."""
+        names = _names_of(self.written, segment) if self.names is None else self.names
+        return replace(segment, seed=self.seed, prompt=self.prompt, names=names, made_after=None)
+
+
+def _names_of(written: str | None, segment: Segment) -> tuple[str, ...]:
+    """A prompt that refers to somebody is about those, any other about the same as the segment before."""
+    return tuple(dict.fromkeys(names_in(written or ""))) or segment.names
 
 
 def take_folder(film: Path, segment: int) -> Path:
@@ -58,11 +64,15 @@ def take_file(film: Path, segment: int, number: int) -> Path:
     return take_folder(film, segment) / f"take-{number}.mp4"
 
 
-def follows(film: RecordedFilm, segment: int) -> str:
-    """What stands for everything that a take of this segment depends on besides its own prompt and seed."""
+def follows(film: RecordedFilm, segment: int, with_names: bool = False) -> str:
+    """What stands for everything that a take of this segment depends on besides its own prompt, seed and names.
+
+    `with_names`: as it was for takes that do not say their own.
+    """
     recipe = film.record["recipe"]
     own = {key: recipe["segments"][segment].get(key) for key in ("num_chunks", "transition", "image")}
-    own |= {key: value for key, value in recipe["segments"][segment].items() if key in CASTING}
+    said = CASTING if with_names else [key for key in CASTING if key != "names"]
+    own |= {key: value for key, value in recipe["segments"][segment].items() if key in said}
     content = [recipe["common"], recipe["segments"][:segment], own]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
@@ -74,12 +84,13 @@ def new_takes(
     each from its number, and the first take of another prompt keeps it."""
     planned = film.plan.segments[segment]
     first = max((take.number for take in read_takes(film.path, segment)), default=0) + 1
+    names = _names_of(written, film.storyboard.segments[segment])
     takes = []
     for number in range(first, first + count):
         own = derive_seed(planned.seed, number) if seed is None else seed + number - first
         if seed is None and prompt is not None and number == first:
             own = planned.seed
-        takes.append(Take(number, own, prompt or planned.prompt, written, follows(film, segment)))
+        takes.append(Take(number, own, prompt or planned.prompt, written, follows(film, segment), names))
     return takes
 
 
@@ -87,13 +98,19 @@ def read_takes(film: Path, segment: int) -> list[Take]:
     """The takes of a segment that there are. Raises UsageError for a list that cannot be read."""
     path = take_folder(film, segment) / "takes.json"
     try:
-        return [Take(**each) for each in json.loads(read_regular(path, _MAX_LIST_BYTES))["takes"]]
+        return [_take_from_json(each) for each in json.loads(read_regular(path, _MAX_LIST_BYTES))["takes"]]
     except FileNotFoundError:
         return []
     except (OSError, ValueError, RecursionError, LookupError, TypeError) as error:
         raise UsageError(
             f"{path} cannot be read as a list of takes", "remove that folder and make them again"
         ) from error
+
+
+def _take_from_json(content: Mapping[str, Any]) -> Take:
+    """Raises TypeError for what is none."""
+    names = content.get("names")
+    return Take(**{**content, "names": None if names is None else tuple(names)})
 
 
 def write_takes(film: Path, segment: int, takes: list[Take]) -> None:
@@ -135,7 +152,7 @@ def find_take(film: RecordedFilm, segment: int, number: int) -> Take:
             f"--pick {number}: of segment {segment + 1} {known}",
             command_line("retake", film.path, segment + 1, "--takes", 4),
         )
-    if takes[number].follows != follows(film, segment):
+    if takes[number].follows != follows(film, segment, with_names=takes[number].names is None):
         raise UsageError(
             f"--pick {number}: what comes before segment {segment + 1} is another than when that take was made",
             "make new takes",

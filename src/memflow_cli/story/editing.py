@@ -7,6 +7,7 @@ import yaml
 
 from memflow_cli.errors import UsageError
 from memflow_cli.story.scalars import plain
+from memflow_cli.story.schema import SegmentEntry
 from memflow_cli.story.writing import flow
 from memflow_cli.story.yaml_lines import read_yaml
 
@@ -27,6 +28,11 @@ def set_segment_field(text: str, index: int, key: str, value: Any) -> str:
     if plain(read_yaml(changed).value) != wanted:
         raise UsageError(f"segments.{index + 1}.{key} cannot be set in this file without changing more of it")
     return changed
+
+
+def names_of_segment(text: str, index: int) -> tuple[str, ...]:
+    """Whom segment `index` (from 0) of a storyboard's text is about. It is to be one that can be read."""
+    return SegmentEntry.model_validate(read_yaml(text).value["segments"][index]).all_names
 
 
 def _root(text: str) -> Any:
@@ -50,6 +56,9 @@ def _set(text: str, mapping: Any, key: str, written: str) -> str:
     for name, value in mapping.value:
         if name.value == key:
             begin, end = offset(value.start_mark), offset(value.end_mark)
+            if isinstance(value, yaml.SequenceNode) and not value.flow_style:  # a list of lines, up to what follows it
+                begin, end = text.index(":", offset(name.end_mark)) + 1, begin + len(text[begin:end].rstrip())
+                written = f" {written}"
             if begin == offset(name.end_mark) + 1 and begin == end:  # `key:` with nothing behind it
                 written = f" {written}"
             newline = "\n" if text[begin:end].endswith("\n") else ""  # a block ends in the line behind it

@@ -295,7 +295,7 @@ def _segment(entry: SegmentEntry, descriptions: Mapping[str, str], style: str, i
         image=image,
         title=entry.title,
         caption=entry.caption,
-        names=tuple(dict.fromkeys([*names_in(entry.prompt), *entry.names])),
+        names=entry.all_names,
         remember=entry.remember,
         forget=entry.forget,
         recall=entry.recall,

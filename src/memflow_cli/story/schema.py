@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, AskedPolicy, Kv, Score
-from memflow_cli.story.prompts import MAX_NAMES, composed, is_blank, one_line, plain_name
+from memflow_cli.story.prompts import MAX_NAMES, composed, is_blank, names_in, one_line, plain_name
 from memflow_cli.story.quantities import parse_bytes, parse_segment_seconds, parse_size
 from memflow_cli.story.scalars import text_of, value_of
 from memflow_cli.story.storyboard import DEFAULT_MODEL
@@ -167,6 +167,11 @@ class SegmentEntry(_Entry):
         "empty list: nobody. "
         "Default: those whom the prompt names, then by score.",
     )
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """Those whom the prompt refers to, and those whom the segment names besides."""
+        return tuple(dict.fromkeys([*names_in(self.prompt), *self.names]))
 
 
 class SubjectEntry(_Entry):
