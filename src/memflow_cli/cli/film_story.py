@@ -65,9 +65,13 @@ def with_remark(text: str, kept: str | None) -> str:
 
 
 def is_story_of(path: Path, film: "RecordedFilm") -> bool:
-    """Whether a file is the storyboard that a film was made from, seed included; a part that was kept does not count."""
+    """Whether a file is the storyboard that a film was made from, seed included; a part that was kept does not count.
+
+    Its pictures and its sound may lie elsewhere than they did: their content counts.
+    """
     from memflow_cli.cli.stories import read_stories
     from memflow_cli.errors import MemflowError
+    from memflow_cli.film.attached import is_made_with, without_files
 
     if not path.is_file() or path.is_symlink():
         return False
@@ -75,7 +79,10 @@ def is_story_of(path: Path, film: "RecordedFilm") -> bool:
         stories = read_stories(path, 10.0, ())
     except MemflowError:
         return False
-    return len(stories) == 1 and stories[0].storyboard == in_one_piece(film.storyboard)
+    if len(stories) != 1:
+        return False
+    read, told = stories[0].storyboard, in_one_piece(film.storyboard)
+    return read == told or (without_files(read) == without_files(told) and is_made_with(film.record, read))
 
 
 def in_one_piece(storyboard: "Storyboard") -> "Storyboard":

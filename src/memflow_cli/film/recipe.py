@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
+from memflow_cli.film.attached import by_content, changed_pictures, given_pictures, sound_of
 from memflow_cli.film.durable import file_sha256
 from memflow_cli.film.names import record_path, run_path
 from memflow_cli.film.ours import read_regular, sha256_of
@@ -77,13 +78,15 @@ class Recipe:
     def differences(self, other: "Recipe") -> list[str]:
         """Sentences' ends, "seed was 7, is now 8", for all but the segments."""
         mine = {"cpu": other.common.get("cpu"), **self.common}  # 0.1.0 did not record it
-        return _differences(mine, other.common)
+        theirs = {key: value for key, value in other.common.items() if key != "given"}
+        mine.pop("given", None)
+        return _differences(mine, theirs) + changed_pictures(self.common, other.common)
 
     def unchanged_segments(self, other: "Recipe") -> int:
         """How many segments from the first on are the same in both."""
         count = 0
         for mine, theirs in zip(self.segments, other.segments):
-            if mine != theirs:
+            if by_content(mine) != by_content(theirs):
                 break
             count += 1
         return count
@@ -111,14 +114,14 @@ class Recipe:
 
     def _chain(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Every segment with the hash of all that comes before it."""
-        before = hashlib.sha256(_canonical(self.common)).digest()
+        before = hashlib.sha256(_canonical(by_content(self.common))).digest()
         for segment in self.segments:
             yield before, segment
             before = self._hash(before, segment)
 
     @staticmethod
     def _hash(before: bytes, segment: Mapping[str, Any]) -> bytes:
-        return hashlib.sha256(before + _canonical(segment)).digest()
+        return hashlib.sha256(before + _canonical(by_content(segment))).digest()
 
     def to_json(self) -> dict[str, Any]:
         return {"common": self.common, "segments": list(self.segments)}
@@ -217,19 +220,9 @@ def make_recipe(
         "memflow": __version__,
         **decoder,
     }
-    if given := _given_pictures(storyboard):
+    if given := given_pictures(storyboard):
         common["given"] = given
     return Recipe(json.loads(json.dumps(common)), recipe_segments(plan, storyboard))
-
-
-def _given_pictures(storyboard: Storyboard) -> dict[str, Any]:
-    """Whoever has pictures: by name, the kind, the description, and what tells the pictures from others."""
-    return {
-        name: [kind, subject.description, [picture_identity(path) for path in subject.pictures]]
-        for kind, subjects in (("character", storyboard.characters), ("place", storyboard.places))
-        for name, subject in subjects.items()
-        if subject.pictures
-    }
 
 
 def recipe_segments(plan: FilmPlan, storyboard: Storyboard) -> tuple[dict[str, Any], ...]:
@@ -287,15 +280,23 @@ def unfinished_because(film: Path, recipe: Recipe, title: str, tracks: Mapping[s
         num_bytes = film.stat().st_size
     except (OSError, ValueError):
         return "is another film than this would be"
-    irrelevant = {"device", "dtype", "torch", "memflow", "accelerate", "cpu"}
+    irrelevant = {"device", "dtype", "torch", "memflow", "accelerate", "cpu", "given"}
     same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
-    if not same or old.segments != recipe.segments or record.get("title") != title:
+    if not same or old.unchanged_segments(recipe) < max(len(old.segments), len(recipe.segments)):
         return "is another film than this would be"
-    if (record.get("tracks") or {}) != tracks:
+    if changed := changed_pictures(old.common, recipe.common):
+        return f"{' and '.join(changed)} since"
+    if record.get("title") != title:
+        return "is another film than this would be"
+    if _tracks_by_content(record.get("tracks") or {}) != _tracks_by_content(tracks):
         return "has other titles, captions or another sound than this would have"
     if record.get("num_bytes") != num_bytes or sha256_of(film) != record.get("sha256"):
         return "is damaged, or was changed by another program: its bytes are not those that were written"
     return None
+
+
+def _tracks_by_content(tracks: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: sound_of(value) if key == "sound" else value for key, value in tracks.items()}
 
 
 def is_finished(film: Path, recipe: Recipe, title: str, tracks: Mapping[str, Any] = {}) -> bool:

@@ -2,10 +2,9 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from memflow_cli.film.ours import sha256_of
+from memflow_cli.film.attached import tracks_sound
 from memflow_cli.film.recipe import Recipe
 from memflow_cli.film.script import ShootingScript
 from memflow_cli.story.plan import FilmPlan
@@ -40,12 +39,11 @@ def tracks_of(storyboard: Storyboard) -> dict[str, Any]:
     """What a film's file has besides its pictures and its title, as far as the storyboard asks for it; {} if it does not."""
     captions = [segment.caption for segment in storyboard.segments]
     titles = [segment.title for segment in storyboard.segments]
-    sound = None if storyboard.sound is None else [storyboard.sound, sha256_of(Path(storyboard.sound))]
     tracks = {
         "captions": storyboard.captions,
         "caption_texts": captions if any(text is not None for text in captions) else None,
         "titles": titles if any(text is not None for text in titles) else None,
-        "sound": sound,
+        "sound": tracks_sound(storyboard),
     }
     return {key: value for key, value in tracks.items() if value}
 

@@ -76,7 +76,7 @@ def check_run(path: Path, recipe: Recipe | None) -> None:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     if begun is not None and recipe is not None and not is_kept(path):
-        known = {key: value for key, value in begun.recipe.common.items() if key in recipe.common}
+        known = {key: value for key, value in begun.recipe.common.items() if key in recipe.common or key == "given"}
         refuse_differences(path, Recipe(known, ()), recipe)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.film.attached import by_content
 from memflow_cli.film.durable import write_through
 from memflow_cli.film.excerpt import RecordedFilm
 from memflow_cli.film.names import takes_path
@@ -67,13 +68,16 @@ def take_file(film: Path, segment: int, number: int) -> Path:
 def follows(film: RecordedFilm, segment: int, with_names: bool = False) -> str:
     """What stands for everything that a take of this segment depends on besides its own prompt, seed and names.
 
-    `with_names`: as it was for takes that do not say their own.
+    `with_names`: as it was for takes that do not say their own, with the paths of pictures in older records.
     """
     recipe = film.record["recipe"]
-    own = {key: recipe["segments"][segment].get(key) for key in ("num_chunks", "transition", "image")}
+    common, segments = recipe["common"], recipe["segments"][: segment + 1]
+    if not with_names:
+        common, segments = by_content(common), [by_content(each) for each in segments]
+    own = {key: segments[segment].get(key) for key in ("num_chunks", "transition", "image")}
     said = CASTING if with_names else [key for key in CASTING if key != "names"]
-    own |= {key: value for key, value in recipe["segments"][segment].items() if key in said}
-    content = [recipe["common"], recipe["segments"][:segment], own]
+    own |= {key: value for key, value in segments[segment].items() if key in said}
+    content = [common, segments[:segment], own]
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:32]
 
 

@@ -70,13 +70,18 @@ def check_picture_file(path: Path) -> None:
 
 
 def picture_identity(path: str | None) -> str | None:
-    """A picture's file and what tells its content from another's, for the film's record."""
-    if path is None or _file_problem(Path(path)) is not None:
-        return path
+    """A picture's name and what tells its content from another's, for the film's record. Without the latter, it cannot be
+    read.
+    """
+    if path is None:
+        return None
+    name = Path(path).name
+    if _file_problem(Path(path)) is not None:
+        return name
     try:
-        return f"{path} sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
+        return f"{name} sha256:{hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]}"
     except OSError:
-        return path
+        return name
 
 
 def _check_sides(path: Path, width: int, height: int) -> None:
