@@ -129,3 +129,40 @@ def test_a_picture_that_changed_during_an_interruption_is_named(film, monkeypatc
     paint(film.with_name("fox.png"), COLOURS["fox"])
     assert generate(film) == 2
     assert "begun otherwise: wood has no picture any more\n" in capfd.readouterr().err
+
+
+@pytest.fixture
+def here(made, tmp_path):
+    """A film that was made where it lies, under its own pictures' paths."""
+    shutil.copytree(made.parent, tmp_path / "here")
+    film = tmp_path / "here" / "film.mp4"
+    record = film.with_suffix(".json")
+    record.write_text(record.read_text().replace(str(made.parent), str(film.parent)))
+    return film
+
+
+COMMANDS = (
+    lambda film: ["generate", str(film.with_suffix(".yaml")), "-o", str(film)],
+    lambda film: ["retake", str(film), "2", "--takes", "1"],
+    lambda film: ["extend", str(film), "--prompt", "night", "-o", str(film.with_name("longer.mp4"))],
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("fox", "the picture fox.png of fox has"), ("start", "the picture start.png that it starts from")],
+)
+def test_a_picture_that_is_gone_or_changed_is_told_before_anything_is_written(here, command, name, says, capfd):
+    """The film was another one, or its run begun otherwise, with advice that the command did not take; files were left."""
+    there = sorted(here.parent.iterdir())
+    picture = here.with_name(f"{name}.png")
+    paint(picture, "white")
+    assert run(command(here)) == 2
+    assert says in capfd.readouterr().err
+    assert sorted(here.parent.iterdir()) == there
+    picture.unlink()
+    assert run(command(here)) == 2
+    assert f"cannot read the picture {picture}" in capfd.readouterr().err
+    assert sorted(here.parent.iterdir()) == [path for path in there if path != picture]
+    assert run([*COMMANDS[0](here), "-n"]) == 0, "a film that is to stay needs none"

@@ -42,6 +42,7 @@ def convert(
     reads: captions and shot_durations.txt of LongLive 2, lines of Infinity-RoPE and FramePack-Studio, StoryMem's JSON,
     .jsonl and plain lists.
     """
+    from memflow_cli.film.carrying import carried, carry
     from memflow_cli.story.load import load_stories
     from memflow_cli.story.writing import storyboard_to_yaml
 
@@ -53,13 +54,16 @@ def convert(
             warn(f"{file}: LoRAs and a preview decoder are given on the command line of generate; they are left out")
     paths = _outputs(file, out, len(stories))
     for story, path in zip(stories, paths, strict=True):
-        text = storyboard_to_yaml(story.storyboard, path and path.parent)
-        _warn_of_files_elsewhere(story.storyboard, path)
         if path is None:
-            result(text.rstrip("\n"))
-        else:
+            _warn_of_files_elsewhere(story.storyboard, path)
+            result(storyboard_to_yaml(story.storyboard).rstrip("\n"))
+            continue
+        told = carry(story.storyboard, path)
+        _warn_of_files_elsewhere(told.storyboard, path)
+        text = storyboard_to_yaml(told.storyboard, path.parent)
+        with carried(told):
             write_storyboard(path, text, overwrite or holds(path, text), make_folder=True)
-            result(str(path))
+        result(str(path))
     if len(stories) == 1 and paths[0] is not None:
         note(f"next: {command_line('plan', paths[0])}")
 
@@ -89,6 +93,5 @@ def _warn_of_files_elsewhere(storyboard: "Storyboard", path: Path | None) -> Non
     folder = (path.parent if path else Path()).absolute()
     for name in filter(None, named):
         if not Path(name).is_relative_to(folder):
-            warn(
-                f"{name} lies outside of {folder}; copy it there and change its path, or the storyboard will not be read"
-            )
+            is_there = "copy it there and change its path" if Path(name).is_file() else "it is not there"
+            warn(f"{name} lies outside of {folder}; {is_there}, or the storyboard will not be read")

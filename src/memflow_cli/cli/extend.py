@@ -1,7 +1,11 @@
 """`memflow extend`: a finished film goes on, from what it keeps beside it, with all that it remembers."""
 
+import contextlib
 import json
+import os
+import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +15,13 @@ import typer
 from memflow_cli.cli.stories import check_output
 from memflow_cli.cli.talk import note
 from memflow_cli.cli.words import check_progress_kind
-from memflow_cli.errors import UsageError
+from memflow_cli.errors import ModelError, UsageError
 
 if TYPE_CHECKING:
     from memflow_cli.story.storyboard import Segment, Storyboard
+
+
+_REFUSED = (UsageError.exit_code, ModelError.exit_code)
 
 
 def register(app: typer.Typer) -> None:
@@ -40,10 +47,11 @@ def extend(
     first film keeps (film.mp4.run) is used; where it was freed, everything is made anew. After an interruption the same
     command goes on.
     """
+    from memflow_cli.film.carrying import carried, carry
     from memflow_cli.film.excerpt import check_film
     from memflow_cli.film.exchange import mend
     from memflow_cli.film.preflight import check_names
-    from memflow_cli.film.workshop import check_copy, copy_kept
+    from memflow_cli.film.workshop import check_copy
 
     check_progress_kind(progress)
     check_film(film)
@@ -54,13 +62,40 @@ def extend(
     check_names(out)
     check_copy(out)
     longer = _longer(_recorded(film), more, prompt or [], duration, cut)
+    with _refused_leaves_nothing(out), carried(carry(longer, out.with_suffix(".yaml"))) as here:
+        code = _make(film, here, out, progress)
+        if code in _REFUSED:
+            raise typer.Exit(code)
+    raise typer.Exit(code)
+
+
+def _make(film: Path, longer: "Storyboard", out: Path, progress: str) -> int:
+    from memflow_cli.film.workshop import copy_kept
+
     script = out.with_suffix(".yaml")
     _write_script(script, longer, out)
     is_kept = copy_kept(film, out)
     if not is_kept:
         note(f"{film.name} keeps nothing that could be gone on from: all of it is made anew")
     keep = ["--keep-run"] if is_kept else []
-    raise typer.Exit(_generate(film, longer, script, out, [*keep, "--progress", progress]))
+    return _generate(film, longer, script, out, [*keep, "--progress", progress])
+
+
+@contextlib.contextmanager
+def _refused_leaves_nothing(out: Path) -> Iterator[None]:
+    """What was written for a film that then could not be begun is gone; what was there before stays."""
+    from memflow_cli.film.names import run_path
+
+    script, run = out.with_suffix(".yaml"), run_path(out)
+    had_script, had_run = os.path.lexists(script), os.path.lexists(run)
+    try:
+        yield
+    except BaseException:
+        if not had_script:
+            script.unlink(missing_ok=True)
+        if not had_run:
+            shutil.rmtree(run, ignore_errors=True)
+        raise
 
 
 def _write_script(script: Path, longer: "Storyboard", out: Path) -> None:
@@ -96,12 +131,14 @@ def _generate(film: Path, longer: "Storyboard", script: Path, out: Path, options
 
 
 def _recorded(film: Path) -> "Storyboard":
-    """The storyboard in a film's record. Raises UsageError if there is none."""
+    """The storyboard in a film's record. Raises UsageError if there is none, or its pictures are not what they were."""
+    from memflow_cli.film.attached import check_as_made
     from memflow_cli.film.excerpt import read_film
     from memflow_cli.film.names import record_path
     from memflow_cli.story.load import load_stories
 
-    read_film(film)  # any other JSON would be read as a storyboard, and go on with another story
+    told = read_film(film)  # any other JSON would be read as a storyboard, and go on with another story
+    check_as_made(told.record, told.storyboard, *told.plan.size)
     return load_stories(record_path(film), 10.0)[0].storyboard
 
 

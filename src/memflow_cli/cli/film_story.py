@@ -20,6 +20,7 @@ def storyboard_after(film: "RecordedFilm", segment: int, take: "Take", kept: str
     `kept`: names the segments that stay although they were made after another take. The file says of these that it makes
     them anew.
     """
+    from memflow_cli.film.carrying import carry
     from memflow_cli.film.names import record_path
     from memflow_cli.film.takes import with_take
     from memflow_cli.story.editing import names_of_segment, set_segment_field
@@ -30,7 +31,8 @@ def storyboard_after(film: "RecordedFilm", segment: int, take: "Take", kept: str
     path = film.path.with_suffix(".yaml")
     if not path.exists() and not path.is_symlink():
         whole = load_stories(record_path(film.path), 10.0)[0].storyboard  # its model as a storyboard names it
-        return with_remark(storyboard_to_yaml(with_take(whole, segment, take), path.parent.absolute()), kept)
+        told = carry(with_take(whole, segment, take), path).storyboard
+        return with_remark(storyboard_to_yaml(told, path.parent.absolute()), kept)
     if not is_story_of(path, film):
         note(
             f"{path.name} is not this film's storyboard and stays as it is; {film.path.stem}.json tells what the film is"

@@ -224,8 +224,11 @@ def _is_ours(path: Path) -> bool:
 
 
 def _write_script(storyboard: "Storyboard", path: Path) -> None:
+    from memflow_cli.film.carrying import carried, carry
     from memflow_cli.film.durable import write_through
     from memflow_cli.story.writing import storyboard_to_yaml
 
-    if storyboard.segments:
-        write_through(path, (_HEAD + storyboard_to_yaml(storyboard, path.parent)).encode("utf-8", "replace"))
+    if not storyboard.segments:
+        return
+    with carried(carry(storyboard, path)) as told:
+        write_through(path, (_HEAD + storyboard_to_yaml(told, path.parent)).encode("utf-8", "replace"))

@@ -75,6 +75,7 @@ def retake(
     take, so no storyboard makes such a film again: film.json says so, and film.yaml makes these segments anew.
     After an interruption the same command goes on.
     """
+    from memflow_cli.film.attached import check_as_made
     from memflow_cli.film.excerpt import check_film, read_film
     from memflow_cli.film.exchange import alone, mend
 
@@ -94,6 +95,7 @@ def retake(
     if segment is None or not 1 <= segment <= num_segments:
         raise UsageError(f"{film} has the segments 1 to {num_segments}", command_line("retake", film, 1, "--takes", 4))
     _check_wishes(given, film, segment)
+    check_as_made(told.record, told.storyboard, *told.plan.size)
     if given.pick is not None:
         is_last = segment == num_segments
         _pick(told, segment - 1, given.pick, given.then == "keep" and not is_last, given.progress)
@@ -216,6 +218,7 @@ def _is_playable(path: Path) -> bool:
 
 
 def _pick(film: "RecordedFilm", segment: int, number: int, is_end_kept: bool, progress: str) -> None:
+    from memflow_cli.film.carrying import carried, carry
     from memflow_cli.film.exchange import alone, exchange, forget_picked, picked_folder
     from memflow_cli.film.names import run_path
     from memflow_cli.film.run_on_disk import check_run
@@ -247,7 +250,10 @@ def _pick(film: "RecordedFilm", segment: int, number: int, is_end_kept: bool, pr
         _generate(film, [story], str(whole), *keep, "--progress", progress)
         if storyboard is not None:
             whole.with_suffix(".yaml").write_bytes(storyboard.encode())
-        exchange(film.path, "pick", with_storyboard=storyboard is not None)
+        script = film.path.with_suffix(".yaml")
+        is_first = storyboard is not None and not script.exists()
+        with carried(carry(new, script)) if is_first else contextlib.nullcontext():
+            exchange(film.path, "pick", with_storyboard=storyboard is not None)
     where = film.path.with_suffix(".yaml" if storyboard is not None else ".json").name
     undo = command_line("retake", film.path, "--undo")
     note(f"segment {segment + 1} is take {number}; {where} says so; {undo} brings the old film back")

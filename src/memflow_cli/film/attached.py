@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from memflow_cli.errors import UsageError
 from memflow_cli.film.ours import sha256_of
+from memflow_cli.story.attached import check_attached
 from memflow_cli.story.picture import picture_identity
 from memflow_cli.story.storyboard import Storyboard
 
@@ -44,6 +46,28 @@ def changed_pictures(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
         elif before[name] != now[name]:
             found += _changes(name, before[name], now[name], files[name][2])
     return found
+
+
+def changed_image(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What became of the picture that a film starts from: a sentence, or none. `old` and `new`: of its first segment."""
+    if by_content(old).get("image") == by_content(new).get("image"):
+        return []
+    if not old.get("image") or not new.get("image"):
+        return [f"it {'starts from a picture now' if new.get('image') else 'starts from no picture any more'}"]
+    return [f"the picture {_file_of(new['image'])} that it starts from has changed"]
+
+
+def check_as_made(record: Mapping[str, Any], storyboard: Storyboard, width: int, height: int) -> None:
+    """Raises UsageError for a picture or a sound of a finished film that cannot be read any more, or shows something else."""
+    check_attached(storyboard, width, height)
+    recipe = record["recipe"]
+    changed = changed_pictures(recipe["common"], {"given": given_pictures(storyboard)})
+    changed += changed_image(recipe["segments"][0], {"image": picture_identity(storyboard.segments[0].image)})
+    if changed:
+        raise UsageError(
+            f"{', and '.join(changed)} since the film was made",
+            "bring it back as it was, or make the film anew with memflow generate",
+        )
 
 
 def is_made_with(record: Mapping[str, Any], storyboard: Storyboard) -> bool:

@@ -7,6 +7,7 @@ film.srt            its subtitles, if it has any
 film.mp4.run/       while it is made (run_folder.py)
 film.inspect/       what inspect-memory writes
 film.takes/         what retake makes (takes.py)
+film.files/         copies of the pictures and the sound that film.yaml names, where memflow wrote it (carrying.py)
 film.mp4.lease      on a cluster, while it is made: whose it is (studio/farm/lease.py)
 """
 

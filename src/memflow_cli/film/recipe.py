@@ -2,14 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from memflow_cli.backbone import Sampling
 from memflow_cli.errors import UsageError
-from memflow_cli.film.attached import by_content, changed_pictures, given_pictures, sound_of
+from memflow_cli.film.attached import by_content, changed_image, changed_pictures, given_pictures, sound_of
 from memflow_cli.film.durable import file_sha256
 from memflow_cli.film.names import record_path, run_path
 from memflow_cli.film.ours import read_regular, sha256_of
@@ -282,17 +282,21 @@ def unfinished_because(film: Path, recipe: Recipe, title: str, tracks: Mapping[s
         return "is another film than this would be"
     irrelevant = {"device", "dtype", "torch", "memflow", "accelerate", "cpu", "given"}
     same = all(old.common.get(key) == recipe.common.get(key) for key in {*old.common, *recipe.common} - irrelevant)
-    if not same or old.unchanged_segments(recipe) < max(len(old.segments), len(recipe.segments)):
+    if not same or not _are_same_stories(old.segments, recipe.segments) or record.get("title") != title:
         return "is another film than this would be"
-    if changed := changed_pictures(old.common, recipe.common):
-        return f"{' and '.join(changed)} since"
-    if record.get("title") != title:
-        return "is another film than this would be"
+    changed = changed_pictures(old.common, recipe.common) + changed_image(old.segments[0], recipe.segments[0])
+    if changed:
+        return f"is another film than this would be: {', and '.join(changed)}"
     if _tracks_by_content(record.get("tracks") or {}) != _tracks_by_content(tracks):
         return "has other titles, captions or another sound than this would have"
     if record.get("num_bytes") != num_bytes or sha256_of(film) != record.get("sha256"):
         return "is damaged, or was changed by another program: its bytes are not those that were written"
     return None
+
+
+def _are_same_stories(old: Sequence[Mapping[str, Any]], new: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether all segments are the same, but for the picture that the first one starts from."""
+    return bool(old) and [{**each, "image": None} for each in old] == [{**each, "image": None} for each in new]
 
 
 def _tracks_by_content(tracks: Mapping[str, Any]) -> dict[str, Any]:

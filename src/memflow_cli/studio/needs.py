@@ -56,6 +56,10 @@ def prepare(
     is_again = is_drawn and wishes.overwrite and not is_new and is_kept(run_path(out))
     if is_again and _missing(job) is None:  # nothing was edited: another seed is wanted
         job = _job(planned, entry, out, wishes, draw_seed())
+    if out.exists() and not (
+        wishes.no_overwrite or wishes.overwrite
+    ):  # told before it is another film for want of them
+        check_attached(planned.storyboard, planned.plan.width, planned.plan.height)
     if out.exists() and (is_new or not wishes.overwrite):
         reason = _missing(job)
         if wishes.no_overwrite or reason is None:
