@@ -314,6 +314,40 @@ def test_an_extended_film_goes_on_with_whom_it_knows(pictures, tiny_model_folder
     assert not (pictures / "no.yaml").exists()
 
 
+@pytest.mark.parametrize(
+    ("cast", "says"),
+    [
+        ("characters: {fox: {description: a blue fox, picture: fox.png}}", "fox is 'a blue fox' here, and 'a red fox'"),
+        (
+            "characters: {fox: {description: a red fox, picture: cat.png}}",
+            "fox has other pictures here than in the film",
+        ),
+        (
+            "characters: {fox: a red fox, cat: {description: a cat, picture: cat.png}}",
+            "cat has a picture here, and none",
+        ),
+        ("characters: {fox: a red fox}\nplaces: {cat: a cat}", "cat is a place here, and none in the film"),
+        ("characters: {fox: {description: a red fox, picture: copy.png}}", None),
+        ("characters: {fox: a red fox, cat: a cat}", None),
+    ],
+)
+def test_what_follows_means_the_same_by_a_name(pictures, tiny_model_folder, cast, says, capfd):
+    """Half of it was taken: the new prompt said another description, and the fox kept the old one and its picture."""
+    (pictures / "story.yaml").write_text(
+        f"model: {tiny_model_folder}\nsize: 32x32\nseed: 1\nmemory: {{policy: nam}}\n"
+        "characters: {fox: {description: a red fox, picture: fox.png}, cat: a cat}\n"
+        "segments: [{prompt: '{fox} meets {cat}', duration: 0.75s}]\n"
+    )
+    (pictures / "copy.png").write_bytes((pictures / "fox.png").read_bytes())
+    assert run(["generate", str(pictures / "story.yaml"), "-o", str(pictures / "film.mp4")]) == 0
+    (pictures / "more.yaml").write_text(f"{cast}\nsegments: [{{prompt: '{{fox}} again', duration: 0.75s}}]\n")
+    capfd.readouterr()
+    command = ["extend", str(pictures / "film.mp4"), str(pictures / "more.yaml"), "-o", str(pictures / "longer.mp4")]
+    assert run(command) == (0 if says is None else 2)
+    assert says is None or says in capfd.readouterr().err
+    assert (pictures / "longer.yaml").exists() == (says is None)
+
+
 def test_lines_of_a_live_film_refer_to_its_characters(pictures, tiny_model_folder):
     fox = {"fox": Subject("a red fox", (str(pictures / "fox.png"),))}
     studio, nam = Studio(tiny_model_folder, dtype="fp32"), MemoryOptions(policy="nam")

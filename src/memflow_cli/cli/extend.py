@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from memflow_cli.story.storyboard import Segment, Storyboard
 
 
+_ANOTHER_NAME = "say the same as the film does, or choose another name"
 _REFUSED = (UsageError.exit_code, ModelError.exit_code)
 
 
@@ -162,6 +163,7 @@ def _with_those_of(more: Path, told: "Storyboard") -> "tuple[Storyboard, tuple[S
     from memflow_cli.story.load import load_storyboard
 
     story = load_storyboard(more)
+    _check_same(more, told, story)
     new = {name: subject for name, subject in story.subjects.items() if name not in told.subjects}
     if pictured := [name for name, subject in new.items() if subject.pictures]:
         raise UsageError(
@@ -173,6 +175,32 @@ def _with_those_of(more: Path, told: "Storyboard") -> "tuple[Storyboard, tuple[S
     told = replace(told, characters={**told.characters, **characters}, places={**told.places, **places})
     first, *rest = story.segments
     return told, (replace(first, image=None), *rest)
+
+
+def _check_same(more: Path, told: "Storyboard", story: "Storyboard") -> None:
+    """Raises UsageError for a name that means somebody else in the film than in what follows: one look of theirs would be in
+    the prompts, another one in memory."""
+    from memflow_cli.film.attached import picture_contents
+
+    for kind, ours, theirs in (
+        ("character", told.characters, story.characters),
+        ("place", told.places, story.places),
+    ):
+        for name, subject in theirs.items():
+            if name not in ours and name in told.subjects:
+                raise UsageError(f"{more}: {name} is a {kind} here, and none in the film", _ANOTHER_NAME)
+            if name not in ours:
+                continue
+            if subject.description != ours[name].description:
+                what = f"is {subject.description[:80]!r} here, and {ours[name].description[:80]!r} in the film"
+                raise UsageError(f"{more}: {name} {what}", _ANOTHER_NAME)
+            shown, known = (picture_contents(each.pictures) for each in (subject, ours[name]))
+            if shown and shown != known:
+                what = "other pictures here than in the film" if known else "a picture here, and none in the film"
+                raise UsageError(
+                    f"{more}: {name} has {what}, and pictures are given before a film begins",
+                    "leave the picture out, or make the whole film anew",
+                )
 
 
 def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[Segment, ...]":

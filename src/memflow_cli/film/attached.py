@@ -2,7 +2,7 @@
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ def given_pictures(storyboard: Storyboard) -> dict[str, Any]:
         for name, subject in subjects.items()
         if subject.pictures
     }
+
+
+def picture_contents(paths: Sequence[str]) -> list[Any]:
+    """What tells these pictures from others."""
+    return [_bare(picture_identity(path)) for path in paths]
 
 
 def by_content(recipe: Mapping[str, Any]) -> dict[str, Any]:
