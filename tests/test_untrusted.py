@@ -59,7 +59,7 @@ def test_an_endless_or_huge_picture_is_never_read(tmp_path):
     for path in (tmp_path / "pipe.png", tmp_path / "folder.png", "/dev/zero", tmp_path / "huge.png"):
         with pytest.raises(UsageError, match="not a file|larger than 256 MiB"):
             load_picture(type(tmp_path)(path), 16, 16)
-        assert picture_identity(str(path)) == str(path)
+        assert picture_identity(str(path)) == os.path.basename(path)
 
 
 def test_a_small_file_that_claims_a_huge_picture_is_refused(tmp_path):
