@@ -7,14 +7,14 @@ import re
 
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS
 from training.language import phrases
-from training.language.doings import Doings
+from training.language.company import Company
 from training.language.patterns import all_words, expand
 from training.language.subjects import NOWHERE, Example, Subject, objective, with_article
 
 __all__ = ["Example", "Writer", "grammar_words"]
 
 
-class Writer(Doings):
+class Writer(Company):
     """Writes examples at random."""
 
     def example(self) -> Example:
@@ -26,6 +26,9 @@ class Writer(Doings):
             (self._only_place, 5), (self._there_is, 6), (self._looks, 4), (self._nothing, 6), (self._gone, 3),
             (self._stays_alone, 3), (self._not_doing, 3), (self._two_there, 5), (self._meets, 4), (self._stranger, 4), (self._follows, 3), (self._elliptical, 4), (self._only_one_acts, 2),
             (self._three_in_a_row, 5), (self._looks_on, 5), (self._just_stands, 3), (self._look_by_look, 3), (self._bare_pair, 2),
+            (self._to_another, 14), (self._leaves_another, 5), (self._despite, 6), (self._all_but_one, 3), (self._nobody_else, 4), (self._nothing_happens, 3),
+            (self._they_return, 4), (self._comes_and_then, 5), (self._itself_again, 2), (self._crosses, 2), (self._like_another, 4), (self._anothers_things, 3),
+            (self._looks_in_one, 4), (self._alike, 3), (self._is_called, 6), (self._two_by_name, 3), (self._by_their_looks, 2),
         )  # fmt: skip
         write = self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
         text = write()
