@@ -49,6 +49,28 @@ def test_it_understands_new_sentences_of_its_grammar(reader):
     assert right / 250 >= 0.75, right
 
 
+@pytest.mark.parametrize(
+    "kind", ["_to_another", "_leaves_another", "_anothers_things", "_like_another", "_itself_again"]
+)
+def test_whoever_is_only_mentioned_is_told_of_nothing(kind):
+    """Of two on stage one acts, whatever is said of the other besides; and each example says what it means in plain words."""
+    writer, told = Writer(kind), 0
+    for _ in range(300):
+        example = writer.example_of(getattr(writer, kind))
+        here = {puppet.species for puppet in example.known if puppet.is_on_stage}
+        assert not set("{}|*()[]") & set(example.text) and example.acts.keys() >= example.worn.keys(), example
+        if len(here) == 2 and example.acts.keys() <= here:
+            told += 1
+            assert len(example.acts) == 1, example
+    assert told > 40
+
+
+def test_nothing_that_does_not_happen_empties_a_stage_on_which_somebody_is():
+    writer = Writer("uneventful")
+    examples = [writer.example_of(writer._nothing_happens) for _ in range(200)]
+    assert all(example.is_empty != any(p.is_on_stage for p in example.known) for example in examples)
+
+
 def test_it_understands_stories_as_people_write_them(reader):
     counts = check(reader, DEV_STORIES)
     shares = {question: right / asked for question, (right, asked) in counts.items()}
@@ -189,11 +211,11 @@ def test_an_exit_after_a_cut_may_be_one(reader, prompt):
 )
 def test_they_who_are_back_are_two(reader, prompt):
     """After both had left, "they are back" brought nobody, or one."""
-    came = ("stand",) if prompt.startswith("CUT") else ("return",)
+    came = {"stand", "return"} if prompt.startswith("CUT") else {"return"}
     assert_mostly(
         reader,
         [TWO_STAND, "Both leave.", prompt],
-        lambda roles, one, other: list(roles) == [one, other] and set(verbs(roles).values()) == set(came),
+        lambda roles, one, other: list(roles) == [one, other] and set(verbs(roles).values()) <= came,
     )
 
 

@@ -4,6 +4,7 @@ A sentence is written into a context: the puppets that the story knows, most rec
 """
 
 import re
+from collections.abc import Callable
 
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS
 from training.language import phrases
@@ -18,9 +19,6 @@ class Writer(Company):
     """Writes examples at random."""
 
     def example(self) -> Example:
-        known = self._context()
-        self.it = Example(known, self.pick(list(SETTINGS)) if known or self.chance(0.3) else None)
-        self.used: set[str] = set()
         kinds = (
             (self._one_acts, 40), (self._one_acts_twice, 12), (self._two_act, 14), (self._both_act, 7), (self._nobody, 9),
             (self._only_place, 5), (self._there_is, 6), (self._looks, 4), (self._nothing, 6), (self._gone, 3),
@@ -30,7 +28,13 @@ class Writer(Company):
             (self._they_return, 4), (self._comes_and_then, 5), (self._itself_again, 2), (self._crosses, 2), (self._like_another, 4), (self._anothers_things, 3),
             (self._looks_in_one, 4), (self._alike, 3), (self._is_called, 6), (self._two_by_name, 3), (self._by_their_looks, 2),
         )  # fmt: skip
-        write = self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0]
+        return self.example_of(self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0])
+
+    def example_of(self, write: Callable[[], str]) -> Example:
+        """One of this kind, or of another where the story at hand has nobody for it."""
+        known = self._context()
+        self.it = Example(known, self.pick(list(SETTINGS)) if known or self.chance(0.3) else None)
+        self.used: set[str] = set()
         text = write()
         self.it.text = self._finish(text)
         return self.it

@@ -10,6 +10,7 @@ from memflow_cli.models.theatre.words import Word
 _ARRIVES = re.compile(r"\b(to|into|stands?|standing|waits?|waiting)\b")
 _TWO = re.compile(r"\b(they|both|two|everybody|everyone|all)\b")
 _BACK = re.compile(r"\b(back|again|here|returns?|returned|meets?|met)\b")
+_NOT_BACK = re.compile(r"\b(not|never|neither)( \w+)? (back|here|there|again)\b")
 _ONE_OR_NONE = re.compile(r"\b(it|he|she|not|never|nobody|no|one)\b")
 
 
@@ -32,6 +33,13 @@ def arrived(reading: Reading, words: Sequence[Word]) -> Reading:
     if reading.setting is None or len(gone) < len(reading.acts) or has_side or not _ARRIVES.search(_text(words)):
         return reading
     return replace(reading, acts=dict.fromkeys(reading.acts, (("idle", ""),)), is_empty=reading.is_empty and not gone)
+
+
+def without_who_is_not_back(reading: Reading, words: Sequence[Word]) -> Reading:
+    """Of who "is not back" nothing is told that is to be seen."""
+    if not _NOT_BACK.search(_text(words)):
+        return reading
+    return replace(reading, acts={who: acts for who, acts in reading.acts.items() if acts[-1][0] != "enter"})
 
 
 def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str]) -> Reading:

@@ -11,7 +11,13 @@ from functools import cache
 
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Told
-from memflow_cli.models.theatre.corrections import arrived, both_there, is_there, with_somebody_there
+from memflow_cli.models.theatre.corrections import (
+    arrived,
+    both_there,
+    is_there,
+    with_somebody_there,
+    without_who_is_not_back,
+)
 from memflow_cli.models.theatre.meaning import TRAVELS, Act, Meaning, Role
 from memflow_cli.models.theatre.naming import take_names
 from memflow_cli.models.theatre.reader import NOTHING_READ, Reader, Reading, Seen
@@ -144,7 +150,8 @@ class Stage:
         return reading if goes_nowhere and len(words) > 2 else again
 
     def _corrected(self, reading: Reading, words: Sequence[Word], cut: bool) -> Reading:
-        reading = with_somebody_there(self._of_those_named(reading, words), words)
+        reading = without_who_is_not_back(self._of_those_named(reading, words), words)
+        reading = with_somebody_there(reading, words)
         if cut:
             reading = arrived(reading, words)
         two = sorted(self._recent, key=lambda species: not self._cast[species].is_on_stage)[:2]
