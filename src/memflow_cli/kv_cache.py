@@ -7,7 +7,7 @@ ever moves. Keys are stored before rotation, and rotated when a frame's position
 Shapes: B batch, F latent frames, N tokens a latent frame, H heads, D head size, T prompt tokens, L layers.
 """
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -70,7 +70,6 @@ class KVCache:
         self._rotate = rotate
         self._position_mode = positions
         self._attend_bank = attend_bank
-        self._reads_bank = True
         self._first_bank_slot = shape.sink + shape.window
         num_slots = self._first_bank_slot + shape.bank
         size = (shape.num_layers, batch, num_slots, shape.num_tokens, shape.num_heads, shape.head_dim)
@@ -120,7 +119,7 @@ class KVCache:
     @property
     def banks_in_view(self) -> list[list[int]]:
         """For each layer, the latent frames of its bank that passes read."""
-        return self.bank_frames if self._attend_bank and self._reads_bank else [[] for _ in self.bank_frames]
+        return self.bank_frames if self._attend_bank else [[] for _ in self.bank_frames]
 
     def window_before(self, frames: range) -> tuple[int, ...]:
         """The window's frames that `frames` may attend to: committed, earlier, and not pushed out by `frames`."""
@@ -141,13 +140,12 @@ class KVCache:
         read = self.heads.layout
         return None if read is None else (repr((self._keeps, *self._staged)), read)
 
-    def begin(self, frames: range, keep: bool = True, bank: bool = True) -> None:
-        """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date. `bank`: whether they read
-        the bank.
+    def begin(self, frames: range, keep: bool = True, hidden: Collection[int] = ()) -> None:
+        """Get ready for passes over `frames`: fix what is in view and bring its rotation up to date. `hidden`: frames of the
+        bank that they do not read.
         """
         self._at_hand = frames
         self._keeps = keep
-        self._reads_bank = bank
         slots = self._slots_to_stage(frames)
         self._staged = [
             (slice(run[0] - frames.start, run[-1] + 1 - frames.start), slice(slots[run[0]], slots[run[-1]] + 1))
@@ -161,7 +159,8 @@ class KVCache:
         at_hand = set(slots.values())
         competing = {*sink, *at_hand} if self.heads.chooses_anew else {*sink}
         candidates = sorted(slot for slot in competing if slot < self.shape.sink)
-        candidates += range(self._first_bank_slot, self._first_bank_slot + len(self.banks_in_view[0]))
+        bank = enumerate(self.banks_in_view[0], start=self._first_bank_slot)
+        candidates += [slot for slot, frame in bank if frame not in hidden]
         self.heads.begin(candidates, fixed=sorted({*kept, *at_hand} - set(candidates)))
 
     def choose_again(self) -> None:

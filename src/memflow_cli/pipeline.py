@@ -104,7 +104,7 @@ class Walk:
         each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk. `first_frame`: a picture's
         latent [1, 1, C, h, w], which the film's first chunk is generated around. `num_given`: how many of the film's first
         chunks are not the model's own, but a picture's or another film's. `int8`: the cache keeps eight bits.
-        `picture_guidance`: how far chunks are led towards given pictures, see `_guided`.
+        `picture_guidance`: how far chunks are led towards given pictures, see `_leading_pictures`.
         """
         self.backbone = backbone
         self.memory = memory
@@ -224,7 +224,7 @@ class Walk:
         noise = self._noise(self._shot, self._index_in_shot, self._latent_shape)
         halfway = levels[len(levels) // 2].timestep
         hold, times = self._held_picture(frames)
-        is_led = self._is_led_by_pictures()
+        pictures = self._leading_pictures()
 
         def answer(latents: Tensor, timestep: float) -> Tensor:
             return self.backbone.predict(latents, times(timestep), prompt=prompt, context=self.cache)
@@ -233,25 +233,25 @@ class Walk:
             if timestep == halfway:
                 self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
             answered = answer(latents, timestep)
-            if not is_led or timestep <= halfway:
+            if not pictures or timestep <= halfway:
                 return answered
-            self.cache.begin(frames, keep=False, bank=False)
+            self.cache.begin(frames, keep=False, hidden=pictures)
             without = answer(latents, timestep)
             self.cache.begin(frames, keep=False)
             return answered + self._picture_guidance * (answered - without)
 
         return denoise(predict, (sample.to(self.backbone.device) for sample in noise), levels, sampling, hold)
 
-    def _is_led_by_pictures(self) -> bool:
-        """Whether the chunk at hand is led away from what would be seen without the bank, in the first half of its steps, where
-        it is decided what is seen (as in classifier-free guidance, arXiv:2207.12598, with the bank in the prompt's place): in
-        the first chunks under a prompt that calls somebody whom memory knows by given pictures alone.
+    def _leading_pictures(self) -> list[int]:
+        """Given pictures of the bank that lead the chunk at hand away from what would be seen without them, in the first half of
+        its steps, where it is decided what is seen (as in classifier-free guidance, arXiv:2207.12598, with pictures in the
+        prompt's place). In the first chunks under a prompt, those of whom it calls and memory knows by pictures alone.
         """
         if not self._picture_guidance or self._index_under_prompt >= GUIDED_CHUNKS:
-            return False
+            return []
         bank = self.cache.banks_in_view[0]
         shown = [[frame for frame in bank if name in self.memory.whose(frame)] for name in self._shot.casting.called]
-        return any(frames and max(frames) < 0 for frames in shown)
+        return [frame for frames in shown if max(frames, default=0) < 0 for frame in frames]
 
     def _held_picture(self, frames: range) -> tuple[Callable[[Tensor], Tensor], Callable[[float], Timesteps]]:
         """How the film's first picture stays in its place while its chunk is denoised: it is put back before each pass and
