@@ -40,6 +40,28 @@ def empty_cache(sink=3, window=9, bank=3, **options):
     return KVCache(shape, rotate=lambda key, positions: key, **options)
 
 
+@pytest.mark.parametrize("hidden", [[-1], [7], [-1, 7]])
+def test_a_hidden_frame_of_the_bank_is_not_read(hidden):
+    """The others stay in their places, and the next pass reads all again."""
+
+    def read(frames, hidden=()):
+        cache = empty_cache()
+        cache.load_bank([random_state(frame, 100 + frame) for frame in (-1, 7, 9)])
+        key = random_state(0).keys[0].unsqueeze(1)
+        for without in (hidden, ()):
+            cache.begin(range(3), keep=False, hidden=without)
+            yield cache.gather(
+                0, key.expand(-1, 3, -1, -1, -1), key.expand(-1, 3, -1, -1, -1), key.expand(-1, 3, -1, -1, -1)
+            )
+
+    (some, _), (every, _) = read(range(3), hidden)
+    bank = {frame: random_state(frame, 100 + frame).keys[0] for frame in (-1, 7, 9)}
+    read_by_some = {
+        frame for frame, keys in bank.items() if any(torch.equal(part, keys) for part in some.split(TOKENS, dim=1))
+    }
+    assert read_by_some == {-1, 7, 9} - {*hidden} and every.shape[1] == some.shape[1] + len(hidden) * TOKENS
+
+
 def show(cache, memory, chunk, seed=None):
     """Walk one chunk through cache and memory, as the loop does, with random keys in place of a backbone's."""
     frames = range(3 * chunk, 3 * chunk + 3)
