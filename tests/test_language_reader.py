@@ -9,6 +9,7 @@ import torch
 
 from memflow_cli.errors import ModelError
 from memflow_cli.models.catalog import THEATRE_FOLDER
+from memflow_cli.models.theatre.limits import cannot_draw
 from memflow_cli.models.theatre.reader import SPECIES_HEADS, WHOLE_HEADS, Reader, make_reading
 from memflow_cli.models.theatre.stage import Stage, read_story
 from memflow_cli.models.theatre.vocabulary import SPECIES
@@ -147,6 +148,52 @@ def test_two_are_introduced_in_the_order_of_the_sentence(reader):
 )
 def test_whom_somebody_is_compared_with_does_not_come_in(reader, prompt, verb):
     assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: verbs(roles) == {one: verb})
+
+
+@pytest.mark.parametrize(
+    "prompt", ["The {0} is on the sand.", "On the sand, the {0} jumps.", "Sand, and the {0} waves."]
+)
+def test_a_beach_has_sand(reader, prompt):
+    """Whoever stood "on the sand" of a named beach was in the desert."""
+    for one, other in PAIRS:
+        *_, meaning = read_story(reader, [ONE_STANDS.format(one), prompt.format(one, other)], [False] * 2)
+        assert meaning.setting == "beach", meaning
+    *_, moved = read_story(
+        reader, ["A red fox stands on the beach.", "The fox is in the sand of the desert."], [False] * 2
+    )
+    assert moved.setting == "desert"
+
+
+@pytest.mark.parametrize(
+    "bare", ["with neither hat nor scarf,", "with no hat and no scarf", "without a hat or a scarf", "with no cap"]
+)
+def test_what_a_newcomer_does_not_wear_it_does_not_wear(reader, bare):
+    """A cat "with neither hat nor scarf" came in with a blue hat."""
+    prompts = [ONE_STANDS, f"A green {{1}} {bare} comes in from the right."]
+    assert_mostly(
+        reader, prompts, lambda roles, one, other: roles[other].worn is None and verbs(roles)[other] == "enter"
+    )
+
+
+@pytest.mark.parametrize("prompt", ["A blue {0} comes in from the left.", "Another {0}, a green one, stands there."])
+def test_two_of_a_kind_are_told(reader, prompt):
+    """One vanished, or turned into the other, without a word."""
+    told = 0
+    for one, other in PAIRS:
+        *_, meaning = read_story(reader, [ONE_STANDS.format(one), prompt.format(one, other)], [False] * 2)
+        told += any(f"theatre shows one {one} at a time" in note for note in meaning.notes)
+    assert told >= 27, told
+
+
+@pytest.mark.parametrize("prompt", ["Two rabbits dance.", "Several little bunnies.", "A pair of hares and a rabbit"])
+def test_more_than_one_of_a_kind_is_told(prompt):
+    assert cannot_draw([prompt]) == ["theatre shows one of a kind, no two rabbits (segment 1)"]
+
+
+def test_what_only_sounds_like_two_of_a_kind_is_not():
+    assert not cannot_draw(
+        ["The rabbit's two ears", "Two friends, a rabbit and a bear", "Both the rabbit and the bear wave"]
+    )
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ _ARRIVES = re.compile(r"\b(to|into|stands?|standing|waits?|waiting)\b")
 _TWO = re.compile(r"\b(they|both|two|everybody|everyone|all)\b")
 _BACK = re.compile(r"\b(back|again|here|returns?|returned|meets?|met)\b")
 _NOT_BACK = re.compile(r"\b(not|never|neither)( \w+)? (back|here|there|again)\b")
+_DESERT = re.compile(r"\b(deserts?|dunes?|cact\w+|sahara|nothing)\b")
 _ONE_OR_NONE = re.compile(r"\b(it|he|she|not|never|nobody|no|one)\b")
 
 
@@ -40,6 +41,12 @@ def without_who_is_not_back(reading: Reading, words: Sequence[Word]) -> Reading:
     if not _NOT_BACK.search(_text(words)):
         return reading
     return replace(reading, acts={who: acts for who, acts in reading.acts.items() if acts[-1][0] != "enter"})
+
+
+def on_the_sand(reading: Reading, words: Sequence[Word], setting: str | None) -> Reading:
+    """A beach has sand, too: who stands "on the sand" there is not in the desert."""
+    is_sand = setting == "beach" and reading.setting == "desert" and "sand" in _text(words).split()
+    return replace(reading, setting=None) if is_sand and not _DESERT.search(_text(words)) else reading
 
 
 def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str]) -> Reading:

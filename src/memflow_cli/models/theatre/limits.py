@@ -83,6 +83,18 @@ _KINDS = (
 _LONGEST = 3  # words of a phrase
 
 
+_PLURALS = {
+    "foxes": "foxes|vixens|fox cubs", "cats": "cats|kittens|kitties", "rabbits": "rabbits|bunnies|hares", "bears": "bears|cubs",
+    "birds": "birds|sparrows|robins|parrots|ducks|owls|crows", "robots": "robots|androids|droids",
+}  # fmt: skip
+_SEVERAL = {
+    name: re.compile(
+        rf"\b(?:two|three|four|five|six|ten|several|many|some|few|both|twin|pair of)(?: [a-z]+)? (?:{words})\b"
+    )
+    for name, words in _PLURALS.items()
+}
+
+
 def cannot_draw(prompts: Sequence[str]) -> list[str]:
     """Sentences about what no film of these prompts will show, each with the segments that ask for it."""
     found: dict[tuple[str, str], list[int]] = {}
@@ -96,13 +108,15 @@ def cannot_draw(prompts: Sequence[str]) -> list[str]:
 
 def _concepts(prompt: str) -> list[tuple[str, str]]:
     """What a prompt asks for in vain: (how the sentence begins, the concept's name)."""
-    words = re.findall(r"[a-z-]+", plain_letters(prompt).lower())
+    text = plain_letters(prompt).lower()
+    words = re.findall(r"[a-z-]+", text)
     phrases = {" ".join(words[at : at + length]) for length in range(1, _LONGEST + 1) for at in range(len(words))}
     told = [
         (before, name)
         for before, names in _KINDS
         for name in dict.fromkeys(names[phrase] for phrase in sorted(phrases & names.keys()))
     ]
+    told += [("theatre shows one of a kind, no two ", kind) for kind, words in _SEVERAL.items() if words.search(text)]
     told += [("", f"theatre reads English, no {script}") for script in _other_scripts(prompt)]
     if _EMOJI.search(prompt):
         told.append(("", "theatre reads no emoji"))

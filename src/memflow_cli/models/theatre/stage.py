@@ -15,6 +15,7 @@ from memflow_cli.models.theatre.corrections import (
     arrived,
     both_there,
     is_there,
+    on_the_sand,
     with_somebody_there,
     without_who_is_not_back,
 )
@@ -28,7 +29,13 @@ from memflow_cli.models.theatre.trained_captions import (
     write_empty_caption,
 )
 from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
-from memflow_cli.models.theatre.wording import lacks_subject, with_species, without_comparisons, without_the_missing
+from memflow_cli.models.theatre.wording import (
+    lacks_subject,
+    with_species,
+    without_comparisons,
+    without_the_missing,
+    without_what_is_not_worn,
+)
 from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
@@ -126,6 +133,7 @@ class Stage:
         for words in self._sentences(prompt):
             words = self._in_plain_words(words, cut)
             reading = self._read(words)
+            reading = on_the_sand(reading, words, told.setting or self._setting)
             self._take(self._corrected(reading, words, cut), told, words)
             num_words += len(words)
             unknown += sum(word.row == UNKNOWN for word in words)
@@ -208,6 +216,7 @@ class Stage:
     def _in_plain_words(self, words: list[Word], cut: bool) -> list[Word]:
         """A sentence as the reader takes it best, in the light of the story."""
         words = without_the_missing(words, self._species_of) if cut else words
+        words = without_what_is_not_worn(words, self._species_of)
         bare = without_comparisons(words, self._species_of)
         words = bare if self._cast or self._reader.species_named(bare) else words
         present = [self._cast[species] for species in self._introduced if self._cast[species].is_on_stage]
@@ -235,6 +244,10 @@ class Stage:
             member = self._cast[species]
             told.acts.setdefault(species, []).extend(acts)
             if species in reading.colours:
+                if member.is_on_stage and member.colour not in (None, reading.colours[species]):
+                    told.notes.append(
+                        f"theatre shows one {species} at a time; the {member.colour} one is {reading.colours[species]} now"
+                    )
                 member.colour = reading.colours[species]
                 told.described.add(species)
             if species in reading.worn and not self._is_another_s(species, reading.worn[species], words):

@@ -18,6 +18,11 @@ _COMPARISON = re.compile(
 
 
 _MISSING = re.compile(rf"\bwithout (?:(?:the|an?|his|her|its) )?(?:\w+ )?(?:{_SPECIES})\b(?: ,)?")
+_WORN = rf"(?:{'|'.join(ACCESSORIES)}|cap|shawl)"
+_NOT_WORN = re.compile(
+    rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
+    rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
+)
 _COLOUR = "|".join(COLOURS)
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
@@ -35,6 +40,11 @@ _NO_VERBS = r"\w+thing|this|is|was|has|his|its|as|us|yes|always|perhaps|morning|
 def without_comparisons(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """Whom somebody is like, bigger than or dreams of does not come in: "hops like a rabbit"."""
     return _without(_COMPARISON, words, species_of)
+
+
+def without_what_is_not_worn(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
+    """What a newcomer does not wear is no news: "a cat, with neither hat nor scarf"."""
+    return _without(_NOT_WORN, words, species_of)
 
 
 def without_the_missing(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
