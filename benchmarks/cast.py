@@ -30,8 +30,8 @@ from benchmarks.returns import KINDS, WALKING, majority, story_of
 from benchmarks.true_clips import LOOKED_AT, half_size, worn_by
 from memflow_cli.film.frames import to_uint8
 from memflow_cli.film.given import Given, encode_told, give_pictures, mirrored, shot_of
+from memflow_cli.film.given_picture import GivenPicture
 from memflow_cli.film.recipe import resolve
-from memflow_cli.film.trace import GivenPicture
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, SETTINGS

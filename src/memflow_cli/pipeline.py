@@ -4,7 +4,6 @@ It drives any backbone that speaks to its past through an `AttentionContext`. Wh
 chunks of `generate_chunks`; who steers one goes step by step, with `Walk.enter` and `Walk.chunk`.
 """
 
-import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,13 +16,13 @@ from memflow_cli.attention_context import PositionMode, PromptProjection
 from memflow_cli.backbone import Backbone, Timesteps
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.machine.out_of_memory import doing
+from memflow_cli.machine.stage_timer import StageTimer
 from memflow_cli.memory.cast import NOBODY, Casting
 from memflow_cli.memory.policy import CacheNeeds, MemoryPolicy, Recall, Remembered
 from memflow_cli.memory.record import ChunkRecord, Recalled
+from memflow_cli.picture_guidance import GUIDED_CHUNKS, leading_pictures, led
 from memflow_cli.sampler import chunk_noise, denoise, schedule
 from memflow_cli.story.plan import FilmPlan
-
-GUIDED_CHUNKS = 2  # whoever comes in is there after so many
 
 NoiseSource = Callable[["Shot", int, tuple[int, ...]], Iterator[Tensor]]
 """(shot, which of its chunks, shape of a chunk's latents) -> the chunk's noise, see `sampler.denoise`."""
@@ -104,7 +103,7 @@ class Walk:
         each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk. `first_frame`: a picture's
         latent [1, 1, C, h, w], which the film's first chunk is generated around. `num_given`: how many of the film's first
         chunks are not the model's own, but a picture's or another film's. `int8`: the cache keeps eight bits.
-        `picture_guidance`: how far chunks are led towards given pictures, see `_leading_pictures`.
+        `picture_guidance`: how far chunks are led towards given pictures, see `led`.
         """
         self.backbone = backbone
         self.memory = memory
@@ -123,7 +122,7 @@ class Walk:
         self._first_frame = first_frame
         self._num_given = num_given
         self._picture_guidance = picture_guidance
-        self._timer = _Timer(backbone.device if synchronize else None)
+        self._timer = StageTimer(backbone.device if synchronize else None)
 
     @torch.no_grad()
     def give(self, name: str, latents: Tensor, prompt_embeds: Tensor) -> None:
@@ -224,34 +223,16 @@ class Walk:
         noise = self._noise(self._shot, self._index_in_shot, self._latent_shape)
         halfway = levels[len(levels) // 2].timestep
         hold, times = self._held_picture(frames)
-        pictures = self._leading_pictures()
 
         def answer(latents: Tensor, timestep: float) -> Tensor:
-            return self.backbone.predict(latents, times(timestep), prompt=prompt, context=self.cache)
-
-        def predict(latents: Tensor, timestep: float) -> Tensor:
             if timestep == halfway:
                 self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
-            answered = answer(latents, timestep)
-            if not pictures or timestep <= halfway:
-                return answered
-            self.cache.begin(frames, keep=False, hidden=pictures)
-            without = answer(latents, timestep)
-            self.cache.begin(frames, keep=False)
-            return answered + self._picture_guidance * (answered - without)
+            return self.backbone.predict(latents, times(timestep), prompt=prompt, context=self.cache)
 
+        bank = self.cache.banks_in_view[0] if self._index_under_prompt < GUIDED_CHUNKS else []
+        pictures = leading_pictures(bank, self.memory.whose, self._shot.casting.called)
+        predict = led(answer, self.cache, frames, pictures, self._picture_guidance, until=halfway)
         return denoise(predict, (sample.to(self.backbone.device) for sample in noise), levels, sampling, hold)
-
-    def _leading_pictures(self) -> list[int]:
-        """Given pictures of the bank that lead the chunk at hand away from what would be seen without them, in the first half of
-        its steps, where it is decided what is seen (as in classifier-free guidance, arXiv:2207.12598, with pictures in the
-        prompt's place). In the first chunks under a prompt, those of whom it calls and memory knows by pictures alone.
-        """
-        if not self._picture_guidance or self._index_under_prompt >= GUIDED_CHUNKS:
-            return []
-        bank = self.cache.banks_in_view[0]
-        shown = [[frame for frame in bank if name in self.memory.whose(frame)] for name in self._shot.casting.called]
-        return [frame for frames in shown if max(frames, default=0) < 0 for frame in frames]
 
     def _held_picture(self, frames: range) -> tuple[Callable[[Tensor], Tensor], Callable[[float], Timesteps]]:
         """How the film's first picture stays in its place while its chunk is denoised: it is put back before each pass and
@@ -349,27 +330,3 @@ def _complete(record: ChunkRecord, use: dict[int, float], remembered: Sequence[R
         renewed=tuple(name for part in remembered for name in part.renewed),
         forgotten=tuple(name for part in remembered for name in part.forgotten),
     )
-
-
-class _Timer:
-    """Seconds of each stage of the chunk at hand. Without a device to wait for, a GPU's work is timed when it is issued."""
-
-    def __init__(self, device: torch.device | None) -> None:
-        self._device = device
-        self._seconds: dict[str, float] = {}
-        self._last = 0.0
-
-    def start(self) -> None:
-        self._last = time.perf_counter()
-
-    def stop(self, stage: str) -> None:
-        if self._device is not None and self._device.type == "cuda":
-            torch.cuda.synchronize(self._device)
-        now = time.perf_counter()
-        self._seconds[stage] = self._seconds.get(stage, 0.0) + now - self._last
-        self._last = now
-
-    def take(self) -> dict[str, float]:
-        """The seconds since they were taken last."""
-        seconds, self._seconds = self._seconds, {}
-        return seconds

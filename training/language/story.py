@@ -28,10 +28,13 @@ class Writer(Company):
             (self._they_return, 4), (self._comes_and_then, 5), (self._itself_again, 2), (self._crosses, 2), (self._like_another, 4), (self._anothers_things, 3),
             (self._looks_in_one, 4), (self._alike, 3), (self._is_called, 6), (self._two_by_name, 3), (self._by_their_looks, 2),
         )  # fmt: skip
-        return self.example_of(self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0])
+        return self._written(self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0])
 
-    def example_of(self, write: Callable[[], str]) -> Example:
-        """One of this kind, or of another where the story at hand has nobody for it."""
+    def example_of(self, kind: str) -> Example:
+        """One of this kind, "to_another" or the like, or of another where the story at hand has nobody for it."""
+        return self._written(getattr(self, f"_{kind}"))
+
+    def _written(self, write: Callable[[], str]) -> Example:
         known = self._context()
         self.it = Example(known, self.pick(list(SETTINGS)) if known or self.chance(0.3) else None)
         self.used: set[str] = set()

@@ -11,7 +11,7 @@ from memflow_cli.cli.talk import note, result_json
 from memflow_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from memflow_cli.film.trace import GivenPicture
+    from memflow_cli.film.given_picture import GivenPicture
     from memflow_cli.report import Inspection
     from memflow_cli.report.summary import RecalledFrame, SegmentMemory
 

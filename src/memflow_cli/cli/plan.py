@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memflow_cli.cli import options
+from memflow_cli.cli.archive_needs import CACHE_ITEMSIZE, picture_bytes, prototype_bytes
 from memflow_cli.cli.batch import Batch
 from memflow_cli.cli.prompt_lengths import LostTokens, lost_tokens, warn_of_lost_tokens
 from memflow_cli.cli.stories import Story, read_stories, without_traces
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from memflow_cli.models.entry import ModelEntry
 
 _BITS_PER_PIXEL = 0.25  # of the encoded film: above what theatre's films take, so that the estimate is on the safe side
-_CACHE_ITEMSIZE = 2  # keys and values are kept in 16 bits on a GPU; on a CPU they may take twice that
 _LATENT_ITEMSIZE = 4
 _LARGE_CARD = 3 << 30  # bytes
 
@@ -156,14 +156,14 @@ def estimate_needs(story: Story) -> dict[str, int]:
     """Bytes: the cache (sink, bank and window), the archive at the film's end, the model's files, the disk."""
     plan, geometry, memory = story.plan, story.plan.geometry, story.storyboard.memory
     bank, activate, kv = memory.num_recalled, memory.num_chosen, memory.kv
-    remembered = _prototype_bytes(story)
+    remembered = prototype_bytes(story)
     prototypes = -(-plan.num_chunks // (memory.record_interval or 1)) if memory.knows_names else 0
     latents = plan.num_latent_frames * geometry.latent_bytes_per_frame(plan.width, plan.height, _LATENT_ITEMSIZE)
     pictures = picture_bytes(story)
     archive = max(min(memory.archive_bytes, prototypes * remembered + pictures), pictures)
     film = round(plan.num_frames * plan.width * plan.height * _BITS_PER_PIXEL / 8)
     return {
-        "cache_bytes": card_use(story.entry, plan.width, plan.height, bank, _CACHE_ITEMSIZE, activate, kv).cache,
+        "cache_bytes": card_use(story.entry, plan.width, plan.height, bank, CACHE_ITEMSIZE, activate, kv).cache,
         "archive_bytes": archive,
         "model_bytes": _model_bytes(story.entry),
         "card_bytes": place(
@@ -173,25 +173,6 @@ def estimate_needs(story: Story) -> dict[str, int]:
         # While rendering: latents, the parts, the film stitched from them; and on a CPU the archive.
         "disk_bytes": latents + 2 * film + archive,
     }
-
-
-def picture_bytes(story: Story) -> int:
-    """What the given pictures take of the archive, whose budget they do not heed."""
-    storyboard = story.storyboard
-    if not storyboard.memory.knows_names:
-        return 0
-    characters, places = (
-        sum(len(subject.pictures) for subject in subjects.values())
-        for subjects in (storyboard.characters, storyboard.places)
-    )
-    return _prototype_bytes(story) * (characters * (2 if storyboard.memory.mirror_pictures else 1) + places)
-
-
-def _prototype_bytes(story: Story) -> int:
-    """What a remembered latent frame takes of the archive."""
-    plan, geometry = story.plan, story.plan.geometry
-    kept = geometry.kv_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE, story.storyboard.memory.kv)
-    return kept + geometry.query_bytes_per_frame(plan.width, plan.height, _CACHE_ITEMSIZE)
 
 
 def _model_bytes(entry: "ModelEntry") -> int:

@@ -59,7 +59,7 @@ def _warn_of_a_small_bank(story: "Story") -> None:
 
 def _warn_of_pictures(story: "Story") -> None:
     """A picture that no segment calls is never recalled; and whatever is given stays in memory, however many they are."""
-    from memflow_cli.cli.plan import picture_bytes
+    from memflow_cli.cli.archive_needs import picture_bytes
     from memflow_cli.machine.amounts import size_text
 
     storyboard = story.storyboard

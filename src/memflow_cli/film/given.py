@@ -12,8 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from memflow_cli.backbone import Backbone
+from memflow_cli.film.given_picture import MIRRORED, GivenPicture
 from memflow_cli.film.prompt_embeds import StoryEmbeds, encode_story
-from memflow_cli.film.trace import MIRRORED, GivenPicture
 from memflow_cli.machine.out_of_memory import doing
 from memflow_cli.memory.cast import NOBODY, Casting
 from memflow_cli.pipeline import Shot, Walk

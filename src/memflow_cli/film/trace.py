@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 from memflow_cli.errors import MemflowError, UsageError
+from memflow_cli.film.given_picture import GivenPicture, check_numbers
 from memflow_cli.film.ours import open_regular
 from memflow_cli.film.untrusted_json import is_number, parse_object, quote, rebuild
 from memflow_cli.memory.record import ChunkRecord, Recalled
@@ -33,27 +34,9 @@ _SEGMENT_START = b'{"%b"' % SEGMENT.encode()
 MAX_HEADER_BYTES = 64 * 2**20  # of version 1, with all segments
 MAX_SEGMENTS = 100_000
 MAX_RECORD_BYTES = 16 * 2**20
-MAX_GIVEN = 10_000  # pictures
 MAX_NAMES, MAX_NAME = 10_000, 100  # in one list; characters of one
 _FRAME = re.compile(r"-?[0-9]{1,11}", re.ASCII)
 SCORE_DIGITS = 6  # significant digits; float32 holds seven
-
-
-MIRRORED = ", mirrored"  # after the file's name of a picture that memory was given the other way round
-
-
-@dataclass(frozen=True)
-class GivenPicture:
-    """A picture of a character or place that the film was given: memory's latent frame `frame`, below 0.
-
-    `kind`: "character" or "place". `file`: its name, and whether it is mirrored. `jpeg`: a small picture of it, in base64.
-    """
-
-    frame: int
-    name: str
-    kind: str
-    file: str
-    jpeg: str
 
 
 @dataclass(frozen=True)
@@ -229,7 +212,7 @@ def read_trace(path: Path) -> MemoryTrace:
     if version > 1:
         header = replace(header, plan=replace(header.plan, segments=tuple(_read_segments(path))))
     _check_plan(header.plan, where)
-    _check_given(header.given, where)
+    check_numbers(header.given, where)
     return MemoryTrace(path, header)
 
 
@@ -300,26 +283,24 @@ def _record(content: dict[str, Any], plan: FilmPlan, where: str, chunk: int, num
     layer_banks = content.get("layer_banks", [])
     if not isinstance(layer_banks, list) or not all(isinstance(bank, list) for bank in layer_banks):
         raise UsageError(f"{where}: layer_banks is not a list of lists")
+    frames: dict[str, Any] = {key: tuple(map(frame, items(key))) for key in ("sink", "window", "archived", "evicted")}
+    named: dict[str, Any] = {
+        key: names(content.get(key, [])) for key in ("called", "remembers", "renewed", "forgotten")
+    }
     return ChunkRecord(
         chunk=chunk,
         segment=segment,
         prompt=plan.segments[segment].prompt,
         start_seconds=number(content.get("start_seconds")),
         end_seconds=number(content.get("end_seconds")),
-        sink=tuple(map(frame, items("sink"))),
-        window=tuple(map(frame, items("window"))),
         bank=tuple(map(recalled, items("bank"))),
         sink_use=tuple(map(number, items("sink_use"))),
         candidates={key: number(score) for key, score in table("candidates").items()},
-        archived=tuple(map(frame, items("archived"))),
-        evicted=tuple(map(frame, items("evicted"))),
         layer_banks=tuple(tuple(map(frame, bank)) for bank in layer_banks),
-        called=names(content.get("called", [])),
         recalls_nothing=content.get("recalls_nothing") is True,
-        remembers=names(content.get("remembers", [])),
         whose={key: names(each) for key, each in table("whose").items()},
-        renewed=names(content.get("renewed", [])),
-        forgotten=names(content.get("forgotten", [])),
+        **frames,
+        **named,
     )
 
 
@@ -338,13 +319,6 @@ def _check_plan(plan: FilmPlan, where: str) -> None:
         chunk, frame = chunk + segment.num_chunks, frame + segment.num_frames
     if (plan.num_chunks, plan.num_frames) != (chunk, frame) or geometry.num_frames(chunk) != frame:
         raise UsageError(f"{where}: the segments do not add up to the film")
-
-
-def _check_given(given: Sequence[GivenPicture], where: str) -> None:
-    if [item.frame for item in given] != [-number for number in range(1, len(given) + 1)]:
-        raise UsageError(f"{where}: the given pictures are not numbered -1, -2 and so on")
-    if len(given) > MAX_GIVEN:
-        raise UsageError(f"{where}: more than {MAX_GIVEN:,} given pictures")
 
 
 def _short(value: float) -> float:

@@ -7,7 +7,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from memflow_cli.film.trace import GivenPicture
+from memflow_cli.film.given_picture import GivenPicture
 
 MAX_BYTES, MAX_SIDE = 1 << 20, 2048
 

@@ -7,7 +7,8 @@ import heapq
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memflow_cli.film.trace import GivenPicture, MemoryTrace, TraceHeader
+from memflow_cli.film.given_picture import GivenPicture
+from memflow_cli.film.trace import MemoryTrace, TraceHeader
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 

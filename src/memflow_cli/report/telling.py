@@ -1,7 +1,7 @@
 """What memory did, in a film maker's words: the sentences and numbers of page, sheets and table."""
 
+from memflow_cli.film.given_picture import MIRRORED
 from memflow_cli.film.passages import first_words
-from memflow_cli.film.trace import MIRRORED
 from memflow_cli.report.summary import FilmMemory, RecalledFrame, SegmentMemory
 from memflow_cli.story.texts import clock
 

@@ -19,7 +19,8 @@ from memflow_cli.models.theatre.corrections import (
     with_somebody_there,
     without_who_is_not_back,
 )
-from memflow_cli.models.theatre.meaning import TRAVELS, Act, Meaning, Role
+from memflow_cli.models.theatre.looks import is_as_trained, leaves_to_pictures, looks_of, says_looks
+from memflow_cli.models.theatre.meaning import Act, Meaning, Role
 from memflow_cli.models.theatre.naming import take_names
 from memflow_cli.models.theatre.reader import NOTHING_READ, Reader, Reading, Seen
 from memflow_cli.models.theatre.trained_captions import (
@@ -28,7 +29,7 @@ from memflow_cli.models.theatre.trained_captions import (
     read_caption,
     write_empty_caption,
 )
-from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
 from memflow_cli.models.theatre.wording import (
     lacks_subject,
     with_species,
@@ -39,15 +40,6 @@ from memflow_cli.models.theatre.wording import (
 from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
-USUAL_COLOURS = {
-    "fox": "orange",
-    "cat": "white",
-    "rabbit": "white",
-    "bear": "purple",
-    "bird": "blue",
-    "robot": "yellow",
-}
-_NEAREST = {"orange": "red", "green": "blue", "purple": "blue", "pink": "red"}  # of the colours that accessories have
 _DRESSES = re.compile(
     r"(put|wear|get|gett|got|take|tak|took|gave|give|giv|receive)(s|ing)?|wore|own|another|both|too|also"
 )
@@ -104,8 +96,8 @@ class Stage:
         for role in roles:
             self._cast[role.species].was_seen = True
         is_short = len(prompt.split()) < MOST_WORDS
-        stays = caption is not None and is_short and _is_as_trained(caption, roles)
-        written = prompt if caption and stays and self._leaves_to_pictures(caption, prompt) else None
+        stays = caption is not None and is_short and is_as_trained(caption, roles)
+        written = prompt if caption and stays and leaves_to_pictures(caption, prompt, self._cast) else None
         names_setting = opens or moved or told.setting is not None
         return Meaning(self._setting, roles, names_setting, written, tuple(told.notes))
 
@@ -118,9 +110,7 @@ class Stage:
     def roles(self, told: Told, acts: Mapping[str, Sequence[Act]]) -> tuple[Role, ...]:
         """Those who act, in the order of their introduction."""
         return tuple(
-            Role(
-                member.species, *self._looks(member, told), tuple(acts[member.species]), self._says_looks(member, told)
-            )
+            Role(member.species, *looks_of(member, told), tuple(acts[member.species]), says_looks(member, told))
             for member in self._cast.values()
             if member.species in acts
         )
@@ -295,50 +285,6 @@ class Stage:
         for member in self._cast.values():
             member.place = ""
             member.is_on_stage = member.is_on_stage and member.species in told.acts
-
-    # looks
-
-    def _looks(self, member: Member, told: Told) -> tuple[str | None, tuple[str, str] | None]:
-        """Colour and accessory, those that theatre has; what nobody said is chosen, or left to the picture."""
-        colour = member.colour or (None if member.is_pictured else USUAL_COLOURS[member.species])
-        if member.worn is None:
-            return colour, None
-        kind, worn = member.worn
-        if member.is_pictured and worn is None:
-            return colour, None
-        worn = worn or ("blue" if colour != "blue" else "red")
-        if worn not in ACCESSORY_COLOURS:
-            if member.species in told.described:
-                told.notes.append(f"theatre has no {worn} {kind}; it takes a {_NEAREST[worn]} one")
-            worn = _NEAREST[worn]
-        return colour, (kind, worn)
-
-    def _says_looks(self, member: Member, told: Told) -> bool:
-        """Once, and whenever the prompt does. Of who has a picture only with what is worn: a colour alone would say that
-        nothing is.
-        """
-        if member.is_pictured and (member.worn is None or member.worn[1] is None):
-            return False
-        return not member.was_seen or member.species in told.described
-
-    def _leaves_to_pictures(self, caption: TrainedCaption, prompt: str) -> bool:
-        """Whether a caption may stay as it is written: of those who have pictures it says how they look, in full, or nothing
-        ("the fox waits"); that somebody comes for the first time, or is a fox like any other, is news to training.
-        """
-        return all(
-            bool(colour and worn) or not (colour or worn or verb == "enter" or f"a {species} " in f"{prompt.lower()} ")
-            for species, colour, worn, verb, _ in caption.clauses
-            if species in self._cast and self._cast[species].is_pictured
-        )
-
-
-def _is_as_trained(caption: TrainedCaption, roles: Sequence[Role]) -> bool:
-    """Whether theatre was trained on captions like this: one comes or goes at a time, all who are there are named, in the order
-    in which they were introduced. Of two, one who is not named mostly vanishes.
-    """
-    named = [species for species, *_ in caption.clauses]
-    travelling = sum(verb in TRAVELS for *_, verb, _ in caption.clauses)
-    return named == [role.species for role in roles] and travelling < 2
 
 
 def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
