@@ -39,7 +39,7 @@ class Pace:
 
 def recalled_times(plan: FilmPlan, records: Sequence[ChunkRecord]) -> list[str]:
     """The film times of what was recalled for some chunks, most used first, as inspect-memory has them; of given pictures
-    whose they are.
+    whose they are, once each.
     """
     use: dict[int, float] = {}
     score: dict[int, float] = {}
@@ -48,10 +48,11 @@ def recalled_times(plan: FilmPlan, records: Sequence[ChunkRecord]) -> list[str]:
         use[item.frame] = use.get(item.frame, 0.0) + item.use
         score[item.frame] = item.score
     frames = sorted(use, key=lambda frame: (-use[frame], -score[frame], frame))
-    return [
+    told = [
         clock(plan.latent_frame_seconds(frame)) if frame >= 0 else f"picture of {one_line(', '.join(pictures[frame]))}"
         for frame in frames
     ]
+    return list(dict.fromkeys(told))
 
 
 def describe_start(event: FilmStarted) -> str:
