@@ -134,7 +134,8 @@ def test_the_first_chunks_of_who_is_known_by_pictures_are_led_towards_them(pictu
     led, other = made(2.0)
     half = len(tiny_entry().sampling.steps) // 2
     for index, (before, after) in enumerate(zip(plainly, led, strict=True)):
-        expected = [n for n in before[:half] for n in (n, n - 2)] + before[half:] if index in (3, 4) else before
+        with_and_without = [frames for read in before[:half] for frames in (read, read - 2)]
+        expected = with_and_without + before[half:] if index in (3, 4) else before
         assert after == expected, index
     assert other != film and made(0.0) == (plainly, film)
 

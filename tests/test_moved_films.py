@@ -39,9 +39,7 @@ def made(tmp_path_factory, tiny_model_folder):
     folder = tmp_path_factory.mktemp("made")
     for name, colour in COLOURS.items():
         paint(folder / f"{name}.png", colour)
-    film = make_kept_film(folder, STORY, tiny_model_folder)
-    (folder / "story.yaml").rename(folder / "film.yaml")
-    return film
+    return make_kept_film(folder, STORY, tiny_model_folder, "film")
 
 
 @pytest.fixture

@@ -40,9 +40,7 @@ PROMPTS = [None, "snow", "{robot} waves", "{robot} and {fox}", "a red fox comes 
 def made(tmp_path_factory, tiny_model_folder):
     """A film beside its storyboard, film.yaml."""
     folder = tmp_path_factory.mktemp("made")
-    film = make_kept_film(folder, STORY, tiny_model_folder)
-    (folder / "story.yaml").rename(folder / "film.yaml")
-    return film
+    return make_kept_film(folder, STORY, tiny_model_folder, "film")
 
 
 @pytest.fixture

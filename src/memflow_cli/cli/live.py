@@ -195,12 +195,9 @@ def _lines(stop: "StopRequests") -> Iterator[str]:
 
 
 def _read(path: Path) -> "LoadedStory":
-    from memflow_cli.story.load import load_stories
+    from memflow_cli.story.load import load_story
 
-    stories = load_stories(path)
-    if len(stories) > 1:
-        raise UsageError(f"{path}: {len(stories)} films, not one")
-    return stories[0]
+    return load_story(path)
 
 
 def _check_pictures(read: "LoadedStory") -> None:

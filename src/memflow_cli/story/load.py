@@ -49,10 +49,15 @@ class LoadedStory:
 
 def load_storyboard(path: str | Path, overrides: Sequence[Override] = ()) -> Storyboard:
     """The one film of a file. Raises StoryboardError with every problem found, UsageError if it cannot be read."""
+    return load_story(path, overrides).storyboard
+
+
+def load_story(path: str | Path, overrides: Sequence[Override] = ()) -> LoadedStory:
+    """As `load_storyboard`, and where its fields stand."""
     stories = load_stories(Path(path), overrides=overrides)
     if len(stories) > 1:
         raise UsageError(f"{path}: {len(stories)} films, not one")
-    return stories[0].storyboard
+    return stories[0]
 
 
 def load_stories(

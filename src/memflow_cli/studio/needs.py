@@ -56,9 +56,8 @@ def prepare(
     is_again = is_drawn and wishes.overwrite and not is_new and is_kept(run_path(out))
     if is_again and _missing(job) is None:  # nothing was edited: another seed is wanted
         job = _job(planned, entry, out, wishes, draw_seed())
-    if out.exists() and not (
-        wishes.no_overwrite or wishes.overwrite
-    ):  # told before it is another film for want of them
+    if out.exists() and not (wishes.no_overwrite or wishes.overwrite):
+        # a picture that is gone would make it another film, and that would be told instead
         check_attached(planned.storyboard, planned.plan.width, planned.plan.height)
     if out.exists() and (is_new or not wishes.overwrite):
         reason = _missing(job)
