@@ -164,6 +164,34 @@ def test_a_beach_has_sand(reader, prompt):
 
 
 @pytest.mark.parametrize(
+    "prompt, there",
+    [
+        ("Neither the {0} nor the {1} is to be seen.", ""),
+        ("Neither of them is there.", ""),
+        ("No {0} and no {1} here.", ""),
+        ("There is neither a {0} nor a {1}.", ""),
+        ("No {0} is to be seen.", "1"),
+        ("We see the {1}, but no {0}.", "1"),
+        ("The {1} waves, there is no {0} anywhere.", "1"),
+        ("Neither the {0} nor the {1} moves.", "01"),
+    ],
+)
+@pytest.mark.parametrize("cut", ["", "CUT "])
+def test_who_is_not_to_be_seen_is_gone(reader, prompt, there, cut):
+    """ "Neither fox nor bird is to be seen" had both stand there."""
+    if cut and there == "1" and prompt.startswith("No"):
+        return  # after a cut nothing says that the other one is there
+
+    def is_right(roles, one, other):
+        stay = {species for species, verb in verbs(roles).items() if verb != "leave"}
+        return stay == {(one, other)[int(index)] for index in there} and (
+            not cut or "leave" not in verbs(roles).values()
+        )
+
+    assert_mostly(reader, [TWO_STAND, cut + prompt], is_right)
+
+
+@pytest.mark.parametrize(
     "bare", ["with neither hat nor scarf,", "with no hat and no scarf", "without a hat or a scarf", "with no cap"]
 )
 def test_what_a_newcomer_does_not_wear_it_does_not_wear(reader, bare):

@@ -1,7 +1,7 @@
 """What the network reads of a sentence, corrected where a word of it or the story tells better."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from memflow_cli.models.theatre.reader import Reading
@@ -41,6 +41,12 @@ def without_who_is_not_back(reading: Reading, words: Sequence[Word]) -> Reading:
     if not _NOT_BACK.search(_text(words)):
         return reading
     return replace(reading, acts={who: acts for who, acts in reading.acts.items() if acts[-1][0] != "enter"})
+
+
+def without_who_is_gone(reading: Reading, gone: Sequence[str], known: Collection[str]) -> Reading:
+    """Who is told not to be there is absent, if the story knows them."""
+    absent = {species: (("absent", ""),) for species in gone if species in known}
+    return replace(reading, acts=reading.acts | absent) if absent else reading
 
 
 def on_the_sand(reading: Reading, words: Sequence[Word], setting: str | None) -> Reading:

@@ -17,6 +17,7 @@ from memflow_cli.models.theatre.corrections import (
     is_there,
     on_the_sand,
     with_somebody_there,
+    without_who_is_gone,
     without_who_is_not_back,
 )
 from memflow_cli.models.theatre.looks import is_as_trained, leaves_to_pictures, looks_of, says_looks
@@ -32,6 +33,7 @@ from memflow_cli.models.theatre.trained_captions import (
 from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
 from memflow_cli.models.theatre.wording import (
     lacks_subject,
+    who_is_gone,
     with_species,
     without_comparisons,
     without_the_missing,
@@ -121,10 +123,11 @@ class Stage:
         """Each sentence in the light of those before it. A name that comes before whoever bears it is kept until then."""
         nameless, unknown, num_words, understood = [], 0, 0, False
         for words in self._sentences(prompt):
-            words = self._in_plain_words(words, cut)
+            words, gone = who_is_gone(self._in_plain_words(words, cut), self._present(), self._species_of)
             reading = self._read(words)
             reading = on_the_sand(reading, words, told.setting or self._setting)
-            self._take(self._corrected(reading, words, cut), told, words)
+            reading = without_who_is_gone(self._corrected(reading, words, cut), gone, self._cast)
+            self._take(reading, told, words)
             num_words += len(words)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
@@ -209,9 +212,13 @@ class Stage:
         words = without_what_is_not_worn(words, self._species_of)
         bare = without_comparisons(words, self._species_of)
         words = bare if self._cast or self._reader.species_named(bare) else words
-        present = [self._cast[species] for species in self._introduced if self._cast[species].is_on_stage]
-        members = present if len(present) > 1 else [self._cast[species] for species in self._introduced]
+        present = self._present()
+        members = [self._cast[species] for species in (present if len(present) > 1 else self._introduced)]
         return with_species(words, members, self._species_of, self._reader.vocabulary)
+
+    def _present(self) -> list[str]:
+        """Who is on stage, in the order in which the story told of them."""
+        return [species for species in self._introduced if self._cast[species].is_on_stage]
 
     def _named_by(self, word: Word) -> str | None:
         return next(iter(self._reader.species_named([word])), None)

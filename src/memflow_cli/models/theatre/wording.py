@@ -23,6 +23,14 @@ _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
     rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
 )
+_A_MISSED_ONE = rf"(?:(?:the|an?|any|no) )?(?:\w+ )?(?:{_SPECIES})"
+_NOT_THERE = re.compile(
+    r"(?:, )?(?:\b(?:but|and) )?(?:\bthere (?:is|are) )?\b(?:no|neither(?! of))"
+    rf" (?P<who>{_A_MISSED_ONE}(?: (?:and|or|nor) {_A_MISSED_ONE})?)"
+    r"(?: (?:is|are|was|were))?(?: (?:to be seen|there|here|in sight|in view|around|visible|left|anywhere|any ?more|now))*"
+    r"(?=$| ,| but| only| (?:in|on|at|by) the )"
+    r"|\bneither of (?:them|the two|both) (?:is|are) (?P<all>(?:still )?(?:to be seen|there|here|in sight|in view|around))"
+)
 _COLOUR = "|".join(COLOURS)
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
@@ -50,6 +58,17 @@ def without_what_is_not_worn(words: Sequence[Word], species_of: SpeciesOf) -> li
 def without_the_missing(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """Without whom somebody is there after a cut is not there: "without the cat, the fox stands in the desert"."""
     return _without(_MISSING, words, species_of)
+
+
+def who_is_gone(words: Sequence[Word], present: Sequence[str], species_of: SpeciesOf) -> tuple[list[Word], list[str]]:
+    """What a sentence says besides, and which species it says are not there: "neither fox nor bird is to be seen", "we see the
+    bird, but no fox". `present`: those on stage, two of whom are "neither of them".
+    """
+    rest, gone = list(words), list[str]()
+    for match in reversed(list(_NOT_THERE.finditer(_text(words, species_of)))):
+        gone += present if match["all"] else re.findall(_SPECIES, match["who"])
+        rest[_places(match)] = []
+    return rest, gone
 
 
 def _without(pattern: re.Pattern[str], words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:

@@ -107,7 +107,7 @@ class Vocabulary:
                     found.append(Word(COMMA, ",", ","))
                 continue
             spelled = self.spell(written)
-            if len(spelled) > 1 and written in likely_names:
+            if written in likely_names and (len(spelled) > 1 or len(written) <= 4):
                 spelled = [written]
             found += [Word(self.rows.get(known, UNKNOWN), known, written) for known in spelled]
         while found and found[-1].row == COMMA:
@@ -145,6 +145,7 @@ class Vocabulary:
             near = (
                 near or self._near.get(shorter) or (shorter if shorter in self.familiar and len(shorter) > 3 else None)
             )
+        near = near or self._near_short(written)
         if near:
             return [near]
         for at in range(3, len(written) - 2):
@@ -153,6 +154,15 @@ class Vocabulary:
                 return [first, second]
         swapped = (written[:at] + written[at + 1] + written[at] + written[at + 2 :] for at in range(len(written) - 1))
         return [next((word for word in swapped if word in self.familiar), written)]
+
+    def _near_short(self, written: str) -> str | None:
+        """The one telling word that four letters or three are, one of them left out or doubled: "wite", "redd"."""
+        if len(written) > 4:
+            return None
+        doubled = {written[:at] + written[at + 1 :] for at in range(1, len(written)) if written[at - 1] == written[at]}
+        meant = {word for word in doubled if len(word) > 2 and word in self.telling}
+        meant |= {word for word in self.telling if len(word) == 5 and written in _one_less(word)}
+        return meant.pop() if len(meant) == 1 else None
 
     @cached_property
     def _near(self) -> dict[str, str]:
