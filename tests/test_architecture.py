@@ -17,7 +17,7 @@ PACKAGE = "memflow_cli"
 FRONT_DOOR = "front door"
 
 _SEAMS = {"attention_context", "backbone", "geometry", "errors", "version"}
-_LOOP = {"picture_guidance", "pipeline", "rebuilt_walk", "walks"}
+_LOOP = {"guidance", "pipeline", "rebuilt_walk", "walks"}
 _FILM = {*_SEAMS, *_LOOP, "machine", "memory", "story"}
 _STUDIO = {*_FILM, "film", "models"}
 MAY_IMPORT = {

@@ -14,14 +14,14 @@ from torch import Tensor
 
 from memflow_cli.attention_context import PositionMode, PromptProjection
 from memflow_cli.backbone import Backbone, Timesteps
+from memflow_cli.guidance import PICTURE_CHUNKS, Lacking, end_of, leading_pictures, led, without_pictures
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.machine.out_of_memory import doing
 from memflow_cli.machine.stage_timer import StageTimer
 from memflow_cli.memory.cast import NOBODY, Casting
 from memflow_cli.memory.policy import CacheNeeds, MemoryPolicy, Recall, Remembered
 from memflow_cli.memory.record import ChunkRecord, Recalled
-from memflow_cli.picture_guidance import GUIDED_CHUNKS, leading_pictures, led
-from memflow_cli.sampler import chunk_noise, denoise, schedule
+from memflow_cli.sampler import Predict, chunk_noise, denoise, schedule
 from memflow_cli.story.plan import FilmPlan
 
 NoiseSource = Callable[["Shot", int, tuple[int, ...]], Iterator[Tensor]]
@@ -103,7 +103,7 @@ class Walk:
         each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk. `first_frame`: a picture's
         latent [1, 1, C, h, w], which the film's first chunk is generated around. `num_given`: how many of the film's first
         chunks are not the model's own, but a picture's or another film's. `int8`: the cache keeps eight bits.
-        `picture_guidance`: how far chunks are led towards given pictures, see `led`.
+        `picture_guidance`: how far chunks are led towards given pictures.
         """
         self.backbone = backbone
         self.memory = memory
@@ -122,6 +122,9 @@ class Walk:
         self._first_frame = first_frame
         self._num_given = num_given
         self._picture_guidance = picture_guidance
+        self._unprompted: PromptProjection | None = None
+        if backbone.sampling.guidance_scale != 1:
+            self._unprompted = backbone.project_prompt(backbone.encode_prompts([""]))
         self._timer = StageTimer(backbone.device if synchronize else None)
 
     @torch.no_grad()
@@ -221,18 +224,32 @@ class Walk:
         levels = schedule(sampling, first_chunk=self.index == self._num_given)
         self.cache.begin(frames, keep=False)
         noise = self._noise(self._shot, self._index_in_shot, self._latent_shape)
-        halfway = levels[len(levels) // 2].timestep
+        halfway = end_of(levels, len(levels) // 2)
         hold, times = self._held_picture(frames)
+
+        def under(prompt: PromptProjection) -> Predict:
+            return lambda latents, timestep: self.backbone.predict(
+                latents, times(timestep), prompt=prompt, context=self.cache
+            )
 
         def answer(latents: Tensor, timestep: float) -> Tensor:
             if timestep == halfway:
                 self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
-            return self.backbone.predict(latents, times(timestep), prompt=prompt, context=self.cache)
+            return under(prompt)(latents, timestep)
 
-        bank = self.cache.banks_in_view[0] if self._index_under_prompt < GUIDED_CHUNKS else []
-        pictures = leading_pictures(bank, self.memory.whose, self._shot.casting.called)
-        predict = led(answer, self.cache, frames, pictures, self._picture_guidance, until=halfway)
+        lacking = []
+        if self._unprompted is not None:
+            until = end_of(levels, sampling.guided_steps)
+            lacking.append(Lacking(under(self._unprompted), sampling.guidance_scale - 1, until))
+        if pictures := self._leading_pictures():
+            hidden = without_pictures(under(prompt), self.cache, frames, pictures)
+            lacking.append(Lacking(hidden, self._picture_guidance, halfway))
+        predict = led(answer, lacking)
         return denoise(predict, (sample.to(self.backbone.device) for sample in noise), levels, sampling, hold)
+
+    def _leading_pictures(self) -> list[int]:
+        bank = self.cache.banks_in_view[0] if self._index_under_prompt < PICTURE_CHUNKS else []
+        return leading_pictures(bank, self.memory.whose, self._shot.casting.called) if self._picture_guidance else []
 
     def _held_picture(self, frames: range) -> tuple[Callable[[Tensor], Tensor], Callable[[float], Timesteps]]:
         """How the film's first picture stays in its place while its chunk is denoised: it is put back before each pass and

@@ -311,7 +311,7 @@ class Lane:
         if work is None:
             return
         flops, num_bytes = work
-        passes = len(self._backbone.sampling.steps) + 1
+        passes = self._backbone.sampling.passes
         self.figures.flops_a_chunk, self.figures.bytes_a_chunk = passes * flops, passes * num_bytes
 
     def close(self) -> None:
