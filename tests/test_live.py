@@ -133,6 +133,18 @@ def test_pictures_are_looked_at_before_the_model_is_loaded(tmp_path, monkeypatch
     assert "characters.cat.picture" in err
 
 
+def test_what_is_not_played_is_told(tmp_path, monkeypatch, capfd):
+    """A storyboard's first picture and its sound were left out without a word."""
+    story = tmp_path / "story.yaml"
+    for name in ("first.png", "song.wav"):
+        (tmp_path / name).write_bytes(b"never read")
+    story.write_text("sound: song.wav\nsegments:\n- {prompt: a red fox, duration: 0.75, image: first.png}\n")
+    monkeypatch.setattr(sys, "stdin", io.StringIO("wait 0.75s\n"))
+    assert run(["live", str(story), "--stdin", "-o", str(tmp_path / "film.mp4"), "--size", "224x128"]) == 0
+    told = capfd.readouterr().err
+    assert "live plays no image: first.png is left out" in told and "live plays no sound: song.wav is left out" in told
+
+
 def test_wrong_lines_are_answered_and_play_nothing(tmp_path, tiny_model_folder):
     text = "wait 1s\na fox\nwait soon\n"
     command = [*LIVE, "--stdin", "-o", str(tmp_path / "film.mp4"), "--model", str(tiny_model_folder)]

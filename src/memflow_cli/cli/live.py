@@ -11,7 +11,7 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.stories import check_output
-from memflow_cli.cli.talk import note, result_json, result_path
+from memflow_cli.cli.talk import note, result_json, result_path, warn
 from memflow_cli.cli.watch import INSTALL
 from memflow_cli.errors import Interrupted, UsageError
 from memflow_cli.story.texts import command_line
@@ -201,11 +201,15 @@ def _read(path: Path) -> "LoadedStory":
 
 
 def _check_pictures(read: "LoadedStory") -> None:
-    """Raises UsageError for those that could not be given to memory, before seconds of loading the model."""
+    """Raises UsageError for those that could not be given to memory, before seconds of loading the model; warns of what is
+    not played.
+    """
     from memflow_cli.story.attached import check_attached
 
-    # neither a sound nor a film's first picture is played
     first, *rest = read.storyboard.segments
+    for name, path in (("image", first.image), ("sound", read.storyboard.sound)):
+        if path is not None:
+            warn(f"live plays no {name}: {Path(path).name} is left out")
     played = replace(read.storyboard, sound=None, segments=(replace(first, image=None), *rest))
     check_attached(played, _CHECKED_SIDE, _CHECKED_SIDE, read.places)
 
