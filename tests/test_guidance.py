@@ -11,78 +11,88 @@ from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.models.entry import check_entry
 from memflow_cli.pipeline import Shot, Walk
+from memflow_cli.sampler import chunk_noise
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry, tiny_prompts
 
 
-def walked(sampling: Sampling, num_chunks: int = 3, **memory):
-    """Chunks of one shot, and every pass that made them: (timestep, whether it was under the shot's prompt, prediction)."""
+def walked(sampling: Sampling, *lengths: int, **memory):
+    """Chunks of shots of so many, and of each the passes that made it: (what its prompt was, frames of the bank that it
+    saw, prediction).
+    """
     model = tiny_backbone(tiny_entry())
     model.sampling = sampling
-    [embeds] = tiny_prompts(1)
-    told = model.project_prompt(embeds.unsqueeze(0)).keys[0]
+    embeds = tiny_prompts(len(lengths))
+    told = [model.project_prompt(each.unsqueeze(0)).keys[0] for each in embeds]
     predict, passes = model.predict, []
 
     def keep(latents, timestep, prompt, context):
         prediction = predict(latents, timestep, prompt, context)
-        passes.append((timestep, torch.equal(prompt.keys[0], told), prediction))
+        shape = context.shape
+        seen = sum(slot >= shape.sink + shape.window for slot in context.heads.candidates)
+        known = [index for index, keys in enumerate(told) if torch.equal(keys, prompt.keys[0])]
+        passes[-1].append((known[0] if known else None, seen, prediction))
         return prediction
 
     model.predict = keep
     walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy="nam", **memory), model.geometry))
-    walk.enter(Shot("a fox", embeds, seed=1))
-    return [walk.chunk().latents for _ in range(num_chunks)], passes
+    chunks = []
+    for index, length in enumerate(lengths):
+        walk.enter(Shot("a fox", embeds[index], seed=1))
+        for _ in range(length):
+            passes.append([])
+            chunks.append(walk.chunk().latents)
+    return chunks, passes
 
 
 def test_what_differs_from_a_pass_that_lacks_something_is_added():
     answer, poorer, other = (torch.randn(2, 3) for _ in range(3))
-    lead = led(lambda *_: answer, [Lacking(lambda *_: poorer, 2.0, 500), Lacking(lambda *_: other, 0.5, 250)])
+    lead = led(lambda *_: answer, [Lacking(lambda *_: poorer, 2.0), Lacking(lambda *_: other, 0.5)], until=500)
     assert torch.allclose(lead(answer, 750), answer + 2 * (answer - poorer) + 0.5 * (answer - other))
-    assert torch.allclose(lead(answer, 500), answer + 0.5 * (answer - other)), "until a timestep, not at it"
-    assert torch.equal(lead(answer, 250), answer)
+    assert torch.equal(lead(answer, 500), answer) and torch.equal(led(lambda *_: answer, [], 0)(answer, 750), answer)
 
 
 @pytest.mark.parametrize("activate", [None, 2])
-def test_the_first_steps_are_led_by_the_prompt(activate):
-    """Passes of a chunk of four steps, two of them guided: with the prompt, without it, twice; then with it."""
-    sampling = Sampling(steps=(1000, 750, 500, 250), guidance_scale=3.0, guided_steps=2)
-    chunks, passes = walked(sampling, activate=activate)
-    steps = [timestep for timestep, _, _ in passes[:6]]
-    assert steps == sorted(steps, reverse=True) and len(set(steps)) == 4
-    assert [prompted for _, prompted, _ in passes] == [True, False, True, False, True, True] * len(chunks)
-    plain, _ = walked(replace(sampling, guidance_scale=1.0), activate=activate)
-    assert not any(torch.equal(one, other) for one, other in zip(chunks, plain, strict=True))
-    assert sampling.passes == 4 + 2 + 1
+def test_the_first_chunks_under_a_prompt_are_led_by_it_and_by_memory(activate):
+    """Of four steps two are led; their second pass is under no prompt and sees nothing of the bank, as all others do."""
+    sampling = Sampling(steps=(1000, 750, 500, 250), guidance_scale=3.0)
+    chunks, passes = walked(sampling, 5, 4, activate=activate)
+    plain, unled = walked(replace(sampling, guidance_scale=1.0), 5, 4, activate=activate)
+    for index, (ours, theirs) in enumerate(zip(passes, unled, strict=True)):
+        shot, seen = (0, 1)[index >= 5], theirs[0][1]
+        alone = [(shot, seen)] * 4
+        expected = [(shot, seen), (None, 0)] * 2 + alone[2:] if index in (0, 1, 5, 6) else alone
+        assert [(prompt, frames) for prompt, frames, _ in ours] == expected, index
+        assert not torch.equal(chunks[index], plain[index])
+    assert unled[6][0][1] > 0, "a bank of nothing would hide nothing"
 
 
-def test_a_chunk_of_one_step_is_what_the_formula_says():
-    [chunk], [(_, _, prompted), (_, _, unprompted)] = walked(
-        Sampling(steps=(1000,), prediction="sample", guidance_scale=2.5, guided_steps=1), num_chunks=1
-    )
-    assert not torch.equal(prompted, unprompted)
-    assert torch.allclose(chunk, prompted + 1.5 * (prompted - unprompted))
+def test_a_chunk_of_one_led_step_is_what_the_formula_says():
+    """The second of two steps comes after what the first one says it should."""
+    sampling = Sampling(steps=(1000, 500), prediction="sample", warp=False, guidance_scale=2.5)
+    _, [[(_, _, told), (_, _, bare), (_, _, last)]] = walked(sampling, 1)
+    assert not torch.equal(told, bare)
+    model = tiny_backbone(tiny_entry())
+    noise = chunk_noise(1, 0, model.geometry.chunk_shape(WIDTH, HEIGHT))
+    next(noise)
+    latents = 0.5 * (told + 1.5 * (told - bare)) + 0.5 * next(noise)
+    walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy="nam"), model.geometry))
+    walk.cache.begin(range(model.geometry.chunk), keep=False)
+    prompt = model.project_prompt(tiny_prompts(1))
+    again = model.predict(latents, 500.0, prompt=prompt, context=walk.cache)
+    assert torch.allclose(again, last, atol=1e-5)
 
 
 def test_a_scale_of_one_leads_nowhere_and_costs_nothing():
-    steps = (1000, 500)
-    chunks, passes = walked(Sampling(steps=steps))
-    for sampling in (Sampling(steps=steps, guided_steps=2), Sampling(steps=steps, guidance_scale=4.0)):
-        again, as_many = walked(sampling)
-        assert len(as_many) == len(passes) == len(steps) * len(chunks)
-        assert all(torch.equal(one, other) for one, other in zip(chunks, again, strict=True))
+    chunks, passes = walked(Sampling(steps=(1000, 500)), 3)
+    again, as_many = walked(Sampling(steps=(1000, 500), guidance_scale=1.0), 3)
+    assert [len(of_chunk) for of_chunk in passes] == [len(of_chunk) for of_chunk in as_many] == [2, 2, 2]
+    assert all(torch.equal(one, other) for one, other in zip(chunks, again, strict=True))
+    assert "guidance_scale" not in Sampling().to_json(), "films begun before it go on"
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"guidance_scale": 0.5},
-        {"guidance_scale": 1000},
-        {"guidance_scale": float("nan")},
-        {"guided_steps": 3},
-        {"guided_steps": -1},
-    ],
-)
+@pytest.mark.parametrize("wrong", [0.5, 1000, float("nan"), "2", True])
 def test_guidance_that_no_model_has_is_refused(wrong):
     entry = tiny_entry()
-    check_entry(replace(entry, sampling=replace(entry.sampling, guidance_scale=2, guided_steps=2)))
-    with pytest.raises(ValueError, match=next(iter(wrong))):
-        check_entry(replace(entry, sampling=replace(entry.sampling, **wrong)))
+    check_entry(replace(entry, sampling=replace(entry.sampling, guidance_scale=2)))
+    with pytest.raises(ValueError, match="guidance_scale"):
+        check_entry(replace(entry, sampling=replace(entry.sampling, guidance_scale=wrong)))

@@ -34,8 +34,9 @@ class Sampling:
     solver: how one step leads to the next: "renoise": x0 with fresh noise; "unipc": UniPC of second order, which draws none.
     first_chunk_steps: the steps of a film's first generated chunk, where they are others. sigmas: the noise levels, where
     they do not follow from the steps by `warp` and `shift`; `steps` are then what the transformer is told.
-    guidance_scale: how far a chunk is led by its prompt, in its first `guided_steps` steps, each of which then takes a second
-    pass, under an empty prompt (classifier-free guidance, arXiv:2207.12598); 1: not at all, as most few-step models want.
+    guidance_scale: how far the first chunks under a prompt are led by it, in the first half of their steps, each of which then
+    takes a second pass, under an empty prompt (classifier-free guidance, see guidance.py); 1: not at all, as few-step models
+    are mostly distilled to be used.
     """
 
     steps: tuple[float, ...] = (1000, 750, 500, 250)
@@ -47,12 +48,6 @@ class Sampling:
     first_chunk_steps: tuple[float, ...] = ()
     sigmas: tuple[float, ...] = ()
     guidance_scale: float = 1.0
-    guided_steps: int = 0
-
-    @property
-    def passes(self) -> int:
-        """Of the transformer, to make a chunk and to commit it."""
-        return len(self.steps) + (self.guided_steps if self.guidance_scale != 1 else 0) + 1
 
     def to_json(self) -> dict[str, Any]:
         """Its values for a film's recipe. What the first version did not know is left out where it says nothing, so that

@@ -1,7 +1,8 @@
-"""Chunks are led by their prompt, and by given pictures: away from what would be seen without them.
+"""The first chunks under a prompt are led: by prompt and memory, and by given pictures, away from what would be seen without.
 
-Classifier-free guidance (arXiv:2207.12598): what differs from a pass that lacks something is added once more, or several times.
-Whoever is known by pictures alone keeps what they show, a hat or a scarf, until the film has shown them.
+Classifier-free guidance (arXiv:2207.12598): what differs from a pass that lacks something is added once more, or several times,
+while it is decided what is seen: in the first half of a chunk's steps. Whoever is known by pictures alone keeps what they
+show, a hat or a scarf, until the film has shown them.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -10,51 +11,41 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from memflow_cli.kv_cache import KVCache
-from memflow_cli.sampler import Level, Predict
+from memflow_cli.sampler import Predict
 
-PICTURE_CHUNKS = 2  # under a prompt that are led by pictures: whoever comes in is there after so many
+GUIDED_CHUNKS = 2  # under a prompt: whoever comes in is there after so many, and an action goes on as it began
 
 
 @dataclass(frozen=True)
 class Lacking:
-    """Passes that lack what leads. `weight`: how often what differs is added; `until`: the timestep from which on it is not,
-    for what is seen was decided above it.
-    """
+    """Passes that lack what leads. `weight`: how often what differs is added."""
 
     predict: Predict
     weight: float
-    until: float
 
 
-def led(predict: Predict, lacking: Sequence[Lacking]) -> Predict:
-    """Passes that are led away from those that lack something, each of which costs another pass."""
+def led(predict: Predict, lacking: Sequence[Lacking], until: float) -> Predict:
+    """Passes that are led away from those that lack something, at timesteps above `until`. Each of those costs another pass."""
 
     def lead(latents: Tensor, timestep: float) -> Tensor:
-        answer = predict(latents, timestep)
-        led_there = answer
-        for other in lacking:
-            if other.weight and timestep > other.until:
-                led_there = led_there + other.weight * (answer - other.predict(latents, timestep))
-        return led_there
+        answer = guided = predict(latents, timestep)
+        for poorer in lacking if timestep > until else ():
+            guided = guided + poorer.weight * (answer - poorer.predict(latents, timestep))
+        return guided
 
     return lead
 
 
-def without_pictures(predict: Predict, cache: KVCache, frames: range, pictures: Collection[int]) -> Predict:
-    """Passes over `frames` that do not see these of the bank's latent frames."""
+def without(recalled: Collection[int], predict: Predict, cache: KVCache, frames: range) -> Predict:
+    """Passes over `frames` that do not see these latent frames of the bank."""
 
-    def hide(latents: Tensor, timestep: float) -> Tensor:
-        cache.begin(frames, keep=False, hidden=pictures)
+    def pass_without(latents: Tensor, timestep: float) -> Tensor:
+        cache.begin(frames, keep=False, hidden=recalled)
         answer = predict(latents, timestep)
         cache.begin(frames, keep=False)
         return answer
 
-    return hide
-
-
-def end_of(levels: Sequence[Level], num_steps: int) -> float:
-    """The timestep above which the first `num_steps` of a chunk's denoising steps lie."""
-    return levels[num_steps].timestep if num_steps < len(levels) else -1.0
+    return pass_without
 
 
 def leading_pictures(

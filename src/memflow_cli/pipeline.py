@@ -14,7 +14,7 @@ from torch import Tensor
 
 from memflow_cli.attention_context import PositionMode, PromptProjection
 from memflow_cli.backbone import Backbone, Timesteps
-from memflow_cli.guidance import PICTURE_CHUNKS, Lacking, end_of, leading_pictures, led, without_pictures
+from memflow_cli.guidance import GUIDED_CHUNKS, Lacking, leading_pictures, led, without
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.machine.out_of_memory import doing
 from memflow_cli.machine.stage_timer import StageTimer
@@ -122,9 +122,9 @@ class Walk:
         self._first_frame = first_frame
         self._num_given = num_given
         self._picture_guidance = picture_guidance
-        self._unprompted: PromptProjection | None = None
+        self._no_prompt: PromptProjection | None = None
         if backbone.sampling.guidance_scale != 1:
-            self._unprompted = backbone.project_prompt(backbone.encode_prompts([""]))
+            self._no_prompt = backbone.project_prompt(backbone.encode_prompts([""]))
         self._timer = StageTimer(backbone.device if synchronize else None)
 
     @torch.no_grad()
@@ -224,32 +224,32 @@ class Walk:
         levels = schedule(sampling, first_chunk=self.index == self._num_given)
         self.cache.begin(frames, keep=False)
         noise = self._noise(self._shot, self._index_in_shot, self._latent_shape)
-        halfway = end_of(levels, len(levels) // 2)
+        halfway = levels[len(levels) // 2].timestep
         hold, times = self._held_picture(frames)
 
-        def under(prompt: PromptProjection) -> Predict:
-            return lambda latents, timestep: self.backbone.predict(
-                latents, times(timestep), prompt=prompt, context=self.cache
-            )
+        def under(told: PromptProjection) -> Predict:
+            return lambda latents, step: self.backbone.predict(latents, times(step), prompt=told, context=self.cache)
 
         def answer(latents: Tensor, timestep: float) -> Tensor:
             if timestep == halfway:
                 self.cache.choose_again()  # the first pass chose by noise; now queries know who is about to be seen
             return under(prompt)(latents, timestep)
 
-        lacking = []
-        if self._unprompted is not None:
-            until = end_of(levels, sampling.guided_steps)
-            lacking.append(Lacking(under(self._unprompted), sampling.guidance_scale - 1, until))
-        if pictures := self._leading_pictures():
-            hidden = without_pictures(under(prompt), self.cache, frames, pictures)
-            lacking.append(Lacking(hidden, self._picture_guidance, halfway))
-        predict = led(answer, lacking)
+        predict = led(answer, self._lacking(under, frames), until=halfway)
         return denoise(predict, (sample.to(self.backbone.device) for sample in noise), levels, sampling, hold)
 
-    def _leading_pictures(self) -> list[int]:
-        bank = self.cache.banks_in_view[0] if self._index_under_prompt < PICTURE_CHUNKS else []
-        return leading_pictures(bank, self.memory.whose, self._shot.casting.called) if self._picture_guidance else []
+    def _lacking(self, under: Callable[[PromptProjection], Predict], frames: range) -> list[Lacking]:
+        """What the chunk at hand is led away from. `under`: passes under a prompt."""
+        if self._index_under_prompt >= GUIDED_CHUNKS:
+            return []
+        lacking, banks = [], self.cache.banks_in_view
+        if self._no_prompt is not None:
+            bare = without(set().union(*banks), under(self._no_prompt), self.cache, frames)
+            lacking.append(Lacking(bare, self.backbone.sampling.guidance_scale - 1))
+        pictures = leading_pictures(banks[0], self.memory.whose, self._shot.casting.called)
+        if pictures and self._picture_guidance:
+            lacking.append(Lacking(without(pictures, under(self._prompt), self.cache, frames), self._picture_guidance))
+        return lacking
 
     def _held_picture(self, frames: range) -> tuple[Callable[[Tensor], Tensor], Callable[[float], Timesteps]]:
         """How the film's first picture stays in its place while its chunk is denoised: it is put back before each pass and

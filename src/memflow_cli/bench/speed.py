@@ -311,7 +311,7 @@ class Lane:
         if work is None:
             return
         flops, num_bytes = work
-        passes = self._backbone.sampling.passes
+        passes = len(self._backbone.sampling.steps) + 1  # of most chunks; the first under a prompt may be led by it
         self.figures.flops_a_chunk, self.figures.bytes_a_chunk = passes * flops, passes * num_bytes
 
     def close(self) -> None:

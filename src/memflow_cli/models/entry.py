@@ -177,10 +177,6 @@ def _check_sampling(sampling: Sampling) -> None:
         raise ValueError(f"context_noise is {str(sampling.context_noise)[:40]}; a timestep from 0 to 1000 is expected")
     if not _is_number(sampling.guidance_scale, 100) or sampling.guidance_scale < 1:
         raise ValueError(f"guidance_scale is {str(sampling.guidance_scale)[:40]}; a number from 1 to 100 is expected")
-    if type(sampling.guided_steps) is not int or not 0 <= sampling.guided_steps <= len(sampling.steps):
-        raise ValueError(
-            f"guided_steps are {str(sampling.guided_steps)[:40]}; 0 to {len(sampling.steps)}, one of the steps each, are expected"
-        )
 
 
 def _is_number(value: object, most: float) -> bool:
