@@ -27,7 +27,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -84,11 +84,15 @@ class Settings:
     score: str | None = None
     bank: int | None = None
     size: tuple[int, int] | None = None
+    model: str = "theatre"
+    guidance_scale: float | None = None
 
     def fingerprint(self) -> str:
         """Of the model's files, the judge's, all code that makes and judges films, and how it is run."""
-        digest = hashlib.sha256(f"{self.dtype} {self.score} {self.bank} {self.size}".encode())
-        files = [path for path in THEATRE_FOLDER.rglob("*") if path.is_file()] + [self.judge]
+        asked = f"{self.dtype} {self.score} {self.bank} {self.size} {self.guidance_scale}"
+        digest = hashlib.sha256(asked.encode())
+        folder = find_model(self.model).folder or THEATRE_FOLDER
+        files = [path for path in folder.rglob("*") if path.is_file()] + [self.judge]
         for folder in CODE:
             files += folder.glob("*.py")
         for path in sorted(set(files) - TABLES):
@@ -120,17 +124,24 @@ def plan_jobs(
     policies: list[str],
     drifting: list[str],
     both: int = 0,
+    first: int = 0,
 ) -> Iterator[Job]:
-    """In the order in which they are done: all policies of a story together, so that stopping early leaves pairs."""
-    yield from (Job("opening", number, name) for number in range(openings) for name in COMBINATIONS)
-    yield from (Job("cut", number) for number in range(cuts))
-    yield from (Job("recall", number) for number in range(recall))
-    yield from (Job("drift", number, policy) for number in range(minutes) for policy in drifting)
+    """In the order in which they are done: all policies of a story together, so that stopping early leaves pairs. `first`:
+    the number of each part's first story.
+    """
+
+    def numbers(count: int) -> range:
+        return range(first, first + count)
+
+    yield from (Job("opening", number, name) for number in numbers(openings) for name in COMBINATIONS)
+    yield from (Job("cut", number) for number in numbers(cuts))
+    yield from (Job("recall", number) for number in numbers(recall))
+    yield from (Job("drift", number, policy) for number in numbers(minutes) for policy in drifting)
     for seed in range(seeds):
         yield from (
-            Job("both", number, policy, seed) for number in range(both) for policy in policies if policy in POLICIES
+            Job("both", number, policy, seed) for number in numbers(both) for policy in policies if policy in POLICIES
         )
-        for number in range(stories):
+        for number in numbers(stories):
             asked = [p for p in policies if p not in BASELINES or KINDS[number % len(KINDS)] == "right one of two"]
             yield from (Job("return", number, policy, seed) for policy in asked)
 
@@ -186,7 +197,9 @@ def _to_seen(value: dict | None) -> Seen | None:
 def open_studio(settings: Settings) -> Studio:
     torch.set_num_threads(1)
     change_nam(settings.score, settings.bank)
-    entry = find_model("theatre")
+    entry = find_model(settings.model)
+    if settings.guidance_scale is not None:
+        entry = replace(entry, sampling=replace(entry.sampling, guidance_scale=settings.guidance_scale))
     backbone = load_model(entry, dtype=getattr(torch, settings.dtype))
     return Studio(backbone, load_judge(settings.judge), settings.size or (entry.width, entry.height))
 
@@ -280,6 +293,9 @@ def main() -> None:
     parser.add_argument("--judge", type=Path, default=WEIGHTS, help="what `python -m benchmarks.train_judge` wrote")
     parser.add_argument("--stories", type=int, default=100, help="held-out stories, half of each kind")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--first", type=int, default=0, help="number of each part's first story: others, to choose by, begin at 5000000"
+    )
     parser.add_argument("--openings", type=int, default=100, help="prompts for fidelity, for each kind of combination")
     parser.add_argument("--both", type=int, default=40, help="stories of two at once")
     parser.add_argument("--cuts", type=int, default=60, help="films with a cut")
@@ -288,6 +304,8 @@ def main() -> None:
     names = [*POLICIES, *BASELINES]
     parser.add_argument("--policies", nargs="+", choices=names, default=[*BY_DEFAULT, *BASELINES])
     parser.add_argument("--drift-policies", nargs="+", choices=names, default=["nam"])
+    parser.add_argument("--model", default="theatre", help="a folder with other weights of theatre")
+    parser.add_argument("--guidance", type=float, help="the sampling's guidance_scale, 1: none; default: the model's")
     parser.add_argument("--score", help="nam's retrieval score; default: the product's")
     parser.add_argument("--bank", type=int, help="latent frames in nam's bank; default: the product's")
     fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
@@ -298,7 +316,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--minutes", type=float, help="stop after this time; the same command goes on")
     options = parser.parse_args()
-    settings = Settings(options.judge, options.dtype, options.score, options.bank, options.size)
+    settings = Settings(
+        options.judge, options.dtype, options.score, options.bank, options.size, options.model, options.guidance
+    )
     options.out.mkdir(parents=True, exist_ok=True)
     path = options.out / f"films-{settings.fingerprint()}.jsonl"
     jobs = plan_jobs(
@@ -311,6 +331,7 @@ def main() -> None:
         options.policies,
         options.drift_policies,
         options.both,
+        options.first,
     )
     done = read_rows(path)
     measure([job for job in jobs if job.key not in done], settings, path, options.processes, options.minutes)

@@ -13,8 +13,8 @@ from benchmarks.cuts import story_of as story_with_cut
 from benchmarks.drift import STATISTICS, TIMES, Minute, picture_statistics
 from benchmarks.films import BASELINES, POLICIES, Studio, film_seed, make_memory, to_storyboard
 from benchmarks.intervals import clustered_change, clustered_share, mean, share
-from benchmarks.judge import QUESTIONS, Answers, Judge, Seen, agreement, load_judge, save_judge, to_input
-from benchmarks.memory import plan_jobs, read_rows, summarise, to_return
+from benchmarks.judge import QUESTIONS, WEIGHTS, Answers, Judge, Seen, agreement, load_judge, save_judge, to_input
+from benchmarks.memory import Settings, plan_jobs, read_rows, summarise, to_return
 from benchmarks.openings import watch_opening
 from benchmarks.recall import ALL_SCORES, recalled, summarise_recall
 from benchmarks.returns import WHOLE_FILM, Return, majority, watch_return
@@ -113,6 +113,20 @@ def test_all_policies_of_a_story_come_together():
         (0, "window"), (0, "nam"), (1, "window"), (1, "nam"), (1, "chance"),
     ]  # fmt: skip
     assert len({job.key for job in jobs}) == len(jobs)
+    others = list(plan_jobs(1, 1, 1, 1, 2, 1, ["window", "nam", "chance"], ["nam"], first=50))
+    assert [replace(job, number=job.number - 50) for job in others] == jobs
+
+
+def test_what_rows_depend_on_tells_them_apart(tiny_model_folder):
+    asked = [
+        {},
+        {"guidance_scale": 1.0},
+        {"guidance_scale": 3.0},
+        {"size": (224, 128)},
+        {"model": str(tiny_model_folder)},
+    ]
+    settings = [Settings(WEIGHTS, "float32", **more) for more in asked]
+    assert len({each.fingerprint() for each in settings}) == len(asked)
 
 
 # -- what is truly shown
