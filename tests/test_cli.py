@@ -192,7 +192,7 @@ def test_theatre_tells_the_words_that_it_knows(memflow):
     from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
 
     code, out, _ = memflow("models", "show", "theatre")
-    _, heading, words = out.partition("It understands these words")
+    _, heading, words = out.partition("It draws what these words say")
     assert code == 0 and heading
     assert all(word in words for word in (*SPECIES, *COLOURS, *ACCESSORIES))
     code, out, _ = memflow("models", "show", "theatre", "--json")

@@ -99,6 +99,8 @@ def show(name: Name, as_json: options.Json = False) -> None:
     others = f"any multiple of {'x'.join(map(str, geometry.size_multiple))}"
     if geometry.sizes:
         others = "or " + ", ".join(f"{w}x{h}" for w, h in geometry.sizes if (w, h) != (entry.width, entry.height))
+    guided = "" if sampling.guidance_scale == 1 else f"; guidance {sampling.guidance_scale:g}"
+    predicts = sampling.prediction + guided
     lines = [
         f"{entry.name}: {entry.summary}",
         f"  state      {_state_text(about)}",
@@ -106,7 +108,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
         f"  picture    {entry.width}x{entry.height} unless asked otherwise; {others}",
         f"  chunk      {geometry.chunk} latent frames of {geometry.temporal_stride} frames",
         f"  memory     {entry.policy}; sink {geometry.sink}, window {geometry.window} latent frames; {entry.positions} positions",
-        f"  steps      {', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {sampling.prediction}",
+        f"  steps      {', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {predicts}",
         f"  layers     {geometry.num_layers}, {geometry.num_heads} heads of {geometry.head_dim}",
     ]
     if entry.folder:
@@ -116,7 +118,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
         lines.append(f"  {state:9}  {size_text(file['num_bytes']):>9}  {file['repository']}/{file['file']}")
     result("\n".join(lines))
     if about.get("vocabulary"):
-        result("\nIt understands these words, and simple sentences made of them:")
+        result("\nIt draws what these words say:")
         for kind, words in about["vocabulary"].items():
             result(textwrap.fill(", ".join(words), 100, initial_indent=f"  {kind:11}", subsequent_indent=" " * 13))
 
