@@ -160,6 +160,25 @@ def test_a_model_says_how_pictures_are_used_and_a_storyboard_may_say_otherwise(p
     assert resolved(Storyboard.from_json(before), ours, **vars(Storyboard.from_json(before).memory)) == (False, 0.0)
 
 
+def test_a_project_that_was_moved_makes_its_films_again_from_their_records(pictures):
+    """film.json named its pictures by where they had been."""
+    project, elsewhere = pictures / "project", pictures / "elsewhere"
+    (project / "cast").mkdir(parents=True)
+    for name in ("fox", "wood"):
+        (pictures / f"{name}.png").rename(project / "cast" / f"{name}.png")
+    made = make(project, told(project / "cast", FOX_COMES))
+    project.rename(elsewhere)
+    [again] = load_stories(elsewhere / "film.json")
+    assert again.storyboard.files == [str(elsewhere / "cast" / f"{name}.png") for name in ("fox", "wood")]
+    assert len(again.warnings) == 2 and f"{project / 'cast' / 'fox.png'} is not there any more" in again.warnings[0]
+    assert (
+        make(elsewhere, again.storyboard, name="b.mp4").path.read_bytes() == (elsewhere / made.path.name).read_bytes()
+    )
+    (elsewhere / "cast" / "fox.png").unlink()
+    [lost] = load_stories(elsewhere / "film.json")
+    assert lost.storyboard.files[0] == str(project / "cast" / "fox.png"), "what is nowhere is told by where it was"
+
+
 class Killed(BaseException):
     """Ends a render in the middle."""
 

@@ -88,10 +88,8 @@ def _outputs(file: Path, out: str | None, num_films: int) -> list[Path | None]:
 
 def _warn_of_files_elsewhere(storyboard: "Storyboard", path: Path | None) -> None:
     """A storyboard reads files of its own folder only, whoever wrote it."""
-    pictures = [picture for subject in storyboard.subjects.values() for picture in subject.pictures]
-    named = [storyboard.segments[0].image, storyboard.sound, *pictures]
     folder = (path.parent if path else Path()).absolute()
-    for name in filter(None, named):
+    for name in storyboard.files:
         if not Path(name).is_relative_to(folder):
             is_there = "copy it there and change its path" if Path(name).is_file() else "it is not there"
             warn(f"{name} lies outside of {folder}; {is_there}, or the storyboard will not be read")

@@ -73,7 +73,7 @@ def is_story_of(path: Path, film: "RecordedFilm") -> bool:
     """
     from memflow_cli.cli.stories import read_stories
     from memflow_cli.errors import MemflowError
-    from memflow_cli.film.attached import is_made_with, without_files
+    from memflow_cli.film.attached import is_made_with
 
     if not path.is_file() or path.is_symlink():
         return False
@@ -84,7 +84,8 @@ def is_story_of(path: Path, film: "RecordedFilm") -> bool:
     if len(stories) != 1:
         return False
     read, told = stories[0].storyboard, in_one_piece(film.storyboard)
-    return read == told or (without_files(read) == without_files(told) and is_made_with(film.record, read))
+    bare = [story.with_files(lambda path: None) for story in (read, told)]
+    return read == told or (bare[0] == bare[1] and is_made_with(film.record, read))
 
 
 def in_one_piece(storyboard: "Storyboard") -> "Storyboard":

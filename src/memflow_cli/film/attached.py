@@ -1,6 +1,5 @@
 """The pictures and the sound that a film is made with: told from others by their content, wherever they lie. No torch."""
 
-import dataclasses
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -94,16 +93,6 @@ def tracks_sound(storyboard: Storyboard) -> list[str | None] | None:
 def sound_of(recorded: Any) -> Any:
     """What tells a recorded sound from another."""
     return recorded[-1] if isinstance(recorded, list) and recorded else recorded
-
-
-def without_files(storyboard: Storyboard) -> Storyboard:
-    """The story without where its pictures and its sound lie."""
-    segments = tuple(dataclasses.replace(segment, image=None) for segment in storyboard.segments)
-    characters, places = (
-        {name: dataclasses.replace(subject, pictures=()) for name, subject in subjects.items()}
-        for subjects in (storyboard.characters, storyboard.places)
-    )
-    return dataclasses.replace(storyboard, segments=segments, characters=characters, places=places, sound=None)
 
 
 def _pictured(common: Mapping[str, Any]) -> dict[str, list[Any]]:

@@ -8,13 +8,13 @@ import contextlib
 import itertools
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from memflow_cli.errors import MemflowError
 from memflow_cli.film.ours import NotOursError, not_a_link, sha256_of
-from memflow_cli.story.storyboard import Storyboard, Subject
+from memflow_cli.story.storyboard import Storyboard
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ def carry(storyboard: Storyboard, script: Path) -> Carried:
     folder = script.absolute().with_name(f"{script.stem}.files")
     root = os.path.realpath(script.parent)
     copies: dict[str, Path] = {}
-    for source in _files(storyboard):
+    for source in storyboard.files:
         if os.path.isfile(source) and not Path(os.path.realpath(source)).is_relative_to(root):
             copies.setdefault(source, _place_for(source, folder, copies))
 
     def here(path: str) -> str:
         return str(copies.get(path, path))
 
-    return Carried(_with_files(storyboard, here), copies)
+    return Carried(storyboard.with_files(here), copies)
 
 
 @contextlib.contextmanager
@@ -76,12 +76,6 @@ def carried(story: Carried) -> Iterator[Storyboard]:
         raise
 
 
-def _files(storyboard: Storyboard) -> list[str]:
-    pictures = [picture for subject in storyboard.subjects.values() for picture in subject.pictures]
-    images = [segment.image for segment in storyboard.segments]
-    return [path for path in (*images, *pictures, storyboard.sound) if path is not None]
-
-
 def _place_for(source: str, folder: Path, taken: Mapping[str, Path]) -> Path:
     """A name in the folder that no other file has, but for one of the same content."""
     name, owners = Path(source).name, {str(copy).casefold(): other for other, copy in taken.items()}
@@ -93,13 +87,3 @@ def _place_for(source: str, folder: Path, taken: Mapping[str, Path]) -> Path:
         if is_free or (not place.is_symlink() and sha256_of(Path(other)) == sha256_of(Path(source))):
             return place
     raise AssertionError("numbers do not end")
-
-
-def _with_files(storyboard: Storyboard, here: Callable[[str], str]) -> Storyboard:
-    def subjects(given: Mapping[str, Subject]) -> dict[str, Subject]:
-        return {name: replace(each, pictures=tuple(map(here, each.pictures))) for name, each in given.items()}
-
-    segments = tuple(replace(each, image=here(each.image)) if each.image else each for each in storyboard.segments)
-    characters, places = subjects(storyboard.characters), subjects(storyboard.places)
-    sound = here(storyboard.sound) if storyboard.sound else None
-    return replace(storyboard, segments=segments, characters=characters, places=places, sound=sound)

@@ -1,7 +1,7 @@
 """A storyboard's values: what a film is to show, for how long, and what it remembers. Nothing is read or checked here."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -70,6 +70,29 @@ class Storyboard:
     def pictured_descriptions(self) -> tuple[str, ...]:
         """How the characters that have pictures are described."""
         return tuple(subject.description for subject in self.characters.values() if subject.pictures)
+
+    @property
+    def files(self) -> list[str]:
+        """The pictures and the sound that it brings along: absolute paths."""
+        pictures = [picture for subject in self.subjects.values() for picture in subject.pictures]
+        named = [*(segment.image for segment in self.segments), *pictures, self.sound]
+        return [path for path in named if path is not None]
+
+    def with_files(self, place: Callable[[str], str | None]) -> "Storyboard":
+        """The same story with its files elsewhere. `place`: where each lies now, None: the story does without."""
+
+        def placed(path: str | None) -> str | None:
+            return None if path is None else place(path)
+
+        def subjects(given: Mapping[str, Subject]) -> dict[str, Subject]:
+            kept = {name: tuple(filter(None, map(place, each.pictures))) for name, each in given.items()}
+            return {name: dataclasses.replace(each, pictures=kept[name]) for name, each in given.items()}
+
+        segments = tuple(dataclasses.replace(each, image=placed(each.image)) for each in self.segments)
+        characters, places = subjects(self.characters), subjects(self.places)
+        return dataclasses.replace(
+            self, segments=segments, characters=characters, places=places, sound=placed(self.sound)
+        )
 
     def with_seed(self, seed: int) -> "Storyboard":
         return dataclasses.replace(self, seed=seed)
