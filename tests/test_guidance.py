@@ -15,7 +15,7 @@ from memflow_cli.sampler import chunk_noise
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry, tiny_prompts
 
 
-def walked(sampling: Sampling, *lengths: int, **memory):
+def walked(sampling: Sampling, *lengths: int, policy: str = "nam", **memory):
     """Chunks of shots of so many, and of each the passes that made it: (what its prompt was, frames of the bank that it
     saw, prediction).
     """
@@ -34,7 +34,7 @@ def walked(sampling: Sampling, *lengths: int, **memory):
         return prediction
 
     model.predict = keep
-    walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy="nam", **memory), model.geometry))
+    walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy=policy, **memory), model.geometry))
     chunks = []
     for index, length in enumerate(lengths):
         walk.enter(Shot("a fox", embeds[index], seed=1))
@@ -64,6 +64,14 @@ def test_the_first_chunks_under_a_prompt_are_led_by_it_and_by_memory(activate):
         assert [(prompt, frames) for prompt, frames, _ in ours] == expected, index
         assert not torch.equal(chunks[index], plain[index])
     assert unled[6][0][1] > 0, "a bank of nothing would hide nothing"
+
+
+@pytest.mark.parametrize("policy", ["window", "sink", "official"])
+def test_every_memory_is_led_away_from(policy):
+    sampling = Sampling(steps=(1000, 750, 500, 250), guidance_scale=3.0)
+    _, passes = walked(sampling, 5, 4, policy=policy)
+    assert [len(of_chunk) for of_chunk in passes] == [6, 6, 4, 4, 4, 6, 6, 4, 4]
+    assert all(seen == 0 for of_chunk in passes for prompt, seen, _ in of_chunk if prompt is None)
 
 
 def test_a_chunk_of_one_led_step_is_what_the_formula_says():
