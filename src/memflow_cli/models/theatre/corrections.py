@@ -1,9 +1,10 @@
 """What the network reads of a sentence, corrected where a word of it or the story tells better."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
+from memflow_cli.models.theatre.cast import Member
 from memflow_cli.models.theatre.reader import Reading
 from memflow_cli.models.theatre.words import Word
 
@@ -43,9 +44,9 @@ def without_who_is_not_back(reading: Reading, words: Sequence[Word]) -> Reading:
     return replace(reading, acts={who: acts for who, acts in reading.acts.items() if acts[-1][0] != "enter"})
 
 
-def without_who_is_gone(reading: Reading, gone: Sequence[str], known: Collection[str]) -> Reading:
-    """Who is told not to be there is absent, if the story knows them."""
-    absent = {species: (("absent", ""),) for species in gone if species in known}
+def without_who_is_gone(reading: Reading, gone: Iterable[tuple[str, str]], known: Mapping[str, Member]) -> Reading:
+    """Who is told not to be there, (species, colour or ""), is absent, if the story knows them so."""
+    absent = {who: (("absent", ""),) for who, colour in gone if who in known and colour in ("", known[who].colour)}
     return replace(reading, acts=reading.acts | absent) if absent else reading
 
 

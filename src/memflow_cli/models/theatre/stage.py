@@ -126,6 +126,8 @@ class Stage:
             words, gone = who_is_gone(self._in_plain_words(words, cut), self._present(), self._species_of)
             reading = self._read(words)
             reading = on_the_sand(reading, words, told.setting or self._setting)
+            there = self._reader.species_named(words)
+            gone = [(species, colour) for species, colour in gone if species not in there]
             reading = without_who_is_gone(self._corrected(reading, words, cut), gone, self._cast)
             self._take(reading, told, words)
             num_words += len(words)

@@ -23,15 +23,17 @@ _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
     rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
 )
-_A_MISSED_ONE = rf"(?:(?:the|an?|any|no) )?(?:\w+ )?(?:{_SPECIES})"
-_NOT_THERE = re.compile(
-    r"(?:, )?(?:\b(?:but|and) )?(?:\bthere (?:is|are) )?\b(?:no|neither(?! of))"
-    rf" (?P<who>{_A_MISSED_ONE}(?: (?:and|or|nor) {_A_MISSED_ONE})?)"
-    r"(?: (?:is|are|was|were))?(?: (?:to be seen|there|here|in sight|in view|around|visible|left|anywhere|any ?more|now))*"
-    r"(?=$| ,| but| only| (?:in|on|at|by) the )"
-    r"|\bneither of (?:them|the two|both) (?:is|are) (?P<all>(?:still )?(?:to be seen|there|here|in sight|in view|around))"
-)
 _COLOUR = "|".join(COLOURS)
+_ONE = rf"(?:(?:{_COLOUR}|more) )?(?:{_SPECIES})"
+_SEEN = r"(?:to be seen|there|here|in sight|in view|around|visible|anywhere|any ?more|now)"
+_CLAUSE_ENDS = r"(?=(?: (?:in|on|at|by) the \w+)?(?:$| ,| but\b| only\b| and the\b))"
+_NOT_THERE = re.compile(
+    r"(?:(?:^|, )(?:(?:but|and|then|now) )?(?:there (?:is|are) )?|\b(?:but|and) (?:there (?:is|are) )?"
+    r"|\bthere (?:is|are) |(?<=\bsee ))"
+    rf"(?:(?P<who>no {_ONE}(?: (?:and|or|nor) (?:(?:no|any) )?{_ONE})?"
+    rf"|neither (?:(?:the|an?) )?{_ONE}(?: (?:and|or|nor) (?:(?:the|an?) )?{_ONE}){{1,2}})(?: (?:is|are|was|were))?(?: {_SEEN})*"
+    rf"|neither of (?:them|the two|both) (?:is|are)(?: still)?(?: {_SEEN})+){_CLAUSE_ENDS}"
+)
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
     rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{_COLOUR}) )?"
@@ -60,13 +62,16 @@ def without_the_missing(words: Sequence[Word], species_of: SpeciesOf) -> list[Wo
     return _without(_MISSING, words, species_of)
 
 
-def who_is_gone(words: Sequence[Word], present: Sequence[str], species_of: SpeciesOf) -> tuple[list[Word], list[str]]:
-    """What a sentence says besides, and which species it says are not there: "neither fox nor bird is to be seen", "we see the
-    bird, but no fox". `present`: those on stage, two of whom are "neither of them".
+def who_is_gone(
+    words: Sequence[Word], present: Sequence[str], species_of: SpeciesOf
+) -> tuple[list[Word], list[tuple[str, str]]]:
+    """What a sentence says besides, and who it says is not there, (species, colour or ""): "neither fox nor bird is to be seen",
+    "we see the bird, but no fox". `present`: those on stage, who are "neither of them".
     """
-    rest, gone = list(words), list[str]()
+    rest, gone = list(words), list[tuple[str, str]]()
     for match in reversed(list(_NOT_THERE.finditer(_text(words, species_of)))):
-        gone += present if match["all"] else re.findall(_SPECIES, match["who"])
+        named = re.findall(rf"(?:({_COLOUR}) )?\b({_SPECIES})\b", match["who"] or "")
+        gone += [(species, colour) for colour, species in named] if named else [(species, "") for species in present]
         rest[_places(match)] = []
     return rest, gone
 

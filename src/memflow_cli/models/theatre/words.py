@@ -156,8 +156,8 @@ class Vocabulary:
         return [next((word for word in swapped if word in self.familiar), written)]
 
     def _near_short(self, written: str) -> str | None:
-        """The one telling word that four letters or three are, one of them left out or doubled: "wite", "redd"."""
-        if len(written) > 4:
+        """The one telling word that four letters are with one left out, or doubled: "wite", "redd"."""
+        if len(written) != 4:
             return None
         doubled = {written[:at] + written[at + 1 :] for at in range(1, len(written)) if written[at - 1] == written[at]}
         meant = {word for word in doubled if len(word) > 2 and word in self.telling}
