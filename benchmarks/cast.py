@@ -255,7 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help=f"{QUICK_STORIES} stories")
     parser.add_argument("--parts", nargs="*", metavar="PART", default=[], help="only parts that begin so")
     parser.add_argument("--one-way", action="store_true", help="pictures as they are only, not mirrored as well")
-    parser.add_argument("--guidance", type=float, help="towards pictures, else the model's own")
+    parser.add_argument("--picture-guidance", type=float, help="towards pictures, else the model's own")
     parser.add_argument("--place", choices=PLACES, help="of given pictures, for attention; else in the bank")
     add_model_options(parser)
     options = parser.parse_args(arguments)
@@ -265,7 +265,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = [part for part in PARTS if not options.parts or any(part.startswith(each) for each in options.parts)]
     torch.set_grad_enabled(False)
     model, judge = load_chosen(options), load_judge()
-    memory = replace(NAM, mirror_pictures=False if options.one_way else None, picture_guidance=options.guidance)
+    memory = replace(NAM, mirror_pictures=False if options.one_way else None, picture_guidance=options.picture_guidance)
     results: dict[str, list[list[bool]]] = {}
     print("| part | looks as asked, % | n |\n|---|---|---|")
     for part in chosen:

@@ -91,7 +91,8 @@ class Settings:
         """Of the model's files, the judge's, all code that makes and judges films, and how it is run."""
         asked = f"{self.dtype} {self.score} {self.bank} {self.size} {self.guidance_scale}"
         digest = hashlib.sha256(asked.encode())
-        folder = find_model(self.model).folder or THEATRE_FOLDER
+        folder = find_model(self.model).folder
+        assert folder is not None, "--model is a folder"
         files = [path for path in folder.rglob("*") if path.is_file()] + [self.judge]
         for folder in CODE:
             files += folder.glob("*.py")
@@ -305,7 +306,7 @@ def main() -> None:
     parser.add_argument("--policies", nargs="+", choices=names, default=[*BY_DEFAULT, *BASELINES])
     parser.add_argument("--drift-policies", nargs="+", choices=names, default=["nam"])
     parser.add_argument("--model", default="theatre", help="a folder with other weights of theatre")
-    parser.add_argument("--guidance", type=float, help="the sampling's guidance_scale, 1: none; default: the model's")
+    parser.add_argument("--guidance-scale", type=float, help="of the sampling, 1: no guidance; default: the model's")
     parser.add_argument("--score", help="nam's retrieval score; default: the product's")
     parser.add_argument("--bank", type=int, help="latent frames in nam's bank; default: the product's")
     fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
@@ -317,26 +318,17 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, help="stop after this time; the same command goes on")
     options = parser.parse_args()
     settings = Settings(
-        options.judge, options.dtype, options.score, options.bank, options.size, options.model, options.guidance
+        options.judge, options.dtype, options.score, options.bank, options.size, options.model, options.guidance_scale
     )
     options.out.mkdir(parents=True, exist_ok=True)
-    path = options.out / f"films-{settings.fingerprint()}.jsonl"
-    jobs = plan_jobs(
-        options.openings,
-        options.cuts,
-        options.recall,
-        options.drift,
-        options.stories,
-        options.seeds,
-        options.policies,
-        options.drift_policies,
-        options.both,
-        options.first,
-    )
+    others = f"-from-{options.first}" if options.first else ""  # never in one table with the others
+    path = options.out / f"films-{settings.fingerprint()}{others}.jsonl"
+    names = ("openings", "cuts", "recall", "drift", "stories", "seeds", "policies", "drift_policies", "both", "first")
+    jobs = plan_jobs(*(getattr(options, name) for name in names))
     done = read_rows(path)
     measure([job for job in jobs if job.key not in done], settings, path, options.processes, options.minutes)
     content = {
-        "model": settings.fingerprint(),
+        "model": settings.fingerprint() + others,
         "size": "x".join(map(str, options.size)) if options.size else "theatre's own",
         "machine": {"cores": os.cpu_count(), "processes": options.processes, "threads": 1, "dtype": options.dtype},
     } | summarise(read_rows(path), options.judge)

@@ -101,6 +101,15 @@ def test_random_weights_have_the_model_s_shape(tiny_model_folder):
     assert report.figures[0].frames_per_second > 0
 
 
+def test_a_led_model_is_measured_with_random_weights(tiny_model_folder, capsys):
+    """Its walk asks for an empty prompt's embeddings, which random weights had none of."""
+    path = tiny_model_folder / "scheduler" / "scheduler_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"guidance_scale": 3.0}))
+    arguments = ["bench", "--model", str(tiny_model_folder), "--policies", "nam", "--chunks", "15", "--random-weights"]
+    assert run([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["policies"][0]["policy"] == "nam"
+
+
 def test_command_prints_tables_and_json(tiny_model_folder, capsys):
     arguments = ["bench", "--model", str(tiny_model_folder), "--policies", "window,nam", "--chunks", "16"]
     assert run(arguments) == 0

@@ -12,6 +12,7 @@ from memflow_cli.cli.app import run
 from memflow_cli.cli.pace import recalled_times
 from memflow_cli.errors import UsageError
 from memflow_cli.film.events import ChunkDone
+from memflow_cli.film.excerpt import read_film
 from memflow_cli.film.given import load_given
 from memflow_cli.film.recipe import resolve
 from memflow_cli.film.shooting import make_film
@@ -174,9 +175,23 @@ def test_a_project_that_was_moved_makes_its_films_again_from_their_records(pictu
     assert (
         make(elsewhere, again.storyboard, name="b.mp4").path.read_bytes() == (elsewhere / made.path.name).read_bytes()
     )
+    assert read_film(elsewhere / "film.mp4").storyboard.files == again.storyboard.files, (
+        "to extend it, or take it again"
+    )
     (elsewhere / "cast" / "fox.png").unlink()
     [lost] = load_stories(elsewhere / "film.json")
     assert lost.storyboard.files[0] == str(project / "cast" / "fox.png"), "what is nowhere is told by where it was"
+
+
+def test_a_record_may_name_what_cannot_be_looked_at(pictures):
+    """A name that is too long for any file ended in a traceback, and so did another user's home folder."""
+    board = told(pictures, FOX_COMES)
+    make(pictures, board)
+    record = json.loads((pictures / "film.json").read_text())
+    for path in (f"/{'a' * 300}.png", "/../../fox.png"):
+        record["storyboard"]["characters"]["fox"]["pictures"] = [path]
+        (pictures / "film.json").write_text(json.dumps(record))
+        assert load_stories(pictures / "film.json")[0].storyboard.files[0] == path
 
 
 class Killed(BaseException):

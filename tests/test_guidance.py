@@ -12,10 +12,11 @@ from memflow_cli.memory.policies import make_policy
 from memflow_cli.models.entry import check_entry
 from memflow_cli.pipeline import Shot, Walk
 from memflow_cli.sampler import chunk_noise
+from memflow_cli.walks import make_walk
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry, tiny_prompts
 
 
-def walked(sampling: Sampling, *lengths: int, policy: str = "nam", **memory):
+def walked(sampling: Sampling, *lengths: int, **memory):
     """Chunks of shots of so many, and of each the passes that made it: (what its prompt was, frames of the bank that it
     saw, prediction).
     """
@@ -34,7 +35,7 @@ def walked(sampling: Sampling, *lengths: int, policy: str = "nam", **memory):
         return prediction
 
     model.predict = keep
-    walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy=policy, **memory), model.geometry))
+    walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy="nam", **memory), model.geometry))
     chunks = []
     for index, length in enumerate(lengths):
         walk.enter(Shot("a fox", embeds[index], seed=1))
@@ -66,12 +67,22 @@ def test_the_first_chunks_under_a_prompt_are_led_by_it_and_by_memory(activate):
     assert unled[6][0][1] > 0, "a bank of nothing would hide nothing"
 
 
-@pytest.mark.parametrize("policy", ["window", "sink", "official"])
-def test_every_memory_is_led_away_from(policy):
-    sampling = Sampling(steps=(1000, 750, 500, 250), guidance_scale=3.0)
-    _, passes = walked(sampling, 5, 4, policy=policy)
-    assert [len(of_chunk) for of_chunk in passes] == [6, 6, 4, 4, 4, 6, 6, 4, 4]
-    assert all(seen == 0 for of_chunk in passes for prompt, seen, _ in of_chunk if prompt is None)
+@pytest.mark.parametrize("policy", ["window", "sink", "official", "ema-sink", "shot-sink", "rebuilt"])
+def test_films_of_every_memory_are_led_for_two_chunks(policy):
+    model = tiny_backbone(tiny_entry("wan"))
+    model.encode_frames = lambda frames: frames.new_zeros(1, 16, 4, 8)
+    model.sampling = Sampling(steps=(1000, 750, 500, 250), guidance_scale=3.0)
+    predict, passes = model.predict, []
+    model.predict = lambda *arguments, **more: passes.append(0) or predict(*arguments, **more)
+    walk = make_walk(model, (WIDTH, HEIGHT), 16, MemoryOptions(policy=policy))
+    made = []
+    for embeds in tiny_prompts(2):
+        walk.enter(Shot("a fox", embeds, seed=1))
+        for _ in range(4):
+            passes.clear()
+            walk.chunk()
+            made.append(len(passes))
+    assert made == [6, 6, 4, 4] * 2
 
 
 def test_a_chunk_of_one_led_step_is_what_the_formula_says():

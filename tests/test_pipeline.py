@@ -152,8 +152,10 @@ def test_cached_equals_recomputed(policy, positions):
 
 @pytest.mark.parametrize("policy", ["window", "sink", "nam", "official"])
 @pytest.mark.parametrize("activate", [None, 2])
-def test_replayed_film_is_the_same_film(policy, activate):
+@pytest.mark.parametrize("guidance_scale", [1.0, 3.0])
+def test_replayed_film_is_the_same_film(policy, activate, guidance_scale):
     model = tiny_model("relative")
+    model.sampling = replace(model.sampling, guidance_scale=guidance_scale)
     options = MemoryOptions(policy=policy, activate=activate)
     whole = run(model, options)
     for done in (1, 6, len(whole) - 1):

@@ -35,8 +35,8 @@ class Sampling:
     first_chunk_steps: the steps of a film's first generated chunk, where they are others. sigmas: the noise levels, where
     they do not follow from the steps by `warp` and `shift`; `steps` are then what the transformer is told.
     guidance_scale: how far the first chunks under a prompt are led by it, in the first half of their steps, each of which then
-    takes a second pass, under an empty prompt (classifier-free guidance, see guidance.py); 1: not at all, as few-step models
-    are mostly distilled to be used.
+    takes a second pass, under an empty prompt (classifier-free guidance, see guidance.py); 1: no guidance, which is how most
+    few-step models were distilled.
     """
 
     steps: tuple[float, ...] = (1000, 750, 500, 250)

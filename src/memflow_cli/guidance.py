@@ -1,6 +1,6 @@
 """The first chunks under a prompt are led: by prompt and memory, and by given pictures, away from what would be seen without.
 
-Classifier-free guidance (arXiv:2207.12598): what differs from a pass that lacks something is added once more, or several times,
+Classifier-free guidance (arXiv:2207.12598): what differs from a pass that lacks something is added, as often as a weight says,
 while it is decided what is seen: in the first half of a chunk's steps. Whoever is known by pictures alone keeps what they
 show, a hat or a scarf, until the film has shown them.
 """

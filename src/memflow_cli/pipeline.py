@@ -103,7 +103,7 @@ class Walk:
         each stage, so that `Chunk.seconds` are exact; without it a GPU never waits in a chunk. `first_frame`: a picture's
         latent [1, 1, C, h, w], which the film's first chunk is generated around. `num_given`: how many of the film's first
         chunks are not the model's own, but a picture's or another film's. `int8`: the cache keeps eight bits.
-        `picture_guidance`: how far chunks are led towards given pictures.
+        `picture_guidance`: how far chunks are led towards given pictures (guidance.py); 0: not at all.
         """
         self.backbone = backbone
         self.memory = memory

@@ -50,6 +50,7 @@ class RebuiltWalk(Walk):
     def enter(self, shot: Shot) -> None:
         """A new segment: its prompt takes over from the one before, step by step; with a cut, at once."""
         self._shot, self._segment, self._index_in_shot = shot, self._segment + 1, 0
+        self._index_under_prompt = 0
         steps = 1 if shot.transition == "cut" or self._embeds is None else self.prompt_steps
         before = shot.prompt_embeds if self._embeds is None else self._embeds
         weights = torch.linspace(0, 1, steps).tolist() if steps > 1 else [1.0]
@@ -74,6 +75,7 @@ class RebuiltWalk(Walk):
         chunk = Chunk(self.index, self._segment, latents, record, self._timer.take())
         self.index += 1
         self._index_in_shot += 1
+        self._index_under_prompt += 1
         return chunk
 
     def _rebuild(self) -> None:

@@ -82,7 +82,7 @@ def live(
             f"{script} exists, and would be overwritten by the storyboard of what is played", "choose another -o"
         )
     if read is not None:
-        _check_pictures(read)
+        _check_files(read)
     made = _play(told, script, given)
     if made is None:
         raise UsageError("nothing was played")
@@ -200,7 +200,7 @@ def _read(path: Path) -> "LoadedStory":
     return load_story(path)
 
 
-def _check_pictures(read: "LoadedStory") -> None:
+def _check_files(read: "LoadedStory") -> None:
     """Raises UsageError for those that could not be given to memory, before seconds of loading the model; warns of what is
     not played.
     """

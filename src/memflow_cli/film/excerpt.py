@@ -19,6 +19,7 @@ from memflow_cli.film.video import CODEC
 from memflow_cli.film.video_reader import probe
 from memflow_cli.geometry import Geometry
 from memflow_cli.story.plan import FilmPlan, plan_film
+from memflow_cli.story.record import as_moved
 from memflow_cli.story.storyboard import Storyboard
 
 
@@ -51,7 +52,7 @@ def read_film(path: Path) -> RecordedFilm:
     if record is None:
         raise UsageError(f"{record_path(path)} is missing, or no film's record: without it no segment can be told")
     try:
-        storyboard = Storyboard.from_json(record["storyboard"])
+        storyboard, _ = as_moved(Storyboard.from_json(record["storyboard"]), path.absolute().parent)
         plan = plan_film(storyboard, Geometry.from_json(record["recipe"]["common"]["geometry"]))
         chunks = [segment["num_chunks"] for segment in record["recipe"]["segments"]]
     except (TypeError, KeyError, AttributeError, ValueError) as error:

@@ -1,6 +1,7 @@
 """A film's record, film.json, as a storyboard: it makes the same film again."""
 
 import dataclasses
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,25 +42,24 @@ def read_record(path: Path, content: dict[str, Any]) -> tuple[Draft, ModelFiles,
         made_after = [segment.made_after for segment in storyboard.segments]
         if not all(stands_for is None or isinstance(stands_for, str) for stands_for in made_after):
             raise TypeError("made_after is a text")
-        storyboard, moved = _as_moved(storyboard, path.absolute().parent)
-        return Draft(storyboard_to_content(storyboard), warnings=moved), files, made_after
+        storyboard, moved = as_moved(storyboard, path.absolute().parent)
+        draft = Draft(storyboard_to_content(storyboard))
+        for was, here in moved.items():
+            draft.say(f"{was} is not there any more; {here} is taken")
+        return draft, files, made_after
     except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
         what = f"{type(error).__name__}: {error}"[:200]
         raise StoryboardError(str(path), [f"{path}: a film's record that cannot be read: {what}"]) from None
 
 
-def _as_moved(storyboard: Storyboard, folder: Path) -> tuple[Storyboard, list[tuple[int | None, str]]]:
-    """Of a project that was moved as a whole: a file that is not where it was is taken from where it lies beneath the record's
-    folder now, by as much of its path as there is. And what to say of each.
+def as_moved(storyboard: Storyboard, folder: Path) -> tuple[Storyboard, dict[str, str]]:
+    """Of a project that was moved as a whole: a file that is not where it was is taken from beneath the record's folder, where
+    as much of its old path as can be still leads to it. And which those are, old path -> new.
     """
     moved: dict[str, str] = {}
-    for path in dict.fromkeys(storyboard.files):
+    for path in storyboard.files:
         parts = Path(path).parts[1:]
-        ends = (folder.joinpath(*parts[start:]) for start in range(len(parts)))
-        here = None if Path(path).exists() else next((end for end in ends if end.is_file()), None)
-        if here is not None:
-            moved[path] = str(here)
-    told: list[tuple[int | None, str]] = [
-        (None, f"{path} is not there any more; {here} is taken") for path, here in moved.items()
-    ]
-    return storyboard.with_files(lambda path: moved.get(path, path)), told
+        ends = [str(folder.joinpath(*parts[start:])) for start in range(len(parts))]
+        if ".." not in parts and not os.path.exists(path) and (here := next(filter(os.path.isfile, ends), None)):
+            moved[path] = here
+    return storyboard.with_files(lambda path: moved.get(path, path)), moved

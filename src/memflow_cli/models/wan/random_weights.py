@@ -55,14 +55,14 @@ def random_model(entry: ModelEntry, device: torch.device | str = "cpu", dtype: t
         entry.geometry,
         entry.sampling,
         cast("PositionMode", entry.positions),
-        encode_prompts=_no_text,
+        encode_prompts=lambda prompts: random_prompts(entry, len(prompts)),
         make_decoder=make_decoder,
         make_decoder_at=make_decoder_at,
     )
 
 
 def random_prompts(entry: ModelEntry, count: int) -> Tensor:
-    """Embeddings [count, T, C] with padding, as a text encoder would give them."""
+    """Embeddings [count, T, C] with padding, as a text encoder would give them; the same every time."""
     config = transformer_sizes(entry)
     embeds = torch.randn(count, config.text_len, config.text_dim, generator=torch.Generator().manual_seed(0))
     embeds[:, REAL_TOKENS:] = 0
@@ -101,7 +101,3 @@ def _random_vae(geometry: Geometry, device: torch.device, dtype: torch.dtype) ->
     for tensor in vae.parameters():
         tensor.data = tensor.data.to(dtype)
     return vae.eval().requires_grad_(False)
-
-
-def _no_text(prompts: object) -> Tensor:
-    raise AssertionError("a model with random weights has no text encoder; give it random_prompts()")
