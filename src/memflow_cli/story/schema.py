@@ -142,7 +142,8 @@ class SegmentEntry(_Entry):
     image: Annotated[str, _path()] | None = Field(
         None,
         description="First segment only: a PNG, JPEG or WebP that the film starts from, in the storyboard's folder or below. "
-        "It is held for the first chunk (0.75 s with theatre, 9 frames with Wan); then the film moves.",
+        "It is held for the first chunk (0.75 s with theatre, 9 frames with Wan); then the film moves. "
+        "`memflow live` leaves it out, and `sound` too.",
     )
     title: Annotated[str, _line(200)] | None = Field(
         None, description="The chapter's name in the film's file. Default: the prompt's first words."
