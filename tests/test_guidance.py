@@ -1,5 +1,6 @@
 """Chunks are led by their prompt (classifier-free guidance): what a guided step is, how many there are, what stays as it was."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -16,7 +17,7 @@ from memflow_cli.walks import make_walk
 from tiny_model import HEIGHT, WIDTH, tiny_backbone, tiny_entry, tiny_prompts
 
 
-def walked(sampling: Sampling, *lengths: int, **memory):
+def walked(sampling: Sampling, *lengths: int, transitions: Sequence[str] = (), **memory):
     """Chunks of shots of so many, and of each the passes that made it: (what its prompt was, frames of the bank that it
     saw, prediction).
     """
@@ -38,7 +39,7 @@ def walked(sampling: Sampling, *lengths: int, **memory):
     walk = Walk(model, (WIDTH, HEIGHT), 16, make_policy(MemoryOptions(policy="nam", **memory), model.geometry))
     chunks = []
     for index, length in enumerate(lengths):
-        walk.enter(Shot("a fox", embeds[index], seed=1))
+        walk.enter(Shot("a fox", embeds[index], 1, transitions[index] if transitions else "smooth"))
         for _ in range(length):
             passes.append([])
             chunks.append(walk.chunk().latents)
@@ -65,6 +66,15 @@ def test_the_first_chunks_under_a_prompt_are_led_by_it_and_by_memory(activate):
         assert [(prompt, frames) for prompt, frames, _ in ours] == expected, index
         assert not torch.equal(chunks[index], plain[index])
     assert unled[6][0][1] > 0, "a bank of nothing would hide nothing"
+
+
+def test_after_a_cut_the_prompt_leads_alone():
+    """Led by the bank as well, one film in eight had somebody twice who stood anew."""
+    sampling = Sampling(steps=(1000, 750, 500, 250), guidance_scale=3.0)
+    _, passes = walked(sampling, 5, 4, transitions=("smooth", "cut"))
+    for index in (5, 6):
+        frames = passes[index][0][1]
+        assert frames > 0 and [(prompt, seen) for prompt, seen, _ in passes[index]][:2] == [(1, frames), (None, frames)]
 
 
 @pytest.mark.parametrize("policy", ["window", "sink", "official", "ema-sink", "shot-sink", "rebuilt"])

@@ -244,7 +244,8 @@ class Walk:
             return []
         lacking, banks = [], self.cache.banks_in_view
         if self._no_prompt is not None:
-            bare = without(set().union(*banks), under(self._no_prompt), self.cache, frames)
+            is_cut = self._shot.transition == "cut"  # then the bank stays: who stands anew would be there twice
+            bare = without(() if is_cut else set().union(*banks), under(self._no_prompt), self.cache, frames)
             lacking.append(Lacking(bare, self.backbone.sampling.guidance_scale - 1))
         pictures = leading_pictures(banks[0], self.memory.whose, self._shot.casting.called)
         if pictures and self._picture_guidance:
