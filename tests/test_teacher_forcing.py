@@ -186,7 +186,7 @@ def test_cells_where_a_puppet_was_count_as_those_where_it_is():
         target=torch.tensor([1]),
         streaming=torch.tensor([True]),
         emphasis=torch.ones(1),
-        waving=torch.zeros(1, 3, 1, 4),
+        details=torch.zeros(1, 3, 1, 4),
         given=torch.tensor([], dtype=torch.long),
         ids=torch.zeros(1, 1, dtype=torch.long),
         caption=torch.zeros(3, dtype=torch.long),

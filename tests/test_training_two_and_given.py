@@ -11,11 +11,11 @@ from memflow_cli.models.theatre.vocabulary import COLOURS, words_of
 from training.captions import captions
 from training.contexts import StoryContexts
 from training.data import visibility
+from training.details import WAVING_WEIGHT, WORN_WEIGHT, arm_cells, detail_weights, worn_cells
 from training.drafts import GIVEN_TARGETS, RECALL_TARGETS, STREAMING_TARGETS, Draft
 from training.plots import ACTIONS_ON_THE_SPOT
 from training.stills import STILLS, sample_stills, shown_in_stills
 from training.teacher_forcing import BANK, CHUNK, SINK
-from training.waving import arm_cells, waving_cells
 from training.world import sample_story
 
 
@@ -111,18 +111,27 @@ def test_a_draft_counts_its_rows_after_those_before_it(autoencoder):
     slots = np.concatenate([draft.clean_slots, draft.target_slots])
     assert ((slots == -1) | ((slots >= 300) & (slots < 3 * rows))).all()
     assert all(40 <= line < 40 + len(draft.lines) for line in (*draft.clean_caption, *draft.target_caption))
-    beats = story.beat_of_chunks()
-    for target, waving in zip(draft.targets, draft.waving, strict=True):
-        waves = any(act.verb == "wave" for act in story.beats[beats[target - 100]].acts.values())
-        assert bool(waving.any()) == waves
+    chunks = [target - 100 for target in draft.targets]
+    assert torch.equal(draft.details, torch.from_numpy(detail_weights(story)[chunks]))
 
 
 def test_arms_are_where_waving_is_seen():
     right, left = (arm_cells("fox", 112, facing) for facing in (1.0, -1.0))
     assert 3 < right.sum() < 12 and not (right[:, :7] & True).any() and not left[:, 7:].any()
     assert (right == left[:, ::-1]).mean() > 0.95
+
+
+def test_hats_and_scarves_are_where_they_would_be_seen_and_rise_with_who_jumps():
+    standing, jumping = (worn_cells("fox", 112, lift, 1.0) for lift in (0, 28))
+    assert 4 < standing.sum() < 16 and standing[:, 4:10].sum() == standing.sum()
+    assert jumping.any(1).argmax() < standing.any(1).argmax()
+
+
+def test_details_weigh_wherever_somebody_is_in_view_and_more_where_an_arm_waves():
     story = sample_story(1, "acting")
-    cells, beats = waving_cells(story), story.beat_of_chunks()
+    weights, beats = detail_weights(story), story.beat_of_chunks()
+    shown = visibility(story).any(0)
     for chunk in range(story.num_chunks):
         acts = story.beats[beats[chunk]].acts.values()
-        assert bool(cells[chunk].any()) == any(act.verb == "wave" for act in acts)
+        assert (weights[chunk].max() >= WAVING_WEIGHT) == any(act.verb == "wave" for act in acts)
+        assert not shown[chunk] or weights[chunk].max() >= WORN_WEIGHT

@@ -11,11 +11,11 @@ from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from training.captions import captions
 from training.contexts import StoryContexts
 from training.data import Latents, sample_picture
+from training.details import detail_weights
 from training.drafts import CAPTION_DROPPED, Draft, emphasis_of
 from training.stills import sample_stills
 from training.teacher_forcing import CHUNK, Context
 from training.text import TokenIds
-from training.waving import waving_cells
 from training.world import sample_story
 
 SHIFT = 3.0
@@ -44,7 +44,7 @@ class PictureBatch:
     ids: Tensor  # [M, T]
     place: Tensor  # [M], 0..2: which latent frame of a first chunk
     emphasis: Tensor  # [M], weight in the loss
-    waving: Tensor  # [M, 1, h, w], 1 where a waving arm is
+    details: Tensor  # [M, 1, h, w], what cells weigh besides: `details.detail_weights`
 
 
 class Pictures:
@@ -69,7 +69,7 @@ class Pictures:
             ids=self._token_ids(lines),
             place=torch.tensor([scene.latent for scene in scenes]),
             emphasis=torch.tensor([emphasis_of(scene.story.beats[0]) for scene in scenes]),
-            waving=torch.from_numpy(np.stack([waving_cells(s.story)[0, s.latent] for s in scenes])).float()[:, None],
+            details=torch.from_numpy(np.stack([detail_weights(s.story)[0, s.latent] for s in scenes]))[:, None],
         )
 
 
@@ -85,7 +85,7 @@ class StoryBatch:
     target: Tensor  # [K], rows of `clean`
     streaming: Tensor  # bool [K]: in the context that a film would have
     emphasis: Tensor  # [K], weight in the loss
-    waving: Tensor  # [K, 3, h, w], 1 where a waving arm is
+    details: Tensor  # [K, 3, h, w], what cells weigh besides
     given: Tensor  # rows of `clean` that are given pictures
     ids: Tensor  # [P, T]
     caption: Tensor  # [M + K]: caption of each clean chunk, then of each target
@@ -131,7 +131,7 @@ class Stories:
             target=torch.tensor([chunk for draft in drafts for chunk in draft.targets]),
             streaming=torch.tensor([kind == "streaming" for draft in drafts for kind in draft.kinds]),
             emphasis=torch.tensor([value for draft in drafts for value in draft.emphasis]),
-            waving=torch.cat([draft.waving for draft in drafts]),
+            details=torch.cat([draft.details for draft in drafts]),
             given=torch.tensor([row for draft in drafts for row in draft.given]),
             ids=self._token_ids([line for draft in drafts for line in draft.lines]),
             caption=torch.tensor(

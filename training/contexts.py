@@ -13,9 +13,9 @@ from collections.abc import Collection
 import numpy as np
 
 from training.data import puppet_places
+from training.details import detail_weights
 from training.stills import shown_in_stills
 from training.teacher_forcing import BANK, CHUNK, CONTEXT, SINK
-from training.waving import waving_cells
 from training.world import FRAMES_PER_CHUNK, WIDTH, Story, stage
 
 SINK_KEPT = 0.88
@@ -36,7 +36,7 @@ class StoryContexts:
     """The contexts of one story's chunks.
 
     `shows` [puppets, chunks]: whose middle is in view at a chunk's first frame, its prototype. `glimpsed`: of whom any part
-    may be in view at any of its frames. `waving`: cells of waving arms, bool [chunks, 3, h, w].
+    may be in view at any of its frames. `details`: what cells weigh besides in the loss, [chunks, 3, h, w].
     """
 
     def __init__(self, story: Story) -> None:
@@ -44,7 +44,7 @@ class StoryContexts:
         self._x = puppet_places(story)
         self.shows = ~np.isnan(self._x[..., 0])
         self.glimpsed = glimpsed(story)
-        self.waving = waving_cells(story)
+        self.details = detail_weights(story)
         self._entering = np.zeros(story.num_chunks, bool)
         for chunk in range(1, story.num_chunks):
             new = self.glimpsed[:, chunk] & ~self.glimpsed[:, max(chunk - 2, 0) : chunk].any(1)

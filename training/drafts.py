@@ -24,7 +24,7 @@ LOOKS_UNSAID = 0.85  # how often the prompt of a recall target names its puppets
 class Draft:
     """A story's M chunks, given pictures among them, and its K targets. Rows and lines are those of the whole batch.
 
-    `clean`, `mask`, `shown_mask`, `spoilt`, `emphasis`, `waving`, `given`: as in `batches.StoryBatch`; `lines`: captions.
+    `clean`, `mask`, `shown_mask`, `spoilt`, `emphasis`, `details`, `given`: as in `batches.StoryBatch`; `lines`: captions.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Draft:
         self.target_caption = [first_line + beats[chunk] + skip for chunk, skip in zip(chunks, skipped, strict=True)]
         self.clean_caption = [first_line + line for line in (*committed_beats, *range(len(lines), len(self.lines)))]
         self.emphasis = [emphasis_of(story.beats[beats[chunk]]) for chunk in chunks]
-        self.waving = torch.from_numpy(contexts.waving[chunks]).float()
+        self.details = torch.from_numpy(contexts.details[chunks])
         slots = [self._slots(chunk, kind) for chunk, kind in zip(chunks, self.kinds, strict=True)]
         self.target_slots = _rows_of(np.stack(slots), self._first_chunk)
         no_past = np.full((STILLS, CONTEXT), -1)

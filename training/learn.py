@@ -27,7 +27,6 @@ OWN_LEVELS = (1.0, 0.6)  # noise levels in which the model makes its own context
 OWN_DEPTH = 3  # how often chunks are made again from contexts that hold made ones
 MUON_RATE, ADAM_RATE = 3e-3, 1e-3
 WARM_UP_STEPS = 50
-WAVING_WEIGHT = 2.0  # of a cell with a waving arm, in weights of a puppet, besides
 
 
 def theatre_config(**changes) -> WanConfig:
@@ -126,7 +125,7 @@ class Learner:
     def picture_loss(self, batch: PictureBatch, sigma: Tensor) -> Tensor:
         with fast_products(self.device):
             predicted = self.model.pictures(add_noise(batch.clean, sigma), sigma, batch.ids, batch.place)
-        mask = batch.mask + WAVING_WEIGHT * batch.waving
+        mask = batch.mask + batch.details
         loss = clean_loss(predicted.float(), batch.clean, mask, sigma, self.channel_weight)
         return (loss * batch.emphasis).mean()
 
@@ -171,7 +170,7 @@ class Learner:
         return batch, add_noise(shown, torch.from_numpy(sigma).float().to(self.device))
 
     def story_loss(self, batch: StoryBatch, shown: Tensor, sigma: Tensor) -> Tensor:
-        clean, mask = batch.clean[batch.target], where_puppets_may_be(batch) + WAVING_WEIGHT * batch.waving
+        clean, mask = batch.clean[batch.target], where_puppets_may_be(batch) + batch.details
         noisy = add_noise(clean, sigma)
         with fast_products(self.device):
             predicted = self.model.stories(shown, noisy, sigma, batch.ids, batch.caption, batch.context)

@@ -72,9 +72,9 @@ def _draw_still(puppets: list[Puppet], rng: np.random.Generator) -> tuple[np.nda
     return frame.round().astype(np.uint8), coverage, _caption(puppets, None if is_plain else setting, rng)
 
 
-def standing(x: float, facing: float, wave: float = 0) -> Motion:
+def standing(x: float, facing: float, wave: float = 0, lift: float = 0) -> Motion:
     """A single frame of somebody who is at `x`."""
-    values = (np.full(1, value, np.float32) for value in (x, 0, facing, 0, wave))
+    values = (np.full(1, value, np.float32) for value in (x, lift, facing, 0, wave))
     return Motion(*values)
 
 
