@@ -10,8 +10,8 @@ from training.drawing import paste
 from training.stills import standing
 from training.world import FRAMES_PER_LATENT, HEIGHT, LATENTS_PER_CHUNK, WIDTH, Motion, Puppet, Story, stage
 
-WAVING_WEIGHT = 2.0  # of a cell with a waving arm, in weights of a puppet, besides
-WORN_WEIGHT = 1.0  # of a cell where a hat or a scarf is, or would be
+ARM_WEIGHT = 2.0  # of a cell where a waving arm is, or would be, in weights of a puppet, besides
+WORN_WEIGHT = 1.0  # of one where a hat or a scarf is, or would be
 HEIGHTS = (0.65, 1.0, 1.35)  # of the arm, in the course of a wave
 DIFFERENT = 4.0  # mean of 255 by which a cell differs without the detail
 
@@ -34,7 +34,8 @@ def worn_cells(species: str, x: int, lift: float, facing: float) -> np.ndarray:
 def detail_weights(story: Story) -> np.ndarray:
     """What cells weigh besides, in weights of a puppet, float32 [chunks, 3, h, w].
 
-    Waving arms count, and everybody's hat and scarf, worn or not: who wears none is not to be given one.
+    Everybody's arm counts, raised or not, and everybody's hat and scarf, worn or not: where only arms that wave weigh more, whoever
+    might be waving costs least when it is drawn so.
     """
     weights = np.zeros((story.num_chunks * LATENTS_PER_CHUNK, HEIGHT // CELL, WIDTH // CELL), np.float32)
     for puppet, motion in zip(story.puppets, stage(story), strict=True):
@@ -42,8 +43,7 @@ def detail_weights(story: Story) -> np.ndarray:
             t = latent * FRAMES_PER_LATENT
             x, facing = round(float(motion.x[t])), round(float(motion.facing[t]), 3)
             weights[latent] += WORN_WEIGHT * worn_cells(puppet.species, x, round(float(motion.lift[t])), facing)
-            if motion.wave[t] > 0:
-                weights[latent] += WAVING_WEIGHT * arm_cells(puppet.species, x, facing)
+            weights[latent] += ARM_WEIGHT * arm_cells(puppet.species, x, facing)
     return weights.reshape(story.num_chunks, LATENTS_PER_CHUNK, *weights.shape[1:])
 
 
