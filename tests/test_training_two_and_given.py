@@ -8,15 +8,16 @@ from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.models.theatre.trained_captions import read_caption
 from memflow_cli.models.theatre.vocabulary import COLOURS, words_of
+from training.beats import Act, Beat
 from training.captions import captions
 from training.contexts import StoryContexts
 from training.data import visibility
-from training.details import WAVING_WEIGHT, WORN_WEIGHT, arm_cells, detail_weights, worn_cells
+from training.details import ARM_WEIGHT, DIM, WORN_WEIGHT, arm_cells, detail_weights, is_dim_wave, worn_cells
 from training.drafts import GIVEN_TARGETS, RECALL_TARGETS, STREAMING_TARGETS, Draft
 from training.plots import ACTIONS_ON_THE_SPOT
 from training.stills import STILLS, sample_stills, shown_in_stills
 from training.teacher_forcing import BANK, CHUNK, SINK
-from training.world import sample_story
+from training.world import Puppet, Story, sample_story
 
 
 @pytest.fixture(scope="module")
@@ -127,11 +128,13 @@ def test_hats_and_scarves_are_where_they_would_be_seen_and_rise_with_who_jumps()
     assert jumping.any(1).argmax() < standing.any(1).argmax()
 
 
-def test_details_weigh_wherever_somebody_is_in_view_and_more_where_an_arm_waves():
-    story = sample_story(1, "acting")
-    weights, beats = detail_weights(story), story.beat_of_chunks()
-    shown = visibility(story).any(0)
-    for chunk in range(story.num_chunks):
-        acts = story.beats[beats[chunk]].acts.values()
-        assert (weights[chunk].max() >= WAVING_WEIGHT) == any(act.verb == "wave" for act in acts)
-        assert not shown[chunk] or weights[chunk].max() >= WORN_WEIGHT
+def test_arms_and_hats_weigh_wherever_somebody_is_in_view_raised_and_worn_or_not():
+    """Where only arms that wave weighed more, whoever might be waving was drawn so."""
+    act = {verb: {0: Act(verb)} for verb in ("stand", "wave")}
+    for setting, factor in (("meadow", 1.0), ("city", DIM["city"])):
+        beats = tuple(Beat(2, setting, 0, act[verb]) for verb in ("stand", "wave")) + (Beat(2, setting, 0),)
+        assert [is_dim_wave(beat) for beat in beats] == [False, setting in DIM, False]
+        weights = detail_weights(Story(1, "free", (Puppet("fox", "red"),), beats))
+        assert (weights[:2] == weights[2:4]).all() and not weights[4:].any()
+        arm = arm_cells("fox", 112, 1.0)
+        assert (weights[0, 0][arm] >= factor * ARM_WEIGHT).all() and weights[0, 0][~arm].max() == WORN_WEIGHT

@@ -11,7 +11,7 @@ from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from training.captions import captions
 from training.contexts import StoryContexts
 from training.data import Latents, sample_picture
-from training.details import detail_weights
+from training.details import detail_weights, is_dim_wave
 from training.drafts import CAPTION_DROPPED, Draft, emphasis_of
 from training.stills import sample_stills
 from training.teacher_forcing import CHUNK, Context
@@ -20,6 +20,7 @@ from training.world import sample_story
 
 SHIFT = 3.0
 LEVELS = tuple(SHIFT * u / (1 + (SHIFT - 1) * u) for u in np.linspace(1, 1 / 8, 8))  # those that sampling steps on
+DIM_WAVES = 5.0  # how much more often pictures of waves are drawn where they are seen least
 LEVEL_SHARES = np.linspace(1.0, 0.4, 8) / np.linspace(1.0, 0.4, 8).sum()  # what a chunk shows is decided early
 
 
@@ -55,10 +56,14 @@ class Pictures:
     def __init__(self, data: Latents, token_ids: TokenIds) -> None:
         self._data, self._token_ids = data, token_ids
         self._scenes = [sample_picture(row) for row in range(len(data))]
+        trained = self._scenes[: len(data) - self.NUM_HELD_OUT]
+        chances = np.array([DIM_WAVES if is_dim_wave(scene.story.beats[0]) else 1.0 for scene in trained])
+        self._chances = chances / chances.sum()
 
     def batch(self, rng: np.random.Generator, size: int, held_out: bool = False) -> PictureBatch:
         last = len(self._data) - self.NUM_HELD_OUT
-        rows = np.sort(rng.integers(last, len(self._data), size) if held_out else rng.integers(last, size=size))
+        rows = rng.integers(last, len(self._data), size) if held_out else rng.choice(last, size, p=self._chances)
+        rows = np.sort(rows)
         scenes = [self._scenes[row] for row in rows]
         lines = [captions(scene.story, rng)[0] for scene in scenes]
         if not held_out:

@@ -5,12 +5,14 @@ from functools import cache
 import numpy as np
 
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES
+from training.beats import Beat
 from training.data import CELL
 from training.drawing import paste
 from training.stills import standing
 from training.world import FRAMES_PER_LATENT, HEIGHT, LATENTS_PER_CHUNK, WIDTH, Motion, Puppet, Story, stage
 
 ARM_WEIGHT = 2.0  # of a cell where a waving arm is, or would be, in weights of a puppet, besides
+DIM = {"city": 3.0, "forest": 2.0}  # settings against which an arm is seen least: how much more it weighs there
 WORN_WEIGHT = 1.0  # of one where a hat or a scarf is, or would be
 HEIGHTS = (0.65, 1.0, 1.35)  # of the arm, in the course of a wave
 DIFFERENT = 4.0  # mean of 255 by which a cell differs without the detail
@@ -34,17 +36,24 @@ def worn_cells(species: str, x: int, lift: float, facing: float) -> np.ndarray:
 def detail_weights(story: Story) -> np.ndarray:
     """What cells weigh besides, in weights of a puppet, float32 [chunks, 3, h, w].
 
-    Everybody's arm counts, raised or not, and everybody's hat and scarf, worn or not: where only arms that wave weigh more, whoever
-    might be waving costs least when it is drawn so.
+    Everybody's arm counts, raised or not, and everybody's hat and scarf, worn or not: where only arms that wave weigh more,
+    whoever might be waving costs least when it is drawn so.
     """
     weights = np.zeros((story.num_chunks * LATENTS_PER_CHUNK, HEIGHT // CELL, WIDTH // CELL), np.float32)
+    beats = story.beat_of_chunks()
     for puppet, motion in zip(story.puppets, stage(story), strict=True):
         for latent in np.flatnonzero(motion.visible()[::FRAMES_PER_LATENT]):
+            setting = story.beats[beats[latent // LATENTS_PER_CHUNK]].setting
             t = latent * FRAMES_PER_LATENT
             x, facing = round(float(motion.x[t])), round(float(motion.facing[t]), 3)
             weights[latent] += WORN_WEIGHT * worn_cells(puppet.species, x, round(float(motion.lift[t])), facing)
-            weights[latent] += ARM_WEIGHT * arm_cells(puppet.species, x, facing)
+            weights[latent] += ARM_WEIGHT * DIM.get(setting, 1.0) * arm_cells(puppet.species, x, facing)
     return weights.reshape(story.num_chunks, LATENTS_PER_CHUNK, *weights.shape[1:])
+
+
+def is_dim_wave(beat: Beat) -> bool:
+    """Whether somebody waves where that is seen least."""
+    return beat.setting in DIM and any(act.verb == "wave" for act in beat.acts.values())
 
 
 def _drawn(puppet: Puppet, motion: Motion) -> np.ndarray:
