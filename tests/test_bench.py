@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 
 import pytest
 import torch
@@ -101,11 +102,12 @@ def test_random_weights_have_the_model_s_shape(tiny_model_folder):
     assert report.figures[0].frames_per_second > 0
 
 
-def test_a_led_model_is_measured_with_random_weights(tiny_model_folder, capsys):
+def test_a_led_model_is_measured_with_random_weights(tiny_model_folder, tmp_path, capsys):
     """Its walk asks for an empty prompt's embeddings, which random weights had none of."""
-    path = tiny_model_folder / "scheduler" / "scheduler_config.json"
+    folder = shutil.copytree(tiny_model_folder, tmp_path / "led")
+    path = folder / "scheduler" / "scheduler_config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"guidance_scale": 3.0}))
-    arguments = ["bench", "--model", str(tiny_model_folder), "--policies", "nam", "--chunks", "15", "--random-weights"]
+    arguments = ["bench", "--model", str(folder), "--policies", "nam", "--chunks", "15", "--random-weights"]
     assert run([*arguments, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["policies"][0]["policy"] == "nam"
 
