@@ -109,10 +109,11 @@ def test_a_picture_is_remembered_mirrored_as_well_where_that_helps(pictures):
 def test_the_first_chunks_of_who_is_known_by_pictures_are_led_towards_them(pictures, activate):
     """Hats were lost that a picture showed: what the picture changes in a step counts more, until the film has shown them."""
 
-    def made(guidance):
+    def made(guidance, scale=1.0):
         """Of each chunk how many frames of the bank its passes read; and the film."""
         nam = MemoryOptions(policy="nam", activate=activate, picture_guidance=guidance)
         entry, read, chunks = tiny_entry(), [], []
+        entry = replace(entry, sampling=replace(entry.sampling, guidance_scale=scale))
         backbone = tiny_backbone(entry)
         predict = backbone.predict
 
@@ -128,7 +129,8 @@ def test_the_first_chunks_of_who_is_known_by_pictures_are_led_towards_them(pictu
 
         backbone.predict = count
         board = told(pictures, NOBODY, FOX_COMES, CAT, AGAIN, memory=nam)
-        film = make_film(board, entry, with_defaults(backbone), pictures / f"{guidance}.mp4", events=keep, resume=False)
+        name = f"{guidance}-{scale}.mp4"
+        film = make_film(board, entry, with_defaults(backbone), pictures / name, events=keep, resume=False)
         return chunks, film.path.read_bytes()
 
     plainly, film = made(0.0)
@@ -139,6 +141,11 @@ def test_the_first_chunks_of_who_is_known_by_pictures_are_led_towards_them(pictu
         expected = with_and_without + before[half:] if index in (3, 4) else before
         assert after == expected, index
     assert other != film and made(0.0) == (plainly, film)
+    by_prompt, _ = made(2.0, scale=3.0)
+    for index in (3, 4):  # the pass without a prompt sees the bank: else somebody else's hat led, too
+        assert by_prompt[index][: 3 * half] == [
+            frames for read in plainly[index][:half] for frames in (read, read, read - 2)
+        ]
 
 
 def test_a_model_says_how_pictures_are_used_and_a_storyboard_may_say_otherwise(pictures):

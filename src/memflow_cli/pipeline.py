@@ -243,11 +243,11 @@ class Walk:
         if self._index_under_prompt >= GUIDED_CHUNKS:
             return []
         lacking, banks = [], self.cache.banks_in_view
-        if self._no_prompt is not None:
-            is_cut = self._shot.transition == "cut"  # then the bank stays: who stands anew would be there twice
-            bare = without(() if is_cut else set().union(*banks), under(self._no_prompt), self.cache, frames)
-            lacking.append(Lacking(bare, self.backbone.sampling.guidance_scale - 1))
         pictures = leading_pictures(banks[0], self.memory.whose, self._shot.casting.called)
+        if self._no_prompt is not None:  # after a cut who stands anew would be there twice; a picture's hat another's
+            keeps_bank = self._shot.transition == "cut" or pictures
+            bare = without(() if keeps_bank else set().union(*banks), under(self._no_prompt), self.cache, frames)
+            lacking.append(Lacking(bare, self.backbone.sampling.guidance_scale - 1))
         if pictures and self._picture_guidance:
             lacking.append(Lacking(without(pictures, under(self._prompt), self.cache, frames), self._picture_guidance))
         return lacking
