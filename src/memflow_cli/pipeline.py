@@ -244,7 +244,7 @@ class Walk:
             return []
         lacking, banks = [], self.cache.banks_in_view
         pictures = leading_pictures(banks[0], self.memory.whose, self._shot.casting.called)
-        if self._no_prompt is not None:  # after a cut who stands anew would be there twice; a picture's hat another's
+        if self._no_prompt is not None:  # guidance.py says when its pass keeps the bank
             keeps_bank = self._shot.transition == "cut" or pictures
             bare = without(() if keeps_bank else set().union(*banks), under(self._no_prompt), self.cache, frames)
             lacking.append(Lacking(bare, self.backbone.sampling.guidance_scale - 1))
