@@ -4,8 +4,8 @@ Classifier-free guidance (arXiv:2207.12598): what differs from a pass that lacks
 while it is decided what is seen: in the first half of a chunk's steps. Whoever is known by pictures alone keeps what they
 show, a hat or a scarf, until the film has shown them.
 
-The pass without a prompt sees nothing of the bank, with two exceptions. After a cut it does: led by the bank as well, somebody who
-stands anew is there twice. And where a picture leads: else its character wears what others in the bank do.
+The pass without a prompt sees nothing of the bank, with two exceptions. After a cut it does: led by the bank as well, somebody
+who stands anew is there twice. And where a picture leads: else its character wears what others in the bank do.
 """
 
 from collections.abc import Callable, Collection, Sequence
