@@ -119,3 +119,28 @@ def test_a_prompt_that_cannot_be_one_is_refused_before_anything_is_written(film,
             assert run([*command, "--prompt", prompt]) == 2, (command, prompt)
             assert capfd.readouterr().err.startswith("error: --prompt: ")
     assert sorted(tmp_path.iterdir()) == there
+
+
+def test_a_prompt_that_calls_somebody_unknown_is_refused_before_anything_is_written(film, tmp_path, capfd):
+    """Where the film has no characters, `{cat}` itself was drawn, braces and all. `{{` is a brace, as in a storyboard."""
+    there, longer = sorted(tmp_path.iterdir()), tmp_path / "longer.mp4"
+    for command in (["extend", str(film), "-o", str(longer)], ["retake", str(film), "1", "--takes", "1"]):
+        assert run([*command, "--prompt", "{cat} walks"]) == 2
+        told = "error: --prompt: {cat} is not a character or place of this film; it has none: describe who is meant"
+        assert told in capfd.readouterr().err
+    assert sorted(tmp_path.iterdir()) == there
+    assert run(["extend", str(film), "-o", str(longer), "--prompt", "{{cat}} walks", "--duration", "0.75s"]) == 0
+    record = json.loads(longer.with_suffix(".json").read_text())
+    assert record["storyboard"]["segments"][-1]["prompt"] == "{cat} walks"
+
+
+def test_whom_the_film_has_is_said_where_a_prompt_calls_somebody_else(film, tmp_path, capfd):
+    """retake did not say it."""
+    story, cast = tmp_path / "cast.yaml", tmp_path / "cast.mp4"
+    text = (tmp_path / "story.yaml").read_text()
+    story.write_text("characters: {fox: a red fox, hat: a hat}\n" + text)
+    assert run(["generate", str(story), "-o", str(cast), "--keep-run"]) == 0
+    for command in (["extend", str(cast), "-o", str(tmp_path / "on.mp4")], ["retake", str(cast), "1"]):
+        assert run([*command, "--prompt", "{cat} meets {fox}"]) == 2
+        told = "--prompt: {cat} is not a character or place of this film; did you mean hat?; known are fox, hat"
+        assert told in capfd.readouterr().err

@@ -146,11 +146,11 @@ def test_what_is_not_played_is_told(tmp_path, monkeypatch, capfd):
 
 
 def test_wrong_lines_are_answered_and_play_nothing(tmp_path, tiny_model_folder):
-    text = "wait 1s\na fox\nwait soon\n"
+    text = "wait 1s\na fox\nwait soon\n{cat} walks\n"
     command = [*LIVE, "--stdin", "-o", str(tmp_path / "film.mp4"), "--model", str(tiny_model_folder)]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=100)
     events = [json.loads(line)["event"] for line in done.stdout.splitlines() if line.startswith("{")]
-    assert done.returncode == 0 and events == ["error", "prompt", "error"]
+    assert done.returncode == 0 and events == ["error", "prompt", "error", "error"]
 
 
 class Viewer:

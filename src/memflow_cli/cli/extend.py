@@ -204,10 +204,9 @@ def _check_same(more: Path, told: "Storyboard", story: "Storyboard") -> None:
 
 
 def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[Segment, ...]":
-    """A segment for each prompt. They may refer to the film's characters and places, if it has any."""
-    from memflow_cli.story.prompts import refer
+    """A segment for each prompt. They may refer to the film's characters and places."""
     from memflow_cli.story.quantities import parse_segment_seconds
-    from memflow_cli.story.schema import check_complete_prompt, read_prompt
+    from memflow_cli.story.schema import complete_given_prompt, read_prompt
     from memflow_cli.story.storyboard import Segment
 
     try:
@@ -216,6 +215,6 @@ def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[S
         raise UsageError(f"--duration: {error}") from None
     segments = []
     for text in prompts:
-        prompt, names = refer(read_prompt(text), told.descriptions)
-        segments.append(Segment(check_complete_prompt(prompt), seconds, names=names))
+        prompt, names = complete_given_prompt(read_prompt(text), told.descriptions)
+        segments.append(Segment(prompt, seconds, names=names))
     return tuple(segments)

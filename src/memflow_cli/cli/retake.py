@@ -128,16 +128,12 @@ def _check_wishes(given: RetakeOptions, film: Path, segment: int) -> None:
 def _wanted(film: "RecordedFilm", segment: int, given: RetakeOptions) -> "list[Take]":
     """The takes to be made. Raises UsageError for a prompt that cannot be one."""
     from memflow_cli.film.takes import new_takes
-    from memflow_cli.story.prompts import complete_prompt, names_in
-    from memflow_cli.story.schema import check_complete_prompt, read_prompt
+    from memflow_cli.story.schema import complete_given_prompt, read_prompt
 
     if given.prompt is None:
         return new_takes(film, segment, given.takes, given.seed, None, None)
     written = read_prompt(given.prompt)
-    described = {name: subject.description for name, subject in film.storyboard.subjects.items()}
-    if unknown := [name for name in names_in(written) if name not in described]:
-        raise UsageError(f"--prompt: {{{unknown[0][:40]}}} is not a character or place of this film")
-    complete = check_complete_prompt(complete_prompt(written, described, film.storyboard.style))
+    complete, _ = complete_given_prompt(written, film.storyboard.descriptions, film.storyboard.style)
     return new_takes(film, segment, given.takes, given.seed, written, complete)
 
 

@@ -73,16 +73,15 @@ def complete_prompt(prompt: str, descriptions: Mapping[str, str], style: str) ->
 def refer(text: str, descriptions: Mapping[str, str], style: str = "") -> tuple[str, tuple[str, ...]]:
     """A prompt that is written while its film is there already: complete, and the names that it refers to.
 
-    Where a film has neither characters nor places, braces are braces. Raises UsageError for a name that nobody has,
-    and for more than `MAX_NAMES` of them.
+    Raises UsageError for a name that nobody has, and for more than `MAX_NAMES` of them.
     """
-    if not descriptions:
-        return one_line(text), ()
     names = tuple(dict.fromkeys(names_in(text)))
     if unknown := [name for name in names if name not in descriptions]:
-        known = ", ".join(list(descriptions)[:10])
-        hint = did_you_mean(unknown[0], list(descriptions))
-        raise UsageError(f"{{{unknown[0][:40]}}} is not a character or place of this film{hint}; known are {known}")
+        known = list(descriptions)
+        hint = f"{did_you_mean(unknown[0], known)}; known are {', '.join(known[:10])}"
+        if not known:
+            hint = "; it has none: describe who is meant, or write {{ for a brace"
+        raise UsageError(f"{{{unknown[0][:40]}}} is not a character or place of this film{hint}")
     if len(names) > MAX_NAMES:
         raise UsageError(f"{len(names)} names; at most {MAX_NAMES} are allowed")
     return complete_prompt(text, descriptions, style), names

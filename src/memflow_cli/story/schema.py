@@ -1,7 +1,7 @@
 """What a storyboard may contain, field by field. docs/storyboard.md is generated from the descriptions here."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from memflow_cli.errors import UsageError
 from memflow_cli.memory.options import DEFAULT_ARCHIVE_BYTES, AskedPolicy, Kv, Score
-from memflow_cli.story.prompts import MAX_NAMES, composed, is_blank, names_in, one_line, plain_name
+from memflow_cli.story.prompts import MAX_NAMES, composed, is_blank, names_in, one_line, plain_name, refer
 from memflow_cli.story.quantities import parse_bytes, parse_segment_seconds, parse_size
 from memflow_cli.story.scalars import text_of, value_of
 from memflow_cli.story.storyboard import DEFAULT_MODEL
@@ -59,11 +59,16 @@ def read_prompt(text: str) -> str:
     return prompt
 
 
-def check_complete_prompt(prompt: str) -> str:
-    """A command line's prompt with all that is filled in. Raises UsageError if it became too long by that."""
-    if len(prompt) > MAX_PROMPT_LENGTH:
+def complete_given_prompt(prompt: str, descriptions: Mapping[str, str], style: str = "") -> tuple[str, tuple[str, ...]]:
+    """A command line's prompt with all that is filled in, and the names that it refers to. Raises UsageError for a name that
+    nobody has, and if it became too long by that."""
+    try:
+        complete, names = refer(prompt, descriptions, style)
+    except UsageError as error:
+        raise UsageError(f"--prompt: {error.message}") from None
+    if len(complete) > MAX_PROMPT_LENGTH:
         raise UsageError(f"--prompt: with descriptions and style at most {MAX_PROMPT_LENGTH:,} characters are allowed")
-    return prompt
+    return complete, names
 
 
 def _text(limit: int) -> BeforeValidator:

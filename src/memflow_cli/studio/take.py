@@ -91,7 +91,7 @@ class Take:
         `seconds`: for how long it holds, to the nearest chunk; None: until the next one comes. Playing something else, or
         ending the take, before all frames were asked for ends the segment with what was made. `transition`: "smooth", or
         "cut". `seed`: the segment's own. `casting`: whom to remember and recall, besides those whom the prompt refers to as
-        {name}, where the take was given characters or places.
+        {name}.
         """
         events = self.shoot(prompt, seconds, transition, seed, casting)
         return (event.frames for event in events if isinstance(event, FramesShown))
@@ -119,11 +119,8 @@ class Take:
         return self._playing
 
     def refer(self, prompt: str) -> tuple[str, tuple[str, ...]]:
-        """A prompt with its {names} described, and these names; as it is where the take has no characters and places.
-
-        Raises UsageError for a name that nobody has.
-        """
-        return refer(prompt, self._begun.descriptions) if self._begun.subjects else (prompt, ())
+        """A prompt with its {names} described, and these names. Raises UsageError for a name that nobody has."""
+        return refer(prompt, self._begun.descriptions)
 
     def undo(self) -> None:
         """Takes the last prompt back, with all that was made under it: the film is where it was before."""
