@@ -86,7 +86,7 @@ def test_the_plan_shows_the_rounding(memflow, story):
     code, out, err = memflow("plan", story)
     assert (code, err) == (0, "")
     assert "0:06.75 = 108 frames = 9 chunks of 12 frames (0.75 s)" in out
-    assert "2    0:03.75     3.00 s     2.90 s       4  (cut) the snow" in out
+    assert "2  0:03.75  3.00 s  2.90 s       4  (cut) the snow" in out
 
 
 def test_the_plan_as_json(memflow, story):

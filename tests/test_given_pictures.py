@@ -516,12 +516,12 @@ def test_plan_says_who_is_called_and_where_memory_has_them_from(pictures, capsys
     )
     assert run(["plan", str(pictures / "story.yaml")]) == 0
     said = capsys.readouterr().out
-    assert "    1  fox: its picture\n    2  cat: nothing yet: this segment first shows it\n" in said
+    assert "  1  fox: its picture\n  2  cat: nothing yet: this segment first shows it\n" in said
     assert (
         "4  cat: forgotten when it begins; fox: the end of segment 3, which remembers it; cat: nothing: what was"
         in said
     )
-    assert "5  cat: segment 4, which first shows it\n    6  nothing is recalled\n" in said
+    assert "5  cat: segment 4, which first shows it\n  6  nothing is recalled\n" in said
     assert run(["plan", str(pictures / "story.yaml"), "--json"]) == 0
     calls = [segment["calls"] for segment in json.loads(capsys.readouterr().out)["segments"]]
     assert calls[0] == [{"name": "fox", "source": "picture", "segment": None}]
@@ -543,7 +543,7 @@ def test_plan_says_what_is_forgotten_and_remembered(pictures, capsys):
     anew = "fox: nothing: what was shown is forgotten, and this segment shows it anew"
     assert f"2  fox: forgotten when it begins; {anew}; fox: remembered as at its end\n" in said
     assert "3  fox: forgotten when it begins; fox: nothing: what was shown is forgotten\n" in said
-    assert f"4  {anew}\n    5  fox: segment 4, which first shows it\n" in said
+    assert f"4  {anew}\n  5  fox: segment 4, which first shows it\n" in said
     assert run(["plan", str(pictures / "story.yaml"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["segments"]
     assert [each["calls"][0]["source"] for each in told] == ["here", "anew", "forgotten", "anew", "shown"]

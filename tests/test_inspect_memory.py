@@ -1,7 +1,9 @@
 """inspect-memory shows the frames that were really recalled, and as much as can be shown when something is missing."""
 
+import io
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -89,6 +91,25 @@ def test_the_first_latent_frame_is_found_too(tmp_path):
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
     return make(tmp_path_factory.mktemp("film"), story(seconds=3, title="A <b>fox</b> & \u201cfriends\u201d"))
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80, 200])
+def test_the_table_can_be_read_on_any_terminal(film, columns, monkeypatch):
+    """On 40 columns the last heading took ten lines, and times stood apart from their scores."""
+    shown = Terminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", str(columns))
+    assert run(["inspect-memory", str(film.path), "-f", "table"]) == 0
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in shown.getvalue().splitlines()]
+    assert re.fullmatch("# +time,? +prompt,? +recalled *", lines[0]) and max(map(len, lines)) <= columns
+    assert any(re.search(r"\d:\d\d\.\d\d \((\d+%, )?[\d.e-]+\)", line) for line in lines)
+    assert any("the empty meadow" in line for line in lines) and "recalled, most used first" in "".join(lines)
 
 
 def test_everything_is_written_and_a_table_is_printed(film, tmp_path, capsys):

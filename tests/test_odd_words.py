@@ -1,6 +1,8 @@
 """What is told of words that are odd: brackets that are no lengths, paths of any length, options without an argument."""
 
+import io
 import json
+import re
 
 import pytest
 
@@ -59,6 +61,29 @@ def test_a_table_stands_upright_on_a_narrow_terminal(monkeypatch):
     narrow = table(rows)
     assert max(map(len, narrow.splitlines())) <= 24
     assert narrow.splitlines()[:3] == ["nam+sma", "  frames/s   12.3", "  quartiles  0.9 - 1.2"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [40, 60, 80])
+@pytest.mark.parametrize("command", ["plan", "models show", "models list", "doctor"])
+def test_no_line_is_wider_than_the_terminal_but_for_what_is_to_be_copied(command, columns, tmp_path, monkeypatch):
+    """On 40 columns the terminal broke lines of 46, 100 and 200 characters in the middle of a word."""
+    story = tmp_path / "story.yaml"
+    text = "segments:\n- {prompt: '{fox} walks to the left', duration: 3s}\ncharacters: {fox: a red fox with a hat}\n"
+    story.write_text(text)
+    shown = Terminal()
+    monkeypatch.setattr("sys.stdout", shown)
+    monkeypatch.setenv("COLUMNS", str(columns))
+    more = {"plan": [str(story), "--meaning"], "models show": ["theatre"], "doctor": ["--offline"]}
+    run([*command.split(), *more.get(command, [])])
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in shown.getvalue().splitlines()]
+    assert len(lines) > 8
+    copied = re.compile(r"\s*(repair: .*|.*/\S*)")
+    assert not [line for line in lines if len(line) > columns and not copied.fullmatch(line)]
 
 
 @pytest.mark.parametrize("line", ["  image: no.png", "  image: ''", "sound: no.wav", "sound: '  '"])

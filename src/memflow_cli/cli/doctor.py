@@ -20,7 +20,7 @@ import typer
 
 from memflow_cli.cli import options
 from memflow_cli.cli.talk import result, result_json, use_colour
-from memflow_cli.cli.words import count
+from memflow_cli.cli.words import beside, count
 from memflow_cli.errors import MemflowError, ModelError
 from memflow_cli.machine.amounts import size_text
 from memflow_cli.story.texts import printable
@@ -319,8 +319,9 @@ def _source() -> str | None:
 
 def _print(finding: Finding) -> None:
     mark = _MARKS[finding.status]
+    told = beside(f"{mark}  {finding.check:9}  ", printable(finding.text))
     if use_colour(sys.stdout):
-        mark = f"{_COLOURS[finding.status]}{mark}\x1b[0m"
-    print(f"{mark}  {finding.check:9}  {printable(finding.text)}", flush=True)
+        told = f"{_COLOURS[finding.status]}{mark}\x1b[0m{told.removeprefix(mark)}"
+    print(told, flush=True)
     if finding.repair and finding.status != "ok":
         result(f"{'':19}repair: {finding.repair}")

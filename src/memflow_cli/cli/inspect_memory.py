@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from memflow_cli.report import Inspection
     from memflow_cli.report.summary import RecalledFrame, SegmentMemory
 
+_NARROW = 70  # columns; a terminal of less has no room for prompts beside what they recalled
+
 
 class Format(StrEnum):
     png = "png"
@@ -174,19 +176,22 @@ def _print_table(found: "Inspection", top: int, only: list[int]) -> None:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", expand=False)
     table.add_column("#", justify="right")
-    table.add_column("time", no_wrap=True)
-    table.add_column("prompt", ratio=2)
-    table.add_column("recalled, most used first: time (use where attention chose, score)", ratio=3)
+    is_narrow = console.width < _NARROW
+    columns = ("time", "prompt", "recalled")
+    for heading in (", ".join(columns),) if is_narrow else columns:
+        table.add_column(heading, no_wrap=heading == "time")
     for segment in memory.segments:
         if only and segment.plan.index not in only:
             continue
-        table.add_row(
-            str(segment.plan.index + 1),
-            f"{clock(segment.start_seconds)}-{clock(segment.end_seconds)}",
+        cells = [
+            Text(f"{clock(segment.start_seconds)}-{clock(segment.end_seconds)}"),
             Text(one_line(segment.plan.prompt[:200])),
             _recalled_text(segment.recalled[:top], segment.is_activated) if memory.chunks else Text("not known", "dim"),
-        )
+        ]
+        table.add_row(str(segment.plan.index + 1), *([Text("\n").join(cells)] if is_narrow else cells))
     console.print(table)
+    if any(segment.recalled for segment in memory.segments):
+        console.print("recalled, most used first: time (use where attention chose, score)", style="dim")
 
 
 def _recalled_text(recalled: "tuple[RecalledFrame, ...]", is_activated: bool) -> Any:
@@ -197,7 +202,7 @@ def _recalled_text(recalled: "tuple[RecalledFrame, ...]", is_activated: bool) ->
 
     text = Text()
     for index, item in enumerate(recalled):
-        text.append("  " if index else "")
+        text.append("\n" if index else "")
         when = clock(item.seconds) if item.picture is None else one_line(when_text(item))
         text.append(when, "bold" if item.use >= 0.5 else "")
         use = f"{item.use:.0%}, " if is_activated else ""

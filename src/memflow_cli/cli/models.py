@@ -2,7 +2,6 @@
 
 import shutil
 import sys
-import textwrap
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -57,7 +56,7 @@ def list_models(as_json: options.Json = False) -> None:
     for row in rows:
         result(beside(f"{row['name']:{width}}  {_state_text(row):34}  ", row["summary"]))
     shared = _disk_used(entries)
-    result(f"\n{size_text(shared)} on disk; files that models share are counted once")
+    result("\n" + beside("", f"{size_text(shared)} on disk; files that models share are counted once"))
 
 
 def pull(name: Name) -> None:
@@ -101,16 +100,17 @@ def show(name: Name, as_json: options.Json = False) -> None:
         others = "or " + ", ".join(f"{w}x{h}" for w, h in geometry.sizes if (w, h) != (entry.width, entry.height))
     guided = "" if sampling.guidance_scale == 1 else f"; guidance {sampling.guidance_scale:g}"
     predicts = sampling.prediction + guided
-    lines = [
-        f"{entry.name}: {entry.summary}",
-        f"  state      {_state_text(about)}",
-        f"  licence    {entry.licence}",
-        f"  picture    {entry.width}x{entry.height} unless asked otherwise; {others}",
-        f"  chunk      {geometry.chunk} latent frames of {geometry.temporal_stride} frames",
-        f"  memory     {entry.policy}; sink {geometry.sink}, window {geometry.window} latent frames; {entry.positions} positions",
-        f"  steps      {', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {predicts}",
-        f"  layers     {geometry.num_layers}, {geometry.num_heads} heads of {geometry.head_dim}",
-    ]
+    about_it = {
+        "state": _state_text(about),
+        "licence": entry.licence,
+        "picture": f"{entry.width}x{entry.height} unless asked otherwise; {others}",
+        "chunk": f"{geometry.chunk} latent frames of {geometry.temporal_stride} frames",
+        "memory": f"{entry.policy}; sink {geometry.sink}, window {geometry.window} latent frames; {entry.positions} positions",
+        "steps": f"{', '.join(map(str, sampling.steps))}; shift {sampling.shift:g}; predicts the {predicts}",
+        "layers": f"{geometry.num_layers}, {geometry.num_heads} heads of {geometry.head_dim}",
+    }
+    lines = [beside("", f"{entry.name}: {entry.summary}")]
+    lines += [beside(f"  {key:9}  ", text) for key, text in about_it.items()]
     if entry.folder:
         lines.append(f"  folder     {entry.folder}")
     for file in about["files"]:
@@ -120,7 +120,7 @@ def show(name: Name, as_json: options.Json = False) -> None:
     if about.get("vocabulary"):
         result("\nIt draws what these words say:")
         for kind, words in about["vocabulary"].items():
-            result(textwrap.fill(", ".join(words), 100, initial_indent=f"  {kind:11}", subsequent_indent=" " * 13))
+            result(beside(f"  {kind:9}  ", ", ".join(words), most=100))
 
 
 def verify(name: Name) -> None:

@@ -1,6 +1,7 @@
 """`memflow plan`: what a storyboard will become, without loading a model."""
 
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -23,6 +24,7 @@ from memflow_cli.story.texts import clock, one_line
 
 if TYPE_CHECKING:
     from memflow_cli.models.entry import ModelEntry
+    from memflow_cli.story.plan import FilmPlan
 
 _BITS_PER_PIXEL = 0.25  # of the encoded film: above what theatre's films take, so that the estimate is on the safe side
 _LATENT_ITEMSIZE = 4
@@ -70,8 +72,7 @@ def print_plan(story: Story, as_json: bool, meaning: bool = False) -> None:
     else:
         result(plan_to_text(story))
         if meanings is not None:
-            lines = [f"{index:5}  {one_line(meant)}" for index, meant in enumerate(meanings, start=1)]
-            result("\n".join([f"    #  what {story.entry.name} takes it to mean", *lines, ""]))
+            result("\n".join([*_numbered(f"what {story.entry.name} takes it to mean", meanings), ""]))
     warn_of_texts(story)
     warn_of_lost_tokens(story, lost)
 
@@ -208,15 +209,22 @@ def plan_to_text(story: Story) -> str:
         *(beside(f"  {name:7}  ", one_line(text)) for name, text in about.items()),
         "",
     ]
-    lines.append("    #      start     length      asked  chunks  prompt")
+    return "\n".join([*lines, *_segments_to_lines(plan), *_calls_to_lines(story)]) + "\n"
+
+
+def _segments_to_lines(plan: "FilmPlan") -> list[str]:
+    rows: list[tuple[str, ...]] = [("#", "start", "length", "asked", "chunks", "prompt")]
     for segment in plan.segments:
+        lengths = (f"{seconds:.2f} s" for seconds in (segment.num_frames / plan.fps, segment.requested_seconds))
         cut = "(cut) " if segment.transition == "cut" else ""
-        label = (
-            f"{segment.index + 1:5}  {clock(segment.start_frame / plan.fps):>9}  {segment.num_frames / plan.fps:7.2f} s"
-            f"  {segment.requested_seconds:7.2f} s  {segment.num_chunks:6}  "
-        )
-        lines.append(beside(label, cut + shorten(one_line(segment.prompt), 72)))
-    return "\n".join([*lines, *_calls_to_lines(story)]) + "\n"
+        prompt = cut + shorten(one_line(segment.prompt), 72)
+        start = clock(segment.start_frame / plan.fps)
+        rows.append((str(segment.index + 1), start, *lengths, str(segment.num_chunks), prompt))
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return [
+        beside("".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths)) + "  ", prompt)
+        for *cells, prompt in rows
+    ]
 
 
 def _calls(story: Story) -> list[tuple[Called, ...]]:
@@ -227,17 +235,23 @@ def _calls(story: Story) -> list[tuple[Called, ...]]:
 
 def _calls_to_lines(story: Story) -> list[str]:
     """Who is called, and where their memory comes from; nothing where nobody is."""
-    lines: list[str] = []
     if not story.storyboard.memory.knows_names:
-        return lines
-    for index, (segment, calls) in enumerate(zip(story.storyboard.segments, _calls(story), strict=True), start=1):
+        return []
+    texts = []
+    for segment, calls in zip(story.storyboard.segments, _calls(story), strict=True):
         told = [f"{name}: forgotten when it begins" for name in segment.forget]
         told += [f"{called.name}: {source_in_words(called)}" for called in calls]
         told += ["nothing is recalled"] if segment.recall == () else []
         told += [f"{name}: remembered as at its end" for name in segment.remember]
-        if told:
-            lines.append(f"{index:5}  {'; '.join(map(one_line, told))}")
-    return ["", "    #  who is called, and where memory has them from", *lines] if lines else []
+        texts.append("; ".join(told))
+    return ["", *_numbered("who is called, and where memory has them from", texts)] if any(texts) else []
+
+
+def _numbered(heading: str, texts: Sequence[str]) -> list[str]:
+    """A line for the text of each segment that has one."""
+    width = len(str(len(texts)))
+    lines = [beside(f"  {index:{width}}  ", one_line(text)) for index, text in enumerate(texts, start=1) if text]
+    return [beside(f"  {'#':>{width}}  ", heading), *lines]
 
 
 def _card(entry: "ModelEntry", needs: dict[str, int]) -> dict[str, str]:

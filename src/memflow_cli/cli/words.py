@@ -1,5 +1,6 @@
 """Words that several commands share: counts, stages, exit codes."""
 
+import re
 import shutil
 import sys
 import textwrap
@@ -45,18 +46,32 @@ def shorten(text: str, width: int) -> str:
     return text if len(text) <= width else text[: max(0, width - 1)].rstrip() + "…"
 
 
-def beside(label: str, text: str) -> str:
-    """`label` and then `text`, which on a terminal breaks between words and goes on below its own beginning."""
-    if not sys.stdout.isatty():
+def beside(label: str, text: str, most: int | None = None) -> str:
+    """`label` and then `text`, which on a terminal breaks between words and goes on below its own beginning.
+
+    What has no room beside something goes below it: the text, and cells of the label. `most`: columns that it takes,
+    wherever it goes. A path or a model's name stays whole, to be copied.
+    """
+    columns = most
+    if sys.stdout.isatty():
+        terminal = shutil.get_terminal_size().columns
+        columns = min(most or terminal, terminal)
+    if columns is None:
         return label + text
-    columns = shutil.get_terminal_size().columns
-    indent = len(label)
-    if columns - indent < _LEAST_COLUMNS:  # too narrow for both: the text goes below
-        label, indent = label.rstrip() + "\n", 4
-        return label + textwrap.fill(
-            text, max(columns, 10), initial_indent=" " * indent, subsequent_indent=" " * indent
-        )
-    return textwrap.fill(text, columns, initial_indent=label, subsequent_indent=" " * indent, drop_whitespace=True)
+    first, rest = label, " " * len(label)
+    if columns - len(label) < _LEAST_COLUMNS:
+        first = rest = " " * 4
+        if len(label.rstrip()) > columns:
+            label = re.sub("(?<=[^ ])  +", f"\n{rest}", label.rstrip())
+    told = textwrap.fill(
+        text,
+        max(columns, 10),
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    return told if first is label else f"{label.rstrip()}\n{told}"
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
