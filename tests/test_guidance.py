@@ -64,6 +64,7 @@ def test_the_first_chunks_under_a_prompt_are_led_by_it_and_by_memory(activate):
         alone = [(shot, seen)] * 4
         expected = [(shot, seen), (None, 0)] * 2 + alone[2:] if index in (0, 1, 5, 6) else alone
         assert [(prompt, frames) for prompt, frames, _ in ours] == expected, index
+        assert len(ours) + len(["the commit"]) == sampling.num_passes(index - 5 * shot)
         assert not torch.equal(chunks[index], plain[index])
     assert unled[6][0][1] > 0, "a bank of nothing would hide nothing"
 

@@ -25,6 +25,9 @@ Timesteps = float | Sequence[float]
 """The timestep of a pass in 0..1000: one for all latent frames at hand, or one for each."""
 
 
+GUIDED_CHUNKS = 2  # under a prompt: whoever comes in is there after so many, and an action goes on as it began
+
+
 @dataclass(frozen=True)
 class Sampling:
     """How a model was distilled: the steps it denoises in, and what its output means.
@@ -48,6 +51,11 @@ class Sampling:
     first_chunk_steps: tuple[float, ...] = ()
     sigmas: tuple[float, ...] = ()
     guidance_scale: float = 1.0
+
+    def num_passes(self, index_under_prompt: int) -> int:
+        """Passes that a chunk takes, the commit among them; given pictures may ask for more."""
+        is_guided = self.guidance_scale != 1 and index_under_prompt < GUIDED_CHUNKS
+        return len(self.steps) + (len(self.steps) // 2 if is_guided else 0) + 1
 
     def to_json(self) -> dict[str, Any]:
         """Its values for a film's recipe. What the first version did not know is left out where it says nothing, so that

@@ -16,8 +16,6 @@ from torch import Tensor
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.sampler import Predict
 
-GUIDED_CHUNKS = 2  # under a prompt: whoever comes in is there after so many, and an action goes on as it began
-
 
 @dataclass(frozen=True)
 class Lacking:

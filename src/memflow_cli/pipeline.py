@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from memflow_cli.attention_context import PositionMode, PromptProjection
-from memflow_cli.backbone import Backbone, Timesteps
-from memflow_cli.guidance import GUIDED_CHUNKS, Lacking, leading_pictures, led, without
+from memflow_cli.backbone import GUIDED_CHUNKS, Backbone, Timesteps
+from memflow_cli.guidance import Lacking, leading_pictures, led, without
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.machine.out_of_memory import doing
 from memflow_cli.machine.stage_timer import StageTimer

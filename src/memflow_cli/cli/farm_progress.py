@@ -151,7 +151,7 @@ class FarmTable:
         row.node = news.node
         match news.event:
             case FilmStarted():
-                row.pace, row.state = Pace(news.event.plan, news.event.resumed_chunks), "begun"
+                row.pace, row.state = Pace(news.event), "begun"
             case StageStarted():
                 row.state = STAGES.get(news.event.stage, news.event.stage)
             case ChunkReplayed():

@@ -16,25 +16,42 @@ class Pace:
     The clock begins with the first new chunk: reading prompts and going over an earlier run again tell nothing of that.
     """
 
-    def __init__(self, plan: FilmPlan, resumed_chunks: int) -> None:
-        self.plan = plan
-        self.num_frames = self._first_frame = plan.geometry.num_frames(resumed_chunks)
+    def __init__(self, event: FilmStarted) -> None:
+        self.plan = event.plan
+        self.num_frames = self._first_frame = event.plan.geometry.num_frames(event.resumed_chunks)
+        self._sampling = event.sampling
+        self._passes, self._denoising = 0, 0.0  # of the new chunks, and the seconds that these took
+        self._passes_left = sum(map(self._num_passes, range(event.resumed_chunks, event.plan.num_chunks)))
         self._started: float | None = None
 
     def chunk_done(self, event: ChunkDone) -> None:
         if self._started is None:
             self._started = time.perf_counter() - sum(event.seconds.values())
+        self._denoising += event.seconds.get("denoise", 0.0)
+        passes = self._num_passes(event.chunk)
+        self._passes, self._passes_left = self._passes + passes, self._passes_left - passes
         self.num_frames = self.plan.geometry.num_frames(event.chunk + 1)
 
     @property
     def frames_per_second(self) -> float:
-        spent = 0.0 if self._started is None else time.perf_counter() - self._started
+        spent = self._spent
         return (self.num_frames - self._first_frame) / spent if spent else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        rate = self.frames_per_second
-        return (self.plan.num_frames - self.num_frames) / rate if rate else None
+        """Denoising counts by passes, of which the first chunks under a prompt may take more; all else by frames."""
+        if not self._passes:
+            return None
+        frames, frames_left = self.num_frames - self._first_frame, self.plan.num_frames - self.num_frames
+        rest = max(0.0, self._spent - self._denoising)
+        return self._denoising * self._passes_left / self._passes + rest * frames_left / frames
+
+    @property
+    def _spent(self) -> float:
+        return 0.0 if self._started is None else time.perf_counter() - self._started
+
+    def _num_passes(self, chunk: int) -> int:
+        return self._sampling.num_passes(chunk - self.plan.segment_of_chunk(chunk).start_chunk)
 
 
 def recalled_times(plan: FilmPlan, records: Sequence[ChunkRecord]) -> list[str]:

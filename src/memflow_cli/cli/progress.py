@@ -106,7 +106,7 @@ class PlainProgress(NoProgress):
         from memflow_cli.film.events import ChunkDone, FilmStarted, SegmentDone, StageStarted
 
         if isinstance(event, FilmStarted):
-            self._pace, self._records = Pace(event.plan, event.resumed_chunks), {}
+            self._pace, self._records = Pace(event), {}
             note(self._label + self._which + describe_start(event))
         elif isinstance(event, StageStarted):
             if event.stage in ("replay", "stitch"):

@@ -93,7 +93,7 @@ class _View:
         self._stage, self._stage_began = one_line(text), time.monotonic()
 
     def begin_film(self, event: FilmStarted) -> None:
-        self._pace, self._chunk, self._film_began = Pace(event.plan, event.resumed_chunks), None, time.monotonic()
+        self._pace, self._chunk, self._film_began = Pace(event), None, time.monotonic()
 
     def show_chunk(self, event: ChunkDone) -> None:
         assert self._pace is not None, "the film has begun"

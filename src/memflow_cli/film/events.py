@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memflow_cli.backbone import Sampling
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.story.plan import FilmPlan, SegmentPlan
 
@@ -13,11 +14,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class FilmStarted:
-    """`resumed_chunks`: chunks kept from an earlier run; `changed_segment`: the first one made anew, or None."""
+    """`resumed_chunks`: chunks kept from an earlier run; `changed_segment`: the first one made anew, or None; `sampling`: the
+    model's, which says how many passes each chunk takes.
+    """
 
     plan: FilmPlan
     resumed_chunks: int = 0
     changed_segment: int | None = None
+    sampling: Sampling = Sampling()
 
 
 @dataclass(frozen=True)

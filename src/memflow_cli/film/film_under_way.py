@@ -131,7 +131,7 @@ class FilmUnderWay:
         """
         if self._keep_run:
             self._run.mark_kept()
-        yield FilmStarted(self.plan, self.resumed, self._run.changed_segment)
+        yield FilmStarted(self.plan, self.resumed, self._run.changed_segment, self.backbone.sampling)
         if to_go_on or not self._parts.are_complete:
             yield from self._decode_again()
 
