@@ -6,6 +6,7 @@ HYPOTHESIS_PROFILE=long looks at 100,000 examples a test, outside CI:
 
 import gc
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -13,6 +14,11 @@ from hypothesis import settings
 # One thread, set before torch starts: tests fork this process, and a forked process has none of its threads.
 os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# nohup ignores SIGHUP, a shell's & SIGINT, and whatever is started inherits that. Of what is handled here, others hear.
+for number, handler in ((signal.SIGHUP, lambda *_: None), (signal.SIGINT, signal.default_int_handler)):
+    if signal.getsignal(number) == signal.SIG_IGN:
+        signal.signal(number, handler)
 
 settings.register_profile("quick", max_examples=100, deadline=None)
 settings.register_profile("long", max_examples=100_000, deadline=None)

@@ -280,7 +280,9 @@ def test_a_signal_in_the_first_seconds_ends_with_one_line(delay, number, code, s
     """A Ctrl-C among the imports was a traceback, and one before the render passed without a word."""
     command = [*MEMFLOW, "generate", str(story), "-o", str(tmp_path / "film.mp4"), "--set", "segments.1.duration=10m"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 60
     while not catches(process, signal.SIGHUP):
+        assert process.poll() is None and time.monotonic() < deadline, process.stderr.read1()
         time.sleep(0.01)
     time.sleep(delay)
     process.send_signal(number)
@@ -316,10 +318,23 @@ def test_a_terminal_that_closes_does_not_end_what_nohup_runs(story, tmp_path):
     command = [*MEMFLOW, "generate", str(story), "-o", str(made)]
     ignore = lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)  # noqa: E731
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=ignore)
-    while process.poll() is None:
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
         process.send_signal(signal.SIGHUP)
         time.sleep(0.1)
+    process.kill()
     assert process.returncode == 0 and made.exists(), process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_what_tests_start_hears_signals_under_nohup_too(number):
+    """The tests above waited for ever where SIGHUP was ignored, or failed."""
+    inner = f"import signal; print(signal.getsignal({number:d}) != signal.SIG_IGN)"
+    outer = f"import conftest, subprocess, sys; subprocess.run([sys.executable, '-c', {inner!r}])"
+    ignore = lambda: signal.signal(number, signal.SIG_IGN)  # noqa: E731
+    options = {"cwd": Path(__file__).parent, "capture_output": True, "text": True, "timeout": 60}
+    started = subprocess.run([sys.executable, "-c", outer], preexec_fn=ignore, **options)
+    assert started.stdout == "True\n", started.stderr
 
 
 class Terminal(io.TextIOWrapper):

@@ -51,6 +51,7 @@ def run(
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             sys.stdout = open(1, "w", closefd=False, errors="surrogateescape")  # noqa: SIM115 - the process ends with it
             sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
+            signal.signal(signal.SIGHUP, signal.SIG_DFL)  # which nohup ignores
             prepare()
             code = run_here([os.fspath(argument) for argument in arguments])
             sys.stdout.flush()
