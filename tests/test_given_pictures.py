@@ -528,6 +528,28 @@ def test_plan_says_who_is_called_and_where_memory_has_them_from(pictures, capsys
     assert calls[3][0] == {"name": "fox", "source": "remembered", "segment": 3} and calls[5] == []
 
 
+@pytest.mark.parametrize(
+    ("description", "prompt", "told"),
+    [
+        ("the quiet place", "a red fox waves in {home}", "in a meadow"),
+        ("a desert", "a red fox waves", "in a meadow"),  # called, and its description not in the prompt
+        ("a desert", "a red fox waves in {home}", None),
+        ("the quiet place", "a red fox waves in the snow, {home}", None),
+        ("a meadow", "a red fox waves", None),
+    ],
+)
+def test_where_theatre_does_not_know_a_place_by_its_picture_is_said(pictures, description, prompt, told, capsys):
+    """A picture of a desert, and the film was in a meadow without a word."""
+    (pictures / "story.yaml").write_text(
+        f"places: {{home: {{description: {description}, picture: fox.png}}}}\nsegments:\n"
+        f"- {{prompt: '{prompt}', names: home, duration: 3s}}\n- {{prompt: the fox spins, names: home, duration: 3s}}\n"
+    )
+    assert run(["plan", str(pictures / "story.yaml")]) == 0
+    said = capsys.readouterr().err
+    assert said.count("knows no place by its picture alone") == (0 if told is None else 1)
+    assert told is None or f"it is {told}, for the prompt names none of theatre's settings (segment 1)" in said
+
+
 def test_plan_says_what_is_forgotten_and_remembered(pictures, capsys):
     """Of who was forgotten it said that no segment had shown them, or that this one was the first to."""
     (pictures / "story.yaml").write_text(

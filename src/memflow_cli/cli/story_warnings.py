@@ -108,7 +108,12 @@ def _warn_of_what_is_not_shown(story: "Story") -> None:
     segments = story.plan.segments[:_MOST_READ]
     cuts = [segment.transition == "cut" for segment in segments]
     prompts, pictured = [segment.prompt for segment in segments], story.storyboard.pictured_descriptions
-    told = family_of(story.entry).not_shown(story.entry, prompts, cuts, pictured)
+    places: dict[str, tuple[int, str]] = {}
+    for index, segment in enumerate(story.storyboard.segments[: len(prompts)]):
+        for name in segment.names:
+            if (place := story.storyboard.places.get(name)) and place.pictures:
+                places.setdefault(name, (index, place.description))
+    told = family_of(story.entry).not_shown(story.entry, prompts, cuts, pictured, list(places.values()))
     for sentence in told[:_MOST_TOLD]:
         warn(f"{story.path}: {sentence}")
     if len(told) > _MOST_TOLD:

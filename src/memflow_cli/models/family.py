@@ -105,9 +105,17 @@ class Family:
         return None
 
     def not_shown(
-        self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+        self,
+        entry: ModelEntry,
+        prompts: Sequence[str],
+        cuts: Sequence[bool],
+        pictured: Sequence[str] = (),
+        places: Sequence[tuple[int, str]] = (),
     ) -> list[str]:
-        """Sentences about what a film of these prompts will not show, although they ask for it."""
+        """Sentences about what a film of these prompts will not show, although they ask for it.
+
+        `places`: the descriptions of places that have pictures, each with the segment, from 0, that calls it first.
+        """
         return []
 
     def vocabulary(self) -> dict[str, list[str]]:

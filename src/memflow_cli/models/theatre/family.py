@@ -53,13 +53,25 @@ class TheatreFamily(WanFamily):
         return None if found is None else [meaning.in_words() for meaning in found]
 
     def not_shown(
-        self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+        self,
+        entry: ModelEntry,
+        prompts: Sequence[str],
+        cuts: Sequence[bool],
+        pictured: Sequence[str] = (),
+        places: Sequence[tuple[int, str]] = (),
     ) -> list[str]:
         from memflow_cli.models.theatre.limits import cannot_draw
-        from memflow_cli.models.theatre.told_story import meanings_of
+        from memflow_cli.models.theatre.told_story import meanings_of, setting_of
 
         meanings = meanings_of(entry, prompts, cuts, pictured) or []
         noted = [f"{note} (segment {index})" for index, item in enumerate(meanings, start=1) for note in item.notes]
+        for index, description in places if meanings else ():
+            meaning = meanings[index]
+            if not meaning.says_where and meaning.setting != setting_of(entry, description):
+                noted.append(
+                    f"theatre knows no place by its picture alone: it is {meaning.where}, for the prompt names none of "
+                    f"theatre's settings (segment {index + 1})"
+                )
         return [*cannot_draw(prompts), *noted]
 
     def _reads(self, entry: ModelEntry) -> bool:

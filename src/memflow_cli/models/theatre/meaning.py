@@ -50,6 +50,7 @@ class Meaning:
     names_setting: bool
     written: str | None = None  # the author's own words, where they are a caption as theatre was trained on
     notes: tuple[str, ...] = ()  # what of the prompt is not as it was asked
+    says_where: bool = True  # else it is where it was, or where a story begins that never says it
 
     @property
     def caption(self) -> str:
@@ -138,7 +139,12 @@ class Meaning:
 
     def in_words(self) -> str:
         """'a red fox with a blue scarf comes in from the left, then waves; meadow'."""
-        return f"{'; '.join(map(_role_in_words, self.roles)) or 'nobody'}; {_WHERE[self.setting]}"
+        return f"{'; '.join(map(_role_in_words, self.roles)) or 'nobody'}; {self.where}"
+
+    @property
+    def where(self) -> str:
+        """'in a meadow'."""
+        return _WHERE[self.setting]
 
 
 _WHERE = {

@@ -101,7 +101,7 @@ class Stage:
         stays = caption is not None and is_short and is_as_trained(caption, roles)
         written = prompt if caption and stays and leaves_to_pictures(caption, prompt, self._cast) else None
         names_setting = opens or moved or told.setting is not None
-        return Meaning(self._setting, roles, names_setting, written, tuple(told.notes))
+        return Meaning(self._setting, roles, names_setting, written, tuple(told.notes), told.setting is not None)
 
     def _introduce(self, newcomers: Sequence[str], acts: Mapping[str, Sequence[Act]]) -> None:
         """Two who come in at once are introduced from left to right, as two are who open a scene."""
@@ -325,6 +325,11 @@ def read_story(
     for description in pictured:
         stage.meet(description)
     return [stage.read(prompt, cut) for prompt, cut in zip(prompts, cuts, strict=True)]
+
+
+def setting_in(reader: Reader, description: str) -> str | None:
+    """The setting that a place's description names, if it names one."""
+    return Stage(reader).meet(description).setting
 
 
 def picture_caption(reader: Reader, description: str) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.theatre.meaning import Meaning
 from memflow_cli.models.theatre.reader import Reader
-from memflow_cli.models.theatre.stage import picture_caption, read_story
+from memflow_cli.models.theatre.stage import picture_caption, read_story, setting_in
 
 Texts = tuple[tuple[int, str], ...]  # of a segment: (chunk, what holds from there on)
 ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str], Sequence[int]], Sequence[Texts]]
@@ -53,6 +53,12 @@ def meanings_of(
     """What a story's segments mean; None for a model that is given the prompts as they are written."""
     folder = reader_folder(entry)
     return None if folder is None else read_story(load_reader(folder), prompts, cuts, pictured)
+
+
+def setting_of(entry: ModelEntry, description: str) -> str | None:
+    """The setting that a place's description names; None: none, or the model has no reader."""
+    folder = reader_folder(entry)
+    return None if folder is None else setting_in(load_reader(folder), description)
 
 
 def texts_of(meanings: Sequence[Meaning], cuts: Sequence[bool], lengths: Sequence[int] = ()) -> list[Texts]:
