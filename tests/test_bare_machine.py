@@ -1,5 +1,6 @@
 """A machine that has less than usual: no home, no known user, nothing to write on but the film's folder."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -50,6 +51,45 @@ def test_a_user_without_home_and_name_makes_a_film(film_folder):
     done = memflow("models", "pull", "memflow-1.3b")
     assert done.returncode == 2 and "HF_HOME" in done.stderr
     assert not (film_folder / "~").exists()
+
+
+def leave_run(path: Path, owner: int, mode: int = 0o755) -> None:
+    """A run folder, as a killed command left it."""
+    path.mkdir(parents=True)
+    (path / "lock").write_text("memflow run folder: process 1 on somewhere")
+    (path / "latents.bin").write_bytes(bytes(1000))
+    for each in (path, *path.iterdir()):
+        os.chown(each, owner, owner)
+    path.chmod(mode)
+
+
+@is_root
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs setpriv")
+def test_tidy_passes_over_what_it_may_not_touch_and_says_so(film_folder):
+    """Others' folders were passed over without a word, and one that could not be removed was said to be freed."""
+    mine, theirs = 54321, 54322
+    leave_run(film_folder / "mine.mp4.run", mine)
+    leave_run(film_folder / "theirs.mp4.run", theirs)
+    leave_run(film_folder / "closed.mp4.run", theirs, 0o700)
+    leave_run(film_folder / "stuck.mp4.run", mine, 0o555)
+    leave_run(film_folder / "secret" / "a.mp4.run", mine)
+    (film_folder / "secret").chmod(0o700)
+    command = ["setpriv", "--reuid", str(mine), "--regid", str(mine), "--clear-groups", *MEMFLOW]
+    environment = {**os.environ, "PYTHONPATH": str(SOURCE), "PYTHONDONTWRITEBYTECODE": "1"}
+    options = {"cwd": film_folder, "env": environment, "capture_output": True, "text": True, "timeout": 300}
+    if subprocess.run([*command, "--version"], **options).returncode:
+        pytest.skip("the code lies where another user may not read it")
+    done = subprocess.run([*command, "tidy", "--free", "--json"], **options)
+    assert done.returncode == 0
+    assert {row["film"]: row["freed"] for row in json.loads(done.stdout)} == {"mine.mp4": True, "stuck.mp4": False}
+    assert sorted(line for line in done.stderr.splitlines() if line.startswith("warning: ")) == [
+        "warning: closed.mp4.run cannot be read: Permission denied",
+        "warning: secret cannot be read: Permission denied",
+        "warning: stuck.mp4.run cannot be removed, or not all that is in it",
+        "warning: theirs.mp4.run belongs to another user: it is not memflow's, and is left as it is",
+    ]
+    left = {path.name: len(list(path.iterdir())) for path in film_folder.rglob("*.run")}
+    assert left == dict.fromkeys(["theirs.mp4.run", "closed.mp4.run", "stuck.mp4.run", "a.mp4.run"], 2)
 
 
 @is_root

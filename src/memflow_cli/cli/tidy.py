@@ -1,15 +1,19 @@
 """`memflow tidy`: what finished and unfinished films keep beside them, and its room given back."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memflow_cli.cli import options
-from memflow_cli.cli.talk import note, result, result_json
+from memflow_cli.cli.talk import note, result, result_json, warn
 from memflow_cli.errors import UsageError
 from memflow_cli.machine.amounts import size_text
 from memflow_cli.story.texts import command_line, one_line
+
+if TYPE_CHECKING:
+    from memflow_cli.film.kept import RunFolderOnDisk
 
 ABOUT = {
     "kept": "of a finished film, which can be edited and gone on from",
@@ -17,6 +21,8 @@ ABOUT = {
     "leftover": "of no film: nothing can be gone on from",
     "in use": "a film is being made in it",
 }
+
+_MOST_TOLD = 12  # sentences about what is passed over
 
 
 def register(app: typer.Typer) -> None:
@@ -38,9 +44,10 @@ def tidy(
     """List what films keep beside them, or give its room back.
 
     film.mp4.run holds what a film can be edited and gone on from without making all of it again. Nothing of it is needed
-    to play the film. Prints a line for each such folder, largest first, and what they take together.
+    to play the film. Prints a line for each such folder, largest first, and what they take together. What is not memflow's,
+    belongs to another user or cannot be read is named, and left as it is.
     """
-    from memflow_cli.film import kept
+    from memflow_cli.film.kept import find_run_folders
 
     if unfinished and not free:
         raise UsageError("--unfinished says what --free is to remove", hint="memflow tidy --free --unfinished")
@@ -49,10 +56,13 @@ def tidy(
             raise UsageError(f"{folder}: a file, not a folder", command_line("tidy", folder.parent))
         raise UsageError(f"{folder}: there is no such folder")
     states = {"kept", "leftover", *(["unfinished"] if unfinished else [])} if free else set()
-    found = sorted(kept.find_run_folders(folder), key=lambda run: -run.num_bytes)
-    removed = [run for run in found if run.state in states]
-    for run in removed:
-        kept.free(run)
+    passed_over: list[str] = []
+    found = sorted(find_run_folders(folder, passed_over.append), key=lambda run: -run.num_bytes)
+    removed = [run for run in found if run.state in states and _is_freed(run, passed_over.append)]
+    for text in passed_over[:_MOST_TOLD]:
+        warn(text)
+    if len(passed_over) > _MOST_TOLD:
+        warn(f"and {len(passed_over) - _MOST_TOLD} more of that kind")
     if as_json:
         rows = [
             {
@@ -76,3 +86,15 @@ def tidy(
         return
     num_freed, total = (size_text(sum(run.num_bytes for run in runs)) for runs in (removed, found))
     note(f"{num_freed} freed" if free else f"{total} in all; --free removes what is kept")
+
+
+def _is_freed(run: "RunFolderOnDisk", passed_over: Callable[[str], None]) -> bool:
+    """Removes a run folder, or says why it stays."""
+    from memflow_cli.film.kept import free
+
+    try:
+        free(run)
+    except UsageError as error:
+        passed_over(error.message)
+        return False
+    return True

@@ -1,8 +1,7 @@
 """What lies in run folders of films that are finished, or never were: to be listed, and freed. No torch."""
 
-import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -29,20 +28,36 @@ class RunFolderOnDisk:
         return self.path.with_suffix("")
 
 
-def find_run_folders(folder: Path) -> Iterator[RunFolderOnDisk]:
-    """The run folders in a folder and in those below it, in order of their names; a run folder is one. What is not ours is
-    passed over."""
+def find_run_folders(folder: Path, passed_over: Callable[[str], None] = lambda text: None) -> Iterator[RunFolderOnDisk]:
+    """The run folders in a folder and in those below it, in order of their names; a run folder is one.
+
+    What is not ours, and what cannot be read, is passed over: `passed_over` is given a sentence about each.
+    """
+    for path in _run_folders(folder, passed_over):
+        try:
+            yield look_at(path)
+        except UsageError as error:
+            passed_over(error.message)
+        except FileNotFoundError:
+            pass  # its film was finished meanwhile
+        except OSError as error:
+            passed_over(_not_read(path, error))
+
+
+def _run_folders(folder: Path, passed_over: Callable[[str], None]) -> Iterator[Path]:
     if folder.name.endswith(".mp4.run"):
-        with contextlib.suppress(UsageError, OSError):
-            yield look_at(folder)
+        yield folder
         return
-    for place, folders, _ in os.walk(folder):
+    for place, folders, _ in os.walk(folder, onerror=lambda error: passed_over(_not_read(Path(error.filename), error))):
         for name in sorted(folders):
             if name.endswith(".mp4.run"):
                 folders.remove(name)
-                with contextlib.suppress(UsageError, OSError):
-                    yield look_at(Path(place, name))
+                yield Path(place, name)
         folders.sort()
+
+
+def _not_read(path: Path, error: OSError) -> str:
+    return f"{path} cannot be read: {error.strerror}"
 
 
 def look_at(path: Path) -> RunFolderOnDisk:
@@ -59,6 +74,12 @@ def look_at(path: Path) -> RunFolderOnDisk:
 
 
 def free(found: RunFolderOnDisk) -> None:
-    """Removes a run folder. Raises UsageError if another process holds it."""
-    if (folder := take_run(found.path)) is not None:
-        folder.remove_all(is_known, first=RUN)
+    """Removes a run folder. Raises UsageError if it stays: another process holds it, or it may not be removed."""
+    try:
+        if (folder := take_run(found.path)) is not None:
+            folder.remove_all(is_known, first=RUN)
+        is_left = found.path.exists() and any(found.path.iterdir())
+    except OSError as error:
+        raise UsageError(f"{found.path} cannot be removed: {error.strerror}") from error
+    if is_left:
+        raise UsageError(f"{found.path} cannot be removed, or not all that is in it")
