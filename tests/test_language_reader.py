@@ -65,6 +65,41 @@ def test_whoever_is_only_mentioned_is_told_of_nothing(kind):
     assert told > 40
 
 
+@pytest.mark.parametrize("kind", ["narrator", "elsewhere"])
+def test_what_a_narrator_says_changes_nothing(kind):
+    """Nobody comes, goes or does anything to be seen, and the place stays, whichever is named."""
+    writer = Writer(kind)
+    for _ in range(300):
+        example = writer.example_of(kind)
+        here = {puppet.species for puppet in example.known if puppet.is_on_stage}
+        assert not set("{}|*()[]") & set(example.text) and example.acts.keys() <= here, example
+        assert all(acts == [("idle", "")] for acts in example.acts.values()), example
+        assert example.setting is None and not example.is_empty, example
+
+
+@pytest.mark.parametrize(
+    "kind", ["relative", "gives_up", "because_of_another", "says_it_twice", "notes", "looks_after"]
+)
+def test_an_aside_is_written_in_plain_words(kind):
+    writer = Writer(kind)
+    examples = [writer.example_of(kind) for _ in range(300)]
+    assert not any(set("{}|*[]") & set(example.text) for example in examples)
+    assert sum(bool(example.acts) for example in examples) > 250
+
+
+@pytest.mark.parametrize(
+    "written, words",
+    [
+        ("He isnt here, he doesnt come", "he is not here , he does not come"),
+        ("thats sooo nice, yesss", "that is so nice , yes"),
+        ("Shes heeere", "she is here"),
+        ("It cant moooove", "it can not move"),
+    ],
+)
+def test_words_as_people_type_them(reader, written, words):
+    assert " ".join(word.known_as for word in reader.vocabulary.read(written)) == words
+
+
 def test_nothing_that_does_not_happen_empties_a_stage_on_which_somebody_is():
     writer = Writer("uneventful")
     examples = [writer.example_of("nothing_happens") for _ in range(200)]

@@ -103,7 +103,7 @@ class Clauses(Subjects):
             )
         if how < 0.80:
             return expand(
-                f"{s} *decide to {said('base')}|{s} {be} (about|going|ready) to {said('base')}|{s} (will|must|can|shall|may) {said('base')}|{s} *want to {said('base')}|{s} *go on to {said('base')}|{s} *do {said('base')}|{s} cannot help but {said('base')}|now it is time for {objective} to {said('base')}|{s} *try to {said('base')}|{s} ({had}) {said('base')}|{s} ({had}) {said('base')}",
+                f"{s} *decide to {said('base')}|{s} {be} (about|going|ready) to {said('base')}|{s} (will|must|can|shall|may) {said('base')}|{s} *want to {said('base')}|{s} *go on to {said('base')}|{s} [then] *proceed to {said('base')}|{s} *do {said('base')}|{s} cannot help but {said('base')}|now it is time for {objective} to {said('base')}|{s} *try to {said('base')}|{s} ({had}) {said('base')}|{s} ({had}) {said('base')}",
                 self.rng,
                 present,
             )

@@ -108,13 +108,14 @@ class Company(Doings):
         side = self.rng.choices((*SIDES, NOWHERE), (2, 2, 4))[0]
         self._note(subject, "leave", side)
         o, s, there = self._named_in_passing(stays, subject), subject.text, f" to the {side}" if side else ""
+        poss, thing = subject.poss, self._thing()
         go = expand(
             "goes home|leaves|goes away|goes off|walks off|wanders off|runs away|goes its way|hurries off", self.rng
         )
         return expand(
             f"{s} {go}{there} without {o}|without {o}, {s} {go}{there}|{s} leaves {o} [alone] and {go}{there}|{s} leaves {o} (behind|alone|to itself)|"
             f"{s} {go}{there}, leaving {o} (alone|behind)|{s} left{there}|{s} (has gone|is gone|left){there}, but not {o}|{s} (walks|goes) away from {o}{there}|"
-            f"out{there} (walks|goes|hops) {s}|{s} takes leave of {o} and {go}{there}|{o} is left by {s}|{s} is tired [of {o}] and {go}{there}",
+            f"out{there} (walks|goes|hops) {s}|{s} takes leave of {o} and {go}{there}|{s} {go}{there}, without {poss} (friend|companion|{thing})|without a word to {o}, {s} {go}{there}|it is {s} (who|that) {go}{there}, not {o}|it is not {o} but {s} (who|that) {go}{there}|not {o} but {s} {go}{there}|{o} is left by {s}|{s} is tired [of {o}] and {go}{there}",
             self.rng,
         )
 

@@ -35,6 +35,7 @@ _IRREGULAR = {
     "think": ("thinks", "think", "thinking", "thought", "thought"),
     "see": ("sees", "see", "seeing", "saw", "seen"),
     "sing": ("sings", "sing", "singing", "sang", "sung"),
+    "flee": ("flees", "flee", "fleeing", "fled", "fled"),
     "fly": ("flies", "fly", "flying", "flew", "flown"),
     "creep": ("creeps", "creep", "creeping", "crept", "crept"),
     "sneak": ("sneaks", "sneak", "sneaking", "snuck", "snuck"),

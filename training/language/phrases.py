@@ -267,7 +267,7 @@ WALK = {
 }
 JUMP = (
     "*jump [(up and down|for joy|around|high|up|about|on the spot|into the air|with joy|up and down on the spot|as high as {pron} *can)]|*hop [(around|up and down|on the spot|about|for joy|with joy|up|happily|along)]|*leap [(into the air|up|for joy|about|high)]|*bounce [(up and down|around|about|like a ball|on the spot)]|*bound [(about|up and down)]|*spring [(up|into the air|up and down)]|*skip [(about|around|up and down|on the spot)]"
-    "|*make a [(little|big|great|small)] (jump|leap|hop)|*do (a jump|jumps|little hops|a hop)|*give a [(little|happy|big)] (jump|hop|leap)|*go up and down|*start to jump|*be jumping|*be hopping [up and down]|*take a leap|*jump like a ball|*fly into the air|*be all jumps"
+    "|*make a [(little|big|great|small)] (jump|leap|hop)|*do (a jump|jumps|little hops|a hop)|*give a [(little|happy|big)] (jump|hop|leap)|*go up and down|*start to jump|*go boing [boing] [boing]|*go hop, hop, hop|*go up in the air|*do the jumping|*do some jumping|*keep jumping|*be jumping|*be hopping [up and down]|*take a leap|*jump like a ball|*fly into the air|*be all jumps"
 )
 WAVE = (
     "*wave [(hello|goodbye|at us|to us|a hand|{poss} (hand|paw|arm|wing)|back|to everybody|at the camera|to the audience|with {poss} (hand|paw|arm)|to the {other}|at the {other}|happily|at somebody|bye-bye)]|*say (hello|hi|goodbye|hello to (us|everyone|the {other}|all of us)|good morning|good day|good evening|bye|farewell|hi to us|hello with {poss} (hand|paw))|*greet (us|the {other}|everyone|the audience|the day|somebody|us all|its friend|them|the viewers|the viewer|whoever is watching|us with {poss} (hand|paw)|us warmly)"
@@ -275,7 +275,7 @@ WAVE = (
 )
 SPIN = (
     "*spin [(around|round|round and round|in circles|on the spot|like a top|about|in place|a pirouette)]|*turn (around|round|round and round|in circles|in a circle|on the spot|about|once around|around {poss}self|on {poss} heels)|*twirl [(around|about|on the spot)]|*whirl [(around|about|round and round|like a top)]|*rotate [on the spot]|*pirouette|*do a (pirouette|spin|twirl)|*revolve|*go round [(and round|in circles)]|*go around in circles|*swivel [around]"
-    "|*make a (turn|full turn|twirl)|*be spinning [around]|*be turning [in circles]|*chase {poss} [own] tail|*do a (somersault|cartwheel)|*roll around {poss} own axis|*dance in (circles|a circle)|*dance [around]|*circle on the spot|*gyrate|*perform a (pirouette|spin)|*turn and turn|*keep turning|*keep spinning|*swirl around|*turn around {poss} own axis|*look behind {poss}self, turning around and around"
+    "|*make a (turn|full turn|twirl)|*be spinning [around]|*be turning [in circles]|*chase {poss} [own] tail|*do a (somersault|cartwheel)|*roll around {poss} own axis|*dance in (circles|a circle)|*dance [around]|*circle on the spot|*gyrate|*perform a (pirouette|spin)|*turn and turn|*keep turning|*keep spinning|*swirl around|*turn around {poss} [own] axis|*do the spinning|*rotate (about|around) {poss} [own] axis|*go round and round like (a|the) (merry-go-round|top|wheel)|*look behind {poss}self, turning around and around"
 )
 _GO = "(*walk|*stroll|*hop|*run|*step|*march|*trot|*hurry|*wander|*tiptoe|*skip|*stride|*shuffle|*dance|*roll|*slip|*creep|*bounce|*dash|*sneak|*waddle|*fly|*saunter|*amble|*rush|*jump|*leap|*move|*pad|*strut|*scamper|*drift)"
 ENTER = {
@@ -288,7 +288,7 @@ ENTER = {
 RETURN = "*come back|*come back|*come back|*return|*return|*return|*be back|*be back again|*reappear|*show up again|*appear again|*come again|*come home|*be here again|*make a comeback|*come back in|*come back (walking|running|hopping|on stage|to us|to the stage)|*walk back [in]|*run back in|*hop back [in]|*step back (in|into the picture|onto the stage)|*enter again|*enter once more|*turn up again|*find {poss} way back|*get back|*arrive again|*join us again|*come in again|*stroll back [in]|*be with us again|*be there again|*be there again|*be back with us|*stand there again|*pop up again|*be to be seen again|*be on the stage again"
 LEAVE = {
     "verb": "*go for a walk and *be (gone|out of sight|not seen again)|*take {poss} leave|*have had enough and *go|*leave|*leave|*leave|*leave (us|the stage|the scene|the picture|the frame|again|the {thing})|*go away|*go away|*go off|*go out|*exit|*depart|*disappear|*disappear|*vanish|*walk off|*walk away|*walk out|*be off|*go home|*head (home|off|out)|*take {poss} leave|*withdraw|*retreat|*retire|*move (on|off|away|out)|*drift (off|away|out of view)|*say goodbye and *go|*run (off|away)|*make {poss} exit|*set off|*get going|*have to go|*go {poss} way"
-    f"|{_GO} (off|away|out)|{_GO} (out of (the picture|view|sight|the frame|the scene|here)|off stage|off the stage|away from here)|*step out|*step out of the (picture|frame|scene|stage)|*slip away|*sneak away|*go out of (view|sight)|*quit the stage|*part|*take off|*fade away|*go back home|*turn and *leave|*turn and *go|*continue on {{poss}} way|*abandon the stage|*clear off|*walk off and *be gone|*get out of here|*go for good|*go and *not look back",
+    f"|{_GO} (off|away|out)|{_GO} (out of (the picture|view|sight|the frame|the scene|here)|off stage|off the stage|away from here)|*step out|*step out of the (picture|frame|scene|stage)|*slip away|*sneak away|*go out of (view|sight)|*quit the stage|*part|*take off|*fade away|*go back home|*turn and *leave|*turn and *go|*continue on {{poss}} way|*abandon the stage|*clear off|*walk off and *be gone|*get out of here|*go for good|*go and *not look back|*flee|*flee the scene|*bolt|*make off|*be on {{poss}} way|*call it a day and *go",
     "side": "to the {side}|to the {side}|to the {side}|on the {side}|on the {side}|towards the {side}|to the {side} side|{side}|at the {side}|over the {side} side|through the {side} side|on the {side} side|stage {side}|off to the {side}|to {poss} {side}|in the direction of the {side}|into the {side} wing|past the {side} edge|out to the {side}|by the {side}-hand side",
     "same": "the way {pron} came|where {pron} came from|to where {pron} came from|back the way {pron} came|on the same side|the same way {pron} came in|back to where {pron} came from|in the direction {pron} came from|on the side where {pron} came in|from where {pron} came",
     "opposite": "on the other side|to the other side|on the opposite side|in the opposite direction|in the other direction|on the far side|the other way",
@@ -348,7 +348,7 @@ EPITHETS = {
     "bird": "our feathered friend|the feathered one|the winged one|our winged friend|the singer|our little singer",
     "robot": "our mechanical friend|our metal friend|the mechanical one|the metal one|our friend made of metal|the tin can|our electric friend|the machine being",
 }
-ANYBODY = "the winner|the hero|the dancer|the jumper|the traveller|the wanderer|the guest|the star|the champion|the actor|the performer|the athlete|the artist|the gentleman|the lady|the rascal|the sweetheart|the darling|our dear friend|the acrobat|the runner|the stranger|the loner|our protagonist|the main character|the character|the puppet|the figure"
+ANYBODY = "the winner|the hero|the dancer|the jumper|the traveller|the wanderer|the guest|the star|the champion|the actor|the performer|the athlete|the artist|the gentleman|the lady|the rascal|the sweetheart|the darling|our dear friend|the acrobat|the runner|the stranger|the loner|our protagonist|the main character|the character|the puppet|the figure|the suspect|the hunter|the patient|the pupil|the beast|the fugitive|the newcomer|the poor devil|the creature|the lucky one"
 NEITHER = (
     "neither (of them|of the two|one)|none of (them|the two|the friends)|nobody of the two|not one of them|neither"
 )
@@ -361,3 +361,36 @@ NOISE = (
     "|time (passes|goes by|flies)|(minutes|hours|days) (pass|go by)|(a moment|an hour|a while|a minute) (passes|later)|nobody knows why|nothing else happens|nothing (has changed|changes|special happens)|all is (well|calm|quiet)|who would have thought [so]|what will happen next|and that is (all|how it was|the end)|the end|to be continued|how (nice|sad|strange|lovely|funny)|that was (close|fun|nice)|let us (wait and see|see)|we (wait|hold our breath|wonder why|listen)|music plays [(softly|in the background)]"
     "|the light is (soft|golden|warm|low|dim)|shot on (film|an old camera)|wide shot|close-up|the camera (does not move|stands still|is still)|soft colours|a paper theatre|chapter (one|two|three|four)|act (one|two|three)|part (1|2|3)|(later|meanwhile|elsewhere|intermission)|the {thing} is (old|new|far away|quiet|beautiful|big|lovely)|a {thing} (falls|stands nearby|can be heard|lies on the ground)|somewhere a {thing} (falls|rings|can be heard)|everything (stays|is) (the same|as it was|fine)|(hello|wow|oh|ah|hm|hurrah)|the air is (clear|cold|still|warm)|it smells of (rain|flowers|summer|fish|tea)|the (audience|crowd) (claps|laughs|is quiet)|far away a bell rings|no one speaks|nobody says a word"
 )
+# What a narrator says of itself, of those who listen, of the story: {thing} anything, {who} somebody, who does nothing by it.
+NARRATOR = (
+    "I (turn|turned) up my collar|I (think|thought|was thinking) of (my|the) {thing}|my {thing} (hurts|hurt|is tired|was empty)|I (wish|wished) you were here[, {thing}]|you should have seen (it|that|this|{who})|I (miss|missed|still miss) (you|them|it|{who})"
+    "|I (remember|remembered|can still see) (it|that|every {thing}|{who})|I (have|had) been (waiting|watching|following {who}|looking for {who}) (for (hours|weeks|years|three days)|all {thing})|I (could not|cannot) believe (it|my eyes|my {thing})|I (write|wrote) to you (soon|about it|from here)|I (will|shall) tell you [(more|all|about it)] [later]"
+    "|I never (forgot|knew|learned) (it|why|{who})|(believe it or not|no kidding|no doubt|no wonder|no offence|no matter|not for the first time|as I said|as you know|if you ask me|I must say|to be honest|mind you|you know|you see|I swear|I think|I guess|I bet)"
+    "|(do not|don't) (forget to smile|worry|laugh|ask me why|blink|be afraid|tell anybody|miss it)|(how|who) (could|can) (I|we|anyone) (forget|know|say)|(what a|such a) {thing}|(lol|haha|omg|yay|um|er|ha|phew|ugh|gosh)|(dear|my dear) {thing}|(well|so), where (was I|were we)"
+    "|(we|you and I) (laughed|cried|waited|watched|held our breath)|it (was|is) the (best|worst|saddest|finest) {thing} of (my life|the year|all)|(my|our) (mother|father|brother|neighbour|wife|husband|boss|{thing}) (said|says|would say|told me|liked) (so|it|that)|(have you ever|did you ever) seen (that|such a thing|the like)"
+    "|(and that|this) (was|is) only the (start|beginning)|(some|they) say (that|so)|it (seems|seemed|felt) like (a {thing}|yesterday|an eternity)|(love|yours|best wishes), (mum|{thing})|(p s|ps) {thing}|(seriously|honestly|frankly|actually|anyway)"
+)
+# A place that somebody speaks, dreams or hears of.
+ELSEWHERE = (
+    "I hate {place}|I love {place}|I (would rather|rather) be {where}|we could be {where}|how nice it would be {where}|there might be {place} tomorrow|there may be {place} in the hills by friday|this is no {place}|this is not {place}"
+    "|it is far from {place} here|{where} it would be (warmer|colder|nicer|quieter)|(tomorrow|next year|one day) we will go to {place}|nobody thinks of {place}|it could be {place}|it is almost like {place}|last year we were {where}|my uncle lives {where}"
+)
+ELSEWHERE_OF = (
+    "{S} *hate {place}|{S} (would rather|rather) be {where}|{S} *dream of {place}|{S} *dream of being {where}|{S} *think of {place}|{S} *miss {place}|{S} *wish to be {where}|{S} had been {where} once|{S} had never been {where}"
+    "|{S} *know nothing of {place}|{S} *sing of {place}|{S} *tell us about {place}|{S} *prefer this to {place}|{S} once lived {where}|{S} was born {where}|{S} *want to go to {place} one day|{S} *remember {place}"
+)
+# What is told of somebody between commas.
+PASSING = (
+    "whom (nobody|no one|everybody) (knew|had expected|had missed [so much]|liked|had heard of)|whom we (know|had forgotten|met before|all missed)|who (had been waiting|had not slept|had slept badly|has a {thing}|likes {thing}|never had a {thing}|had seen it all before|knows no fear|was late)"
+    "|whose {thing} is (famous|old|broken|new)|of whom (we|I) have told you|about whom (many|all) stories are told|which (surprises nobody|nobody had expected|makes us laugh)|as (usual|always|you would expect|we know)|(it|so it) seems|to (my|our) surprise|believe it or not|if you please|of all (people|things)|poor (thing|soul)"
+)
+# Why somebody does something; and what somebody feels about another, {O}.
+WHY = (
+    (
+        "*give up|*have had enough|*have seen enough|*be tired of (it|waiting|the {thing})|*lose heart|*shrug|*lose patience|can not wait any longer|*be bored|*be [very] (pleased|proud|glad)|*see that it is late|*look at the clock|*hear a {thing}|*think it over|*make up {poss} mind|*take heart|*feel (better|lonely|cold)|*know what to do"
+    )
+    .replace("{poss}", "its")
+    .replace("the {thing}", "the weather")
+    .replace("a {thing}", "a bell")
+)
+FEELS = "*do not like {O}|*do not trust {O}|*be (afraid|tired|sick|proud|jealous|fond) of {O}|*be (angry|happy|bored) with {O}|can not stand {O}|*have nothing to say to {O}|*have no time for {O}|*like {O} (very much|a lot)|*love {O}|*admire {O}|*quarrel with {O}|*forgive {O}|*feel sorry for {O}|*mistrust {O}"

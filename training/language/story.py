@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS
 from training.language import phrases
-from training.language.company import Company
+from training.language.asides import Asides
 from training.language.patterns import all_words, expand
 from training.language.subjects import NOWHERE, Example, Subject, objective, with_article
 
 __all__ = ["Example", "Writer", "grammar_words"]
 
 
-class Writer(Company):
+class Writer(Asides):
     """Writes examples at random."""
 
     def example(self) -> Example:
@@ -27,6 +27,9 @@ class Writer(Company):
             (self._to_another, 14), (self._leaves_another, 5), (self._despite, 6), (self._all_but_one, 3), (self._nobody_else, 4), (self._nothing_happens, 3),
             (self._they_return, 4), (self._comes_and_then, 5), (self._itself_again, 2), (self._crosses, 2), (self._like_another, 4), (self._anothers_things, 3),
             (self._looks_in_one, 4), (self._alike, 3), (self._is_called, 6), (self._two_by_name, 3), (self._by_their_looks, 2),
+            (self._narrator, 5), (self._and_says_so, 5), (self._elsewhere, 5), (self._relative, 4), (self._from_where_it_went, 2),
+            (self._gives_up, 4), (self._because_of_another, 3), (self._says_it_twice, 3), (self._notes, 6), (self._looks_after, 4),
+            (self._never_takes_off, 4), (self._request, 4), (self._the_same_again, 4),
         )  # fmt: skip
         return self._written(self.rng.choices([kind for kind, _ in kinds], [weight for _, weight in kinds])[0])
 

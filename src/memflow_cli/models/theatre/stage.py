@@ -33,7 +33,9 @@ from memflow_cli.models.theatre.trained_captions import (
 from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
 from memflow_cli.models.theatre.wording import (
     lacks_subject,
+    where_they_have_gone,
     who_is_gone,
+    with_colour_first,
     with_species,
     without_comparisons,
     without_the_missing,
@@ -210,13 +212,16 @@ class Stage:
 
     def _in_plain_words(self, words: list[Word], cut: bool) -> list[Word]:
         """A sentence as the reader takes it best, in the light of the story."""
-        words = without_the_missing(words, self._species_of) if cut else words
+        vocabulary = self._reader.vocabulary
+        if cut:
+            words = where_they_have_gone(without_the_missing(words, self._species_of), self._species_of, vocabulary)
+        words = with_colour_first(words, self._species_of, vocabulary)
         words = without_what_is_not_worn(words, self._species_of)
         bare = without_comparisons(words, self._species_of)
         words = bare if self._cast or self._reader.species_named(bare) else words
         present = self._present()
         members = [self._cast[species] for species in (present if len(present) > 1 else self._introduced)]
-        return with_species(words, members, self._species_of, self._reader.vocabulary)
+        return with_species(words, members, self._species_of, vocabulary)
 
     def _present(self) -> list[str]:
         """Who is on stage, in the order in which the story told of them."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from memflow_cli.models.theatre.cast import Member
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
+from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SIDES, SPECIES
 from memflow_cli.models.theatre.words import Vocabulary, Word
 
 SpeciesOf = Callable[[Word], str | None]  # for which a word stands
@@ -34,6 +34,11 @@ _NOT_THERE = re.compile(
     rf"|neither (?:(?:the|an?) )?{_ONE}(?: (?:and|or|nor) (?:(?:the|an?) )?{_ONE}){{1,2}})(?: (?:is|are|was|were))?(?: {_SEEN})*"
     rf"|neither of (?:them|the two|both) (?:is|are)(?: still)?(?: {_SEEN})+){_CLAUSE_ENDS}"
 )
+_GONE_TO = re.compile(
+    r"\b(?:(?:(?:has|have|is|are) (?:gone|moved|travelled|been taken)|went|moved|travelled)(?: (?:away|off|over))?) (?:in)?to"
+    rf"(?= (?:an?|the) (?!(?:{'|'.join(SIDES)}|other|opposite|same|far)\b))"
+)
+_A_GREEN_ONE = re.compile(rf"\b(?P<who>{_SPECIES}) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?")
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
     rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{_COLOUR}) )?"
@@ -55,6 +60,29 @@ def without_comparisons(words: Sequence[Word], species_of: SpeciesOf) -> list[Wo
 def without_what_is_not_worn(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """What a newcomer does not wear is no news: "a cat, with neither hat nor scarf"."""
     return _without(_NOT_WORN, words, species_of)
+
+
+def where_they_have_gone(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
+    """After a cut, who "has gone to the desert" is in the desert. Who has gone to a side is not."""
+    return _with_words_for(_GONE_TO, lambda match: ["is", "in"], words, species_of, vocabulary)
+
+
+def with_colour_first(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
+    """ "A fox, a green one" is a green fox."""
+    return _with_words_for(_A_GREEN_ONE, lambda match: [match["colour"], match["who"]], words, species_of, vocabulary)
+
+
+def _with_words_for(
+    pattern: re.Pattern[str],
+    instead: Callable[[re.Match[str]], list[str]],
+    words: Sequence[Word],
+    species_of: SpeciesOf,
+    vocabulary: Vocabulary,
+) -> list[Word]:
+    plain = list(words)
+    for match in reversed(list(pattern.finditer(_text(words, species_of)))):
+        plain[_places(match)] = map(vocabulary.word, instead(match))
+    return plain
 
 
 def without_the_missing(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:

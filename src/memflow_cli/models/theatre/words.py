@@ -6,9 +6,13 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SPECIES
+
 UNKNOWN = 0  # row of what no vocabulary has
 COMMA = 1
 FIRST_WORD = 2
+SHOWN = frozenset((*SPECIES, *COLOURS, *ACCESSORIES, *SETTINGS))
+_LONG = 6  # letters, from which a doubled one is a slip rather than another word
 MAX_WORDS = 48  # of a sentence; what is longer is read in pieces
 
 _MEANT = str.maketrans(
@@ -28,7 +32,9 @@ _MEANT = str.maketrans(
     }
 )
 _CONTRACTIONS = (
-    (re.compile(r"\bcan't\b"), "can not"),
+    (re.compile(r"\b(do|does|did|is|was|are|were|has|have|had|could|would|should)nt\b"), r"\1 not"),
+    (re.compile(r"\b(he|she|that|there|who)s\b"), r"\1 is"),
+    (re.compile(r"\b(can't|cant)\b"), "can not"),
     (re.compile(r"\bwon't\b"), "will not"),
     (re.compile(r"n't\b"), " not"),
     (re.compile(r"\b(it|he|she|that|there|here|who|what|where|nobody|everybody|everyone|one)'s\b"), r"\1 is"),
@@ -40,6 +46,7 @@ _CONTRACTIONS = (
 _ABBREVIATIONS = re.compile(r"\b(mr|mrs|ms|dr|st|prof|vs|etc|e\.g|i\.e|jr|sr|p\.m|a\.m)\.", re.IGNORECASE)
 _WORD_OR_COMMA = re.compile(r"[a-z0-9]+(?:'[a-z]+)?|,")
 _INNER_CAPITAL = re.compile(r"(?<=[a-z,] )(?<!the )[A-Z][a-z]+")  # "Bluebell" is no blue bell there
+_DRAWN_OUT = re.compile(r"(.)\1{2,}")  # "sooo", "yesss"
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+|(?<=[.!?])(?=[A-Z])")
 _ENDINGS = (
     ("ies", "y"),
@@ -124,7 +131,7 @@ class Vocabulary:
 
     def spell(self, written: str) -> list[str]:
         """The word or words of the vocabulary that a written word is, or itself."""
-        if written in self.rows:
+        if written in self.rows and (written in self.familiar or len(written) < _LONG):
             return [written]
         if written not in self._spelled:
             self._spelled[written] = self._mend(written)
@@ -133,6 +140,13 @@ class Vocabulary:
     def _mend(self, written: str) -> list[str]:
         if written.isdigit() or len(written) < 3:
             return [written]
+        if len(written) >= _LONG and (shown := _one_double_less(written) & SHOWN):  # "forrest" is a name, too
+            return [shown.pop()]
+        if written in self.rows:
+            return [written]
+        if _DRAWN_OUT.search(written):
+            twice, once = _DRAWN_OUT.sub(r"\1\1", written), _DRAWN_OUT.sub(r"\1", written)
+            return [twice if twice in self.familiar else once]
         for ending, instead in _ENDINGS:
             base = written.removesuffix(ending) + instead
             if written.endswith(ending) and len(base) > 2:
@@ -159,9 +173,9 @@ class Vocabulary:
         """The one telling word that four letters are with one left out, or doubled: "wite", "redd"."""
         if len(written) != 4:
             return None
-        doubled = {written[:at] + written[at + 1 :] for at in range(1, len(written)) if written[at - 1] == written[at]}
-        meant = {word for word in doubled if len(word) > 2 and word in self.telling}
+        meant = {word for word in _one_double_less(written) if len(word) > 2 and word in self.telling}
         meant |= {word for word in self.telling if len(word) == 5 and written in _one_less(word)}
+        meant = meant & SHOWN or meant  # "wite" is white rather than write
         return meant.pop() if len(meant) == 1 else None
 
     @cached_property
@@ -172,3 +186,8 @@ class Vocabulary:
 
 def _one_less(word: str) -> list[str]:
     return [word[:at] + word[at + 1 :] for at in range(len(word))]
+
+
+def _one_double_less(word: str) -> set[str]:
+    """The word with one of two like letters in a row left out."""
+    return {word[:at] + word[at + 1 :] for at in range(1, len(word)) if word[at - 1] == word[at]}
