@@ -32,7 +32,7 @@ from training.text import TokenIds
 from training.world import FIRST_HELD_OUT_SEED, Story, sample_story
 
 FIRST_SEED = 7_000_000  # of the pairs' stories; other data have other seeds
-KINDS_IN_TURN = (None, "acting", "comings and goings", "company")
+KINDS_IN_TURN = (None, "acting", "comings and goings", "company", "both at once")
 DRAWN_CHUNKS = 4  # of a story, in true contexts, and as many in made ones
 
 

@@ -87,7 +87,7 @@ class FusedSketch:
 
 
 class Leave:
-    """The painter's last convolution, which adds to the sketch, enlarged smoothly, and the pixels that come of it."""
+    """The painter's last convolutions: how much of the sketch, enlarged smoothly, is kept, and what is added; and its pixels."""
 
     def __init__(self, painter: Painter) -> None:
         leave, self._places = painter.leave, painter.places
@@ -98,12 +98,16 @@ class Leave:
         self._finish = Convolution(leave.weight.detach()[order], cast("Tensor", leave.bias).detach()[order], padding=1)
         kernel = enlarging(self._places, self._frames * RGB)[order].to(leave.weight)
         self._enlarge = Convolution(kernel, kernel.new_zeros(len(kernel)))
+        forget = painter.forget
+        self._keep = Convolution(-forget.weight.detach(), 1 - cast("Tensor", forget.bias).detach(), padding=1)
         run = self._side * RGB  # bytes of a place's row, which are moved as few numbers
         self._unit = torch.int32 if run % 4 == 0 else torch.int16
 
     def __call__(self, features: Tensor, decoded: Tensor) -> Tensor | None:
         """Features [1, width, h, w], decoded pixels [1, 4 * 3, height, width] -> frames [4, 2 height, 2 width, 3] uint8."""
         smooth = self._enlarge(gather(with_rim(decoded, self._places), self._places))
+        kept = self._keep(features).permute(0, 2, 3, 1).unsqueeze(-1)  # [1, h, w, (frame, row, column), 1]
+        smooth.permute(0, 2, 3, 1).unflatten(-1, (-1, RGB)).mul_(kept)
         made = self._finish.add_to(smooth, features).permute(0, 2, 3, 1)[0]  # [h, w, channels]
         if not made.sum().isfinite():
             return None

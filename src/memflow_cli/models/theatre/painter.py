@@ -62,8 +62,9 @@ class Painter(nn.Module):
         )
         self.from_pixels = nn.Conv2d(pixels * places**2, config.widths[-1], 1)
         self.leave = nn.Conv2d(config.widths[-1], pixels * (UPSCALE * places) ** 2, 3, padding=1)
+        self.forget = nn.Conv2d(config.widths[-1], config.frames_per_latent * (UPSCALE * places) ** 2, 3, padding=1)
         self.places = places
-        for last in (self.mend, self.leave):
+        for last in (self.mend, self.leave, self.forget):
             nn.init.zeros_(last.weight)
             nn.init.zeros_(last.bias)
 
@@ -76,15 +77,19 @@ class Painter(nn.Module):
     def paint(self, features: Tensor, decoded: Tensor) -> Tensor:
         """`look`'s features and what the autoencoder makes of its latents, [F, 4 * 3, 16 h, 16 w] -> [F, 4 * 3, 32 h, 32 w].
 
-        Pixels in -1..1. Any part of the picture may be painted alone, in whole cells; only its rim will differ.
+        Pixels in -1..1. What is painted is added to that sketch, of which it says for each pixel how much is kept. Any part of
+        the picture may be painted alone, in whole cells; only its rim will differ.
         """
         for index, (up, blocks) in enumerate(zip(self.ups, self.stages[1:], strict=True)):
             features = F.pixel_shuffle(up(F.silu(features)), 2)
             if index == len(self.ups) - 1:
                 features = features + self.from_pixels(F.pixel_unshuffle(decoded, self.places))
             features = run_blocks(blocks, features)
+        features, side = F.silu(features), UPSCALE * self.places
         smooth = F.interpolate(decoded, scale_factor=UPSCALE, mode="bilinear", align_corners=False)
-        return smooth + F.pixel_shuffle(self.leave(F.silu(features)), UPSCALE * self.places)
+        kept = 1 - F.pixel_shuffle(self.forget(features), side)
+        smooth = (smooth.unflatten(1, (-1, 3)) * kept.unsqueeze(2)).flatten(1, 2)
+        return smooth + F.pixel_shuffle(self.leave(features), side)
 
     def save_pretrained(self, folder: Path) -> None:
         """Matrices in eight bits, a scale a row; the rest in fp32."""
@@ -106,7 +111,10 @@ class Painter(nn.Module):
         known = {field.name for field in fields(PainterConfig)}
         values = {name: tuple(v) if isinstance(v, list) else v for name, v in description.items() if name in known}
         model = cls(PainterConfig(**values))
-        model.load_state_dict(dequantise(folder, load_file(folder / WEIGHTS_NAME)))
+        weights = dequantise(folder, load_file(folder / WEIGHTS_NAME))
+        for name, untrained in model.forget.named_parameters(prefix="forget"):
+            weights.setdefault(name, untrained)  # painters made before there was this layer keep all of the sketch
+        model.load_state_dict(weights)
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model.to(dtype).eval().requires_grad_(False)
 
