@@ -94,6 +94,8 @@ def test_an_aside_is_written_in_plain_words(kind):
         ("thats sooo nice, yesss", "that is so nice , yes"),
         ("Shes heeere", "she is here"),
         ("It cant moooove", "it can not move"),
+        ("They wont go, youre right", "they will not go , you are right"),
+        ("In the forrest, a purrple rabbitt", "in the forest , a purple rabbit"),
     ],
 )
 def test_words_as_people_type_them(reader, written, words):
@@ -325,7 +327,12 @@ def test_who_has_gone_somewhere_is_there_after_a_cut(reader, prompt):
 
 
 @pytest.mark.parametrize(
-    "prompt", ["CUT The {0} has left the beach.", "CUT In the desert, the {0} leaves to the left."]
+    "prompt",
+    [
+        "CUT The {0} has left the beach.",
+        "CUT In the desert, the {0} leaves to the left.",
+        "CUT In the desert, the {0} has gone to the left.",
+    ],
 )
 def test_an_exit_after_a_cut_may_be_one(reader, prompt):
     assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: verbs(roles) in ({}, {one: "leave"}))

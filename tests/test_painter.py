@@ -7,13 +7,19 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from memflow_cli.backbone import Backbone
 from memflow_cli.cli.app import run
 from memflow_cli.errors import ModelError
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
-from memflow_cli.models.theatre.autoencoder import AutoencoderConfig, PatchAutoencoder, PatchStreamingDecoder
+from memflow_cli.models.theatre.autoencoder import (
+    WEIGHTS_NAME,
+    AutoencoderConfig,
+    PatchAutoencoder,
+    PatchStreamingDecoder,
+)
 from memflow_cli.models.theatre.fused_painter import FusedPainter
 from memflow_cli.models.theatre.painter import Painter, PainterConfig
 from memflow_cli.models.theatre.painting import PaintedSizes, PaintingDecoder, with_past
@@ -146,6 +152,17 @@ def test_saved_and_loaded_it_paints_nearly_the_same(autoencoder, latents, tmp_pa
     again = Painter.from_pretrained(tmp_path / "again")
     for name, tensor in loaded.state_dict().items():
         assert torch.allclose(tensor, again.state_dict()[name], atol=1e-6), name
+
+
+def test_a_painter_from_before_it_could_leave_the_sketch_out_keeps_all_of_it(autoencoder, latents, tmp_path):
+    painter = tiny_painter()
+    for parameter in painter.forget.parameters():
+        torch.nn.init.zeros_(parameter)
+    painter.save_pretrained(tmp_path)
+    kept = {name: tensor for name, tensor in load_file(tmp_path / WEIGHTS_NAME).items() if "forget" not in name}
+    expected = decode(PaintingDecoder(autoencoder, Painter.from_pretrained(tmp_path)), latents, 3)
+    save_file(kept, tmp_path / WEIGHTS_NAME)
+    assert torch.equal(decode(PaintingDecoder(autoencoder, Painter.from_pretrained(tmp_path)), latents, 3), expected)
 
 
 def test_a_picture_of_either_size_becomes_the_same_latents(autoencoder):

@@ -12,14 +12,13 @@ class Asides(Company):
 
     def _narrator(self) -> str:
         """The narrator speaks: nothing is seen of it, nobody comes or goes."""
-        text = expand(phrases.NARRATOR, self.rng)
-        while "{thing}" in text:
-            text = text.replace("{thing}", self._thing(), 1)
-        if "{who}" in text:
-            puppets = self.it.known
-            who = f"the {self._species(self.pick(puppets).species)}" if puppets and self.chance(0.5) else "it"
-            text = text.replace("{who}", who if puppets else "that")
-        return text
+        text = self._with_things(expand(phrases.NARRATOR, self.rng))
+        if "{who}" not in text:
+            return text
+        if not self.it.known:
+            return text.replace("{who}", "that")
+        who = f"the {self._species(self.pick(self.it.known).species)}" if self.chance(0.5) else "it"
+        return text.replace("{who}", who)
 
     def _and_says_so(self) -> str:
         """Something happens, and the narrator says something before or after."""
@@ -35,9 +34,7 @@ class Asides(Company):
             subject = self._present(self.pick(self._on_stage))
             form = "plural" if subject.is_plural else "s"
             self._note(subject, "idle", NOWHERE)
-            return expand(phrases.ELSEWHERE_OF, self.rng, form).format(
-                S=subject.text, where=where, place=place, pron=subject.pronoun
-            )
+            return expand(phrases.ELSEWHERE_OF, self.rng, form).format(S=subject.text, where=where, place=place)
         return expand(phrases.ELSEWHERE, self.rng).format(where=where, place=place)
 
     def _relative(self) -> str:
@@ -47,14 +44,12 @@ class Asides(Company):
             return self._and_says_so()
         verb, side = self._drawn_act(subject.species)
         self._note(subject, verb, side)
-        passing = expand(phrases.PASSING, self.rng).replace("{poss}", subject.poss)
-        while "{thing}" in passing:
-            passing = passing.replace("{thing}", self._thing(), 1)
+        passing = self._with_things(expand(phrases.PASSING, self.rng))
         s = subject.text.rstrip(",")
         return self._placed(f"{s}, {passing}, {self._predicate(verb, side, subject, 's')}", 0.15, verb)
 
     def _from_where_it_went(self) -> str:
-        """Of one who comes back it may be said where it had gone, and of one who goes where it had come from."""
+        """Of one who comes back it may be said that it had gone, and where from it comes."""
         subject = self._absentee()
         if subject is None or subject.is_plural:
             return self._gives_up()
@@ -149,6 +144,7 @@ class Asides(Company):
         return self._placed(text, 0.5)
 
     def _notes_of_one_back(self) -> str:
+        """ "Bird back on, left of frame"."""
         subject = self._absentee()
         if subject is None or subject.is_plural:
             return self._and_says_so()
@@ -244,10 +240,9 @@ class Asides(Company):
         puppet = self.pick(self.it.known) if self.it.known else None
         if puppet is None:
             return self._there_is()
-        subject = Subject(f"{self._species(puppet.species)}", (puppet.species,))
-        self._note(subject, "idle", NOWHERE)
+        name = self._species(puppet.species)
+        self._note(Subject(name, (puppet.species,)), "idle", NOWHERE)
         where = f"{self.pick((', ', ' ', ', out ', ', this time '))}{self._where()}" if self.chance(0.4) else ""
-        name = subject.text
         if puppet.worn and puppet.worn[1] and self.chance(0.3):
             self.it.worn[puppet.species] = puppet.worn
             name += (

@@ -57,9 +57,9 @@ class Clauses(Subjects):
         return f"{text}, {phrase}" if self.chance(0.04) else f"{text} {phrase}"
 
     def _fill(self, text: str, subject: Subject, side: str) -> str:
-        for place in ("{thing}", "{other}"):
-            while place in text:
-                text = text.replace(place, self._thing() if place == "{thing}" else self._other(subject), 1)
+        text = self._with_things(text)
+        while "{other}" in text:
+            text = text.replace("{other}", self._other(subject), 1)
         opposite = {"left": "right", "right": "left"}.get(side, "")
         target = self.pick(("it", "him", "her"))
         return (
@@ -232,8 +232,7 @@ class Clauses(Subjects):
 
     def _nothing(self) -> str:
         text = expand(phrases.NOISE, self.rng)
-        while "{thing}" in text:
-            text = text.replace("{thing}", self._thing(), 1)
+        text = self._with_things(text)
         if self.noise and self.chance(0.15):
             words = " ".join(self.pick(self.noise) for _ in range(self.rng.randrange(1, 7)))
             text = self.pick((f"{text}, {words}", words, f"the {words}", f"{words} {text}"))

@@ -385,12 +385,5 @@ PASSING = (
     "|whose {thing} is (famous|old|broken|new)|of whom (we|I) have told you|about whom (many|all) stories are told|which (surprises nobody|nobody had expected|makes us laugh)|as (usual|always|you would expect|we know)|(it|so it) seems|to (my|our) surprise|believe it or not|if you please|of all (people|things)|poor (thing|soul)"
 )
 # Why somebody does something; and what somebody feels about another, {O}.
-WHY = (
-    (
-        "*give up|*have had enough|*have seen enough|*be tired of (it|waiting|the {thing})|*lose heart|*shrug|*lose patience|can not wait any longer|*be bored|*be [very] (pleased|proud|glad)|*see that it is late|*look at the clock|*hear a {thing}|*think it over|*make up {poss} mind|*take heart|*feel (better|lonely|cold)|*know what to do"
-    )
-    .replace("{poss}", "its")
-    .replace("the {thing}", "the weather")
-    .replace("a {thing}", "a bell")
-)
+WHY = "*give up|*have had enough|*have seen enough|*be tired of (it|waiting|the weather)|*lose heart|*shrug|*lose patience|can not wait any longer|*be bored|*be [very] (pleased|proud|glad)|*see that it is late|*look at the clock|*hear a bell|*think it over|*make up its mind|*take heart|*feel (better|lonely|cold)|*know what to do"
 FEELS = "*do not like {O}|*do not trust {O}|*be (afraid|tired|sick|proud|jealous|fond) of {O}|*be (angry|happy|bored) with {O}|can not stand {O}|*have nothing to say to {O}|*have no time for {O}|*like {O} (very much|a lot)|*love {O}|*admire {O}|*quarrel with {O}|*forgive {O}|*feel sorry for {O}|*mistrust {O}"

@@ -103,6 +103,12 @@ class Subjects:
     def _thing(self) -> str:
         return self.pick(self.noise) if self.noise and self.chance(0.4) else expand(phrases.THINGS, self.rng)
 
+    def _with_things(self, text: str) -> str:
+        """With a thing in each place for one."""
+        while "{thing}" in text:
+            text = text.replace("{thing}", self._thing(), 1)
+        return text
+
     def _where(self, setting: str | None = None) -> str:
         """Where, in words that tell it; notes it."""
         setting = setting or self.it.setting or self.pick(list(SETTINGS))

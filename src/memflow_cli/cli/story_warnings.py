@@ -2,14 +2,13 @@
 
 from typing import TYPE_CHECKING
 
-from memflow_cli.cli.talk import warn
+from memflow_cli.cli.talk import warn, warn_of_each
 
 if TYPE_CHECKING:
     from memflow_cli.cli.stories import Story
 
 _MOST_SEGMENTS = 6  # that are named
 _MOST_WORDS = 12  # of one segment
-_MOST_TOLD = 12  # sentences
 _MOST_READ = 1000  # segments; a longer story's beginning tells enough
 
 
@@ -108,13 +107,6 @@ def _warn_of_what_is_not_shown(story: "Story") -> None:
     segments = story.plan.segments[:_MOST_READ]
     cuts = [segment.transition == "cut" for segment in segments]
     prompts, pictured = [segment.prompt for segment in segments], story.storyboard.pictured_descriptions
-    places: dict[str, tuple[int, str]] = {}
-    for index, segment in enumerate(story.storyboard.segments[: len(prompts)]):
-        for name in segment.names:
-            if (place := story.storyboard.places.get(name)) and place.pictures:
-                places.setdefault(name, (index, place.description))
-    told = family_of(story.entry).not_shown(story.entry, prompts, cuts, pictured, list(places.values()))
-    for sentence in told[:_MOST_TOLD]:
-        warn(f"{story.path}: {sentence}")
-    if len(told) > _MOST_TOLD:
-        warn(f"{story.path}: and {len(told) - _MOST_TOLD} more of that kind")
+    places = [(index, told) for index, told in story.storyboard.pictured_places if index < len(prompts)]
+    told = family_of(story.entry).not_shown(story.entry, prompts, cuts, pictured, places)
+    warn_of_each(told, about=f"{story.path}: ")

@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TextIO
@@ -17,6 +18,7 @@ from memflow_cli.errors import MemflowError, OutOfMemoryError, UsageError
 from memflow_cli.story.texts import escape_in_json, printable, shortened
 
 TRACEBACK_VARIABLE = "MEMFLOW_TRACEBACK"
+_MOST_OF_A_KIND = 12  # warnings
 
 _kind: ContextVar[str] = ContextVar("kind", default="plain")
 
@@ -54,6 +56,14 @@ def note(text: str) -> None:
 
 def warn(text: str) -> None:
     _tell("warning", _paint("warning: ", _YELLOW), text)
+
+
+def warn_of_each(texts: Sequence[str], about: str = "") -> None:
+    """A warning for each of the first texts, and how many more there are. `about`: what each begins with."""
+    for text in texts[:_MOST_OF_A_KIND]:
+        warn(about + text)
+    if len(texts) > _MOST_OF_A_KIND:
+        warn(f"{about}and {len(texts) - _MOST_OF_A_KIND} more of that kind")
 
 
 def report_error(error: MemflowError) -> None:

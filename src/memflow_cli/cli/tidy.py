@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memflow_cli.cli import options
-from memflow_cli.cli.talk import note, result, result_json, warn
+from memflow_cli.cli.talk import note, result, result_json, warn_of_each
 from memflow_cli.errors import UsageError
 from memflow_cli.machine.amounts import size_text
 from memflow_cli.story.texts import command_line, one_line
@@ -21,8 +21,6 @@ ABOUT = {
     "leftover": "of no film: nothing can be gone on from",
     "in use": "a film is being made in it",
 }
-
-_MOST_TOLD = 12  # sentences about what is passed over
 
 
 def register(app: typer.Typer) -> None:
@@ -59,10 +57,7 @@ def tidy(
     passed_over: list[str] = []
     found = sorted(find_run_folders(folder, passed_over.append), key=lambda run: -run.num_bytes)
     removed = [run for run in found if run.state in states and _is_freed(run, passed_over.append)]
-    for text in passed_over[:_MOST_TOLD]:
-        warn(text)
-    if len(passed_over) > _MOST_TOLD:
-        warn(f"and {len(passed_over) - _MOST_TOLD} more of that kind")
+    warn_of_each(passed_over)
     if as_json:
         rows = [
             {

@@ -72,6 +72,16 @@ class Storyboard:
         return tuple(subject.description for subject in self.characters.values() if subject.pictures)
 
     @property
+    def pictured_places(self) -> list[tuple[int, str]]:
+        """The places that have pictures: which segment calls each first, from 0, and how it is described."""
+        first: dict[str, int] = {}
+        for index, segment in enumerate(self.segments):
+            for name in segment.names:
+                first.setdefault(name, index)
+        called = [(index, self.places[name]) for name, index in first.items() if name in self.places]
+        return [(index, place.description) for index, place in called if place.pictures]
+
+    @property
     def files(self) -> list[str]:
         """The pictures and the sound that it brings along: absolute paths."""
         pictures = [picture for subject in self.subjects.values() for picture in subject.pictures]

@@ -51,6 +51,7 @@ class Painter(nn.Module):
         self.config = config
         pixels = 3 * config.frames_per_latent
         places = config.cell // 2 ** (len(config.widths) - 1)  # decoded pixels a place of the finest stage, each way
+        painted = (UPSCALE * places) ** 2  # pixels of such a place
         self.enter = nn.Conv2d((1 + config.past) * config.latent_channels, config.widths[0], 1)
         self.stages = nn.ModuleList(
             nn.ModuleList(residual_block(width) for _ in range(count))
@@ -61,8 +62,8 @@ class Painter(nn.Module):
             nn.Conv2d(before, 4 * after, 1) for before, after in zip(config.widths, config.widths[1:], strict=False)
         )
         self.from_pixels = nn.Conv2d(pixels * places**2, config.widths[-1], 1)
-        self.leave = nn.Conv2d(config.widths[-1], pixels * (UPSCALE * places) ** 2, 3, padding=1)
-        self.forget = nn.Conv2d(config.widths[-1], config.frames_per_latent * (UPSCALE * places) ** 2, 3, padding=1)
+        self.leave = nn.Conv2d(config.widths[-1], pixels * painted, 3, padding=1)
+        self.forget = nn.Conv2d(config.widths[-1], config.frames_per_latent * painted, 3, padding=1)
         self.places = places
         for last in (self.mend, self.leave, self.forget):
             nn.init.zeros_(last.weight)

@@ -11,7 +11,7 @@ from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS
 UNKNOWN = 0  # row of what no vocabulary has
 COMMA = 1
 FIRST_WORD = 2
-SHOWN = frozenset((*SPECIES, *COLOURS, *ACCESSORIES, *SETTINGS))
+SHOWN = frozenset((*SPECIES, *COLOURS, *ACCESSORIES, *SETTINGS))  # what a slip of the pen most likely means
 _LONG = 6  # letters, from which a doubled one is a slip rather than another word
 MAX_WORDS = 48  # of a sentence; what is longer is read in pieces
 
@@ -32,10 +32,11 @@ _MEANT = str.maketrans(
     }
 )
 _CONTRACTIONS = (
-    (re.compile(r"\b(do|does|did|is|was|are|were|has|have|had|could|would|should)nt\b"), r"\1 not"),
+    (re.compile(r"\b(do|does|did|is|was|are|were|has|have|had|could|would|should|must|need)nt\b"), r"\1 not"),
     (re.compile(r"\b(he|she|that|there|who)s\b"), r"\1 is"),
     (re.compile(r"\b(can't|cant)\b"), "can not"),
-    (re.compile(r"\bwon't\b"), "will not"),
+    (re.compile(r"\b(won't|wont)\b"), "will not"),
+    (re.compile(r"\b(they|you)re\b"), r"\1 are"),
     (re.compile(r"n't\b"), " not"),
     (re.compile(r"\b(it|he|she|that|there|here|who|what|where|nobody|everybody|everyone|one)'s\b"), r"\1 is"),
     (re.compile(r"'re\b"), " are"),
