@@ -23,6 +23,7 @@ from memflow_cli.backbone import StreamingDecoder
 from memflow_cli.machine.device import fast_dtype
 from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder, PatchStreamingDecoder
+from memflow_cli.models.theatre.life import Life
 from memflow_cli.models.theatre.painter import UPSCALE, Painter
 from memflow_cli.models.theatre.painting import PaintingDecoder
 from training.drawing import render
@@ -32,10 +33,12 @@ from training.world import FIRST_HELD_OUT_SEED, FRAMES_PER_LATENT, Story, sample
 
 FIRST_SEED, SEED_STEP = 6_000_014, 15  # of stories whose puppets and settings training knows
 LARGEST = 0.1  # share of a film's frame-to-frame changes that count as large
+FROZEN = 6.0  # of 255; nothing moves between two frames of which no pixel, seen at 112x64, changes more
 SAME = 2.0  # of 255; two frames that differ less on average, seen at 112x64, are the same to the eye
 FREE = 2  # chunks at a film's start that are not compared: which backdrop a setting has is the model's to choose
 LATENTS = ("true", "own, after true chunks", "own, after own chunks")
-DECODERS = ("scaled up", "painter")
+LIVING = "painter, living"  # as films are shown; the world drawn for comparison does not breathe, so that only motion is told
+DECODERS = ("scaled up", "painter", LIVING)
 
 
 @dataclass
@@ -45,16 +48,20 @@ class Motion:
     large_between_latents: int = 0
     large: int = 0
     same: int = 0
+    frozen: int = 0
     changes: int = 0
 
     def add(self, frames: Iterator[np.ndarray]) -> None:
         """One film's frames, uint8 [64, 112, 3] each."""
-        sizes, last = [], None
+        sizes, largest, last = [], [], None
         for frame in frames:
             if last is not None:
-                sizes.append(float(np.abs(frame.astype(np.int16) - last).mean()))
+                change = np.abs(frame.astype(np.int16) - last)
+                sizes.append(float(change.mean()))
+                largest.append(float(change.max()))
             last = frame
         self.same += sum(size < SAME for size in sizes)
+        self.frozen += sum(size < FROZEN for size in largest)
         chosen = np.argsort(sizes)[::-1][: round(LARGEST * len(sizes))]
         self.large_between_latents += int(((chosen + 1) % FRAMES_PER_LATENT == 0).sum())
         self.large += len(chosen)
@@ -64,6 +71,7 @@ class Motion:
         return {
             "large changes between latent frames": round(self.large_between_latents / max(self.large, 1), 3),
             "frames that look the same as the one before": round(self.same / max(self.changes, 1), 3),
+            "frames in which nothing moves": round(self.frozen / max(self.changes, 1), 3),
         }
 
 
@@ -95,6 +103,11 @@ def scaled_up(frames: Tensor) -> Tensor:
     """[T, height, width, 3] in 0..1 -> twice as wide and high, bicubically."""
     pixels = F.interpolate(frames.permute(0, 3, 1, 2), scale_factor=UPSCALE, mode="bicubic", align_corners=False)
     return pixels.clamp(0, 1).permute(0, 2, 3, 1)
+
+
+def as_shown(frames: Tensor) -> Tensor:
+    """Painted frames as they are."""
+    return frames
 
 
 def decoded(decoder: StreamingDecoder, latents: Tensor, enlarge: Callable[[Tensor], Tensor]) -> Iterator[Tensor]:
@@ -147,10 +160,10 @@ def look_at(
     columns: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for kind, frames_of_kind in latents.items():
         for name, decoder in decoders.items():
-            enlarge = (lambda frames: frames) if name == "painter" else scaled_up
+            enlarge = scaled_up if name == "scaled up" else as_shown
             entry, film = errors.setdefault((kind, name), Errors()), []
             for chunk, frames in enumerate(decoded(decoder, frames_of_kind, enlarge)):
-                if chunk >= FREE:
+                if chunk >= FREE and name != LIVING:
                     entry.add(
                         frames, torch.from_numpy(truth[chunk][0]).float() / 255, torch.from_numpy(truth[chunk][1])
                     )
@@ -168,6 +181,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stories", type=int, default=12)
     parser.add_argument("--painter", type=Path, default=THEATRE_FOLDER / "vae" / "painter")
+    parser.add_argument("--life", type=Path, default=THEATRE_FOLDER / "vae" / "life")
     fast = str(fast_dtype(torch.device("cpu"))).removeprefix("torch.")
     parser.add_argument(
         "--dtype",
@@ -175,7 +189,7 @@ def main() -> None:
         default=fast,
         help="that the painter computes in; default: this CPU's",
     )
-    parser.add_argument("--sheet", type=Path, help="folder for pictures: scaled up, painter, truth")
+    parser.add_argument("--sheet", type=Path, help="folder for pictures: scaled up, painter, living, truth")
     parser.add_argument("--keep", type=Path, help="file in which the latents are kept for the next time")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -189,14 +203,15 @@ def main() -> None:
             torch.save(drawn, options.keep)
     dtype = getattr(torch, options.dtype)
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae", dtype)
-    painting = PaintingDecoder(autoencoder, Painter.from_pretrained(options.painter, dtype))
-    decoders = dict(zip(DECODERS, (PatchStreamingDecoder(autoencoder), painting), strict=True))
+    painter, life = Painter.from_pretrained(options.painter, dtype), Life.from_pretrained(options.life, dtype)
+    painting = (PaintingDecoder(autoencoder, painter, None, lives) for lives in (None, life))
+    decoders = dict(zip(DECODERS, (PatchStreamingDecoder(autoencoder), *painting), strict=True))
     errors: dict = {}
     for story, latents in zip(stories, drawn, strict=True):
         look_at(story, latents, decoders, errors, options.sheet)
     table = {"truth": errors.pop("truth").shares()}
     for (kind, name), entry in errors.items():
-        whole, inside = entry.decibels()
+        whole, inside = entry.decibels() if name != LIVING else (None, None)
         table[f"{kind} | {name}"] = {"whole frame dB": whole, "inside puppets dB": inside, **entry.motion.shares()}
     print(json.dumps(table, indent=2))
 

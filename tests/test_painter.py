@@ -105,7 +105,7 @@ def test_the_number_of_threads_changes_no_pixel(dtype):
     before = torch.get_num_threads()
     for threads in (1, 2, 3, 5):
         torch.set_num_threads(threads)
-        painted.append(fused.paint(latents))
+        painted.append(fused.paint(latents).frames)
     torch.set_num_threads(before)
     assert all(torch.equal(painted[0], other) for other in painted[1:])
 

@@ -5,10 +5,12 @@ import pytest
 import torch
 
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
+from memflow_cli.models.theatre.life import Life, LifeConfig
 from memflow_cli.models.theatre.painter import Painter, PainterConfig
 from memflow_cli.models.wan.config import WanConfig
 from training.contexts import StoryContexts
 from training.drawing import render
+from training.life import lessons, losses
 from training.optimizer import MuonAdamW
 from training.painter import CELL, WINDOW, PainterLearner, Samples, averaged, is_held_out_row
 from training.pairs import DRAWN_CHUNKS, StoryWalk, make_pair, pair_story
@@ -115,6 +117,24 @@ def test_training_goes_on_where_it_stopped(work, autoencoder, tmp_path):
     other.load(tmp_path / "painter.pt")
     assert other.steps == 8 and other.step(autoencoder, batch)[0] == learner.step(autoencoder, batch)[0]
     assert isinstance(averaged(tmp_path / "painter.pt", TINY), Painter)
+
+
+def test_what_lives_is_learned_and_the_painter_is_left_alone(work, autoencoder):
+    painter = Painter(TINY).eval().requires_grad_(False)
+    before = {name: tensor.clone() for name, tensor in painter.state_dict().items()}
+    known = lessons(work / "pairs", 4, TINY.past)
+    assert known[0].looked_at.shape == (3, 192, 8, 14) and known[0].reach.shape == (4, 2, 16, 28)
+    life = Life(LifeConfig(TINY.widths[0], TINY.widths[-1], hidden=16))
+    optimizer = torch.optim.AdamW(life.parameters(), lr=3e-3)
+    told = []
+    for _ in range(40):
+        parts = losses(life, painter, autoencoder, known, np.random.default_rng(2))
+        told.append([part.item() for part in parts])
+        sum(parts).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert all(after < first for first, after in zip(told[0], told[-1], strict=True)), told
+    assert all(torch.equal(tensor, before[name]) for name, tensor in painter.state_dict().items())
 
 
 def test_a_convolution_is_a_matrix_to_muon():

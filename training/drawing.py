@@ -24,6 +24,7 @@ PUPPET_HEIGHT = 0.6 * HEIGHT  # pixels of one puppet unit
 GROUND = 114  # pixel row of the puppets' feet
 SPRITE_HALF_WIDTH, SPRITE_TOP, SPRITE_BOTTOM = 56, 100, 4  # pixels around a puppet's feet
 OUTLINE = 0.04
+LID = 0.01  # half of the height of a closed eye
 
 RGB = {
     "red": (214, 40, 40), "orange": (245, 135, 30), "yellow": (250, 215, 50), "green": (60, 165, 75),
@@ -45,6 +46,11 @@ def capsule(u, v, ax, ay, bx, by, radius):
     return np.sqrt((pu - bu * along) ** 2 + (pv - bv * along) ** 2) - radius
 
 
+def eye(u, v, cx, cy, a, b, closed):
+    """An ellipse; closed, the line across it."""
+    return capsule(u, v, cx - a + LID, cy, cx + a - LID, cy, LID) if closed else ellipse(u, v, cx, cy, a, b)
+
+
 def box(u, v, cx, cy, a, b):
     return np.maximum(np.abs(u - cx) - a, np.abs(v - cy) - b)
 
@@ -63,14 +69,17 @@ def polygon(u, v, *corners):
 # -- puppets
 
 
-def puppet_shapes(puppet: Puppet, u, v, step: float, wave: float):
-    """The puppet's shapes, back to front: (signed distance, colour name). Facing right, feet at the origin."""
+def puppet_shapes(puppet: Puppet, u, v, step: float, wave: float, closed: bool = False):
+    """The puppet's shapes, back to front: (signed distance, colour name). Facing right, feet at the origin.
+
+    `closed`: its eyes are.
+    """
     if puppet.species == "bird":
-        shapes, top, head_x, neck = _bird(u, v, step, wave), 0.9, 0.14, 0.6
+        shapes, top, head_x, neck = _bird(u, v, step, wave, closed), 0.9, 0.14, 0.6
     elif puppet.species == "robot":
-        shapes, top, head_x, neck = _robot(u, v, step, wave), 0.9, 0.0, 0.575
+        shapes, top, head_x, neck = _robot(u, v, step, wave, closed), 0.9, 0.0, 0.575
     else:
-        shapes, top, head_x, neck = _animal(puppet.species, u, v, step, wave), 0.9, 0.0, 0.545
+        shapes, top, head_x, neck = _animal(puppet.species, u, v, step, wave, closed), 0.9, 0.0, 0.545
     if puppet.accessory == "hat":
         shapes += [
             (box(u, v, head_x, top + 0.01, 0.26, 0.045), "worn"),
@@ -84,7 +93,7 @@ def puppet_shapes(puppet: Puppet, u, v, step: float, wave: float):
     return shapes
 
 
-def _bird(u, v, step, wave):
+def _bird(u, v, step, wave, closed):
     swing, raised = 0.09 * step, min(wave, 1)
     return [
         (polygon(u, v, (-0.22, 0.42), (-0.5, 0.58), (-0.47, 0.28)), "dark"),
@@ -95,11 +104,11 @@ def _bird(u, v, step, wave):
         (ellipse(u, v, 0.06, 0.36, 0.17, 0.14), "light"),
         (polygon(u, v, (0.32, 0.82), (0.52, 0.72), (0.32, 0.64)), "beak"),
         (capsule(u, v, -0.06, 0.44, -0.26 - 0.06 * raised, 0.42 + 0.36 * wave, 0.085), "dark"),
-        (ellipse(u, v, 0.22, 0.78, 0.04, 0.05), "eye"),
+        (eye(u, v, 0.22, 0.78, 0.04, 0.05, closed), "eye"),
     ]
 
 
-def _robot(u, v, step, wave):
+def _robot(u, v, step, wave, closed):
     swing, raised = 0.09 * step, min(wave, 1)
     return [
         (capsule(u, v, -0.1, 0.2, -0.1 + swing, 0.05, 0.06), "dark"),
@@ -111,13 +120,13 @@ def _robot(u, v, step, wave):
         (capsule(u, v, 0, 0.88, 0, 1.0, 0.03), "dark"),
         (box(u, v, 0, 0.74, 0.24, 0.16), "main"),
         (box(u, v, 0.04, 0.75, 0.17, 0.09), "eye"),
-        (ellipse(u, v, -0.03, 0.75, 0.04, 0.05), "cream"),
-        (ellipse(u, v, 0.12, 0.75, 0.04, 0.05), "cream"),
+        (eye(u, v, -0.03, 0.75, 0.04, 0.05, closed), "cream"),
+        (eye(u, v, 0.12, 0.75, 0.04, 0.05, closed), "cream"),
         (ellipse(u, v, 0, 1.04, 0.06, 0.06), "beak"),
     ]
 
 
-def _animal(species, u, v, step, wave):
+def _animal(species, u, v, step, wave, closed):
     swing, raised, shapes = 0.09 * step, min(wave, 1), []
     if species == "fox":
         shapes += [
@@ -156,17 +165,19 @@ def _animal(species, u, v, step, wave):
     else:
         shapes.append((ellipse(u, v, 0.1, 0.66, 0.1, 0.08), "cream" if species == "cat" else "light"))
         shapes.append((ellipse(u, v, 0.13, 0.69, 0.04, 0.03), "eye"))
-    return [*shapes, (ellipse(u, v, -0.03, 0.79, 0.035, 0.05), "eye"), (ellipse(u, v, 0.14, 0.79, 0.035, 0.05), "eye")]
+    return [*shapes, *((eye(u, v, cx, 0.79, 0.035, 0.05, closed), "eye") for cx in (-0.03, 0.14))]
 
 
 @lru_cache(maxsize=1_500)
-def sprite(puppet: Puppet, facing: float, step: float, wave: float, scale: int = 1) -> tuple[np.ndarray, np.ndarray]:
+def sprite(
+    puppet: Puppet, facing: float, step: float, wave: float, scale: int = 1, closed: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """A puppet in one pose: premultiplied colour float32 [h, w, 3] in 0..255, and coverage [h, w, 1] in 0..1."""
     half_width, top, bottom, unit = (scale * n for n in (SPRITE_HALF_WIDTH, SPRITE_TOP, SPRITE_BOTTOM, PUPPET_HEIGHT))
     columns = (np.arange(-half_width, half_width, dtype=np.float32) + 0.5) / unit
     rows = (np.arange(top, -bottom, -1, dtype=np.float32) - 0.5) / unit
     u, v = np.meshgrid(columns / np.float32(facing), rows)
-    shapes = puppet_shapes(puppet, u, v, step, wave)
+    shapes = puppet_shapes(puppet, u, v, step, wave, closed)
     main = np.array(RGB[puppet.colour], np.float32)
     palette = {"main": main, "dark": 0.72 * main, "light": 0.45 * main + 0.55 * 255, "cream": CREAM, "eye": EYE}
     palette |= {"beak": BEAK, "ear": EAR, "worn": RGB[puppet.accessory_colour or "white"]}
@@ -182,9 +193,17 @@ def _coverage(distance, pixels: float):
     return np.clip(0.5 - distance * np.float32(pixels), 0, 1)[..., None].astype(np.float32)
 
 
-def paste(frame: np.ndarray, mask: np.ndarray, puppet: Puppet, motion: Motion, t: int, scale: int = 1) -> None:
+def paste(
+    frame: np.ndarray,
+    mask: np.ndarray,
+    puppet: Puppet,
+    motion: Motion,
+    t: int,
+    scale: int = 1,
+    closed: bool = False,
+) -> None:
     pose = (float(round(values[t], 3)) for values in (motion.facing, motion.step, motion.wave))
-    colour, coverage = sprite(puppet, *pose, scale)
+    colour, coverage = sprite(puppet, *pose, scale, closed)
     left = round(float(motion.x[t]) * scale) - SPRITE_HALF_WIDTH * scale
     top = (GROUND - SPRITE_TOP) * scale - round(float(motion.lift[t]) * scale)
     y0, y1 = max(top, 0), min(top + colour.shape[0], frame.shape[0])

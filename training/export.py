@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from memflow_cli.models.catalog import THEATRE_FOLDER
+from memflow_cli.models.decoders import LIFE, PAINTER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.models.theatre.painter import UPSCALE
 from memflow_cli.models.wan.config import WanConfig
@@ -113,8 +114,9 @@ def export(work: Path, checkpoint: Path, target: Path, steps: tuple[int, ...] = 
     model.encoder.half().save_pretrained(target / "text_encoder")
     tokenizer.save_pretrained(target / "tokenizer")
     PatchAutoencoder.from_pretrained(work / "autoencoder").save_pretrained(target / "vae")
-    if (work / "autoencoder" / "painter").is_dir():
-        shutil.copytree(work / "autoencoder" / "painter", target / "vae" / "painter", dirs_exist_ok=True)
+    for decoding in (PAINTER, LIFE):
+        if (work / "autoencoder" / decoding).is_dir():
+            shutil.copytree(work / "autoencoder" / decoding, target / "vae" / decoding, dirs_exist_ok=True)
     _write_json(target / "scheduler" / "scheduler_config.json", describe_sampling(steps))
     _write_json(target / "model_index.json", describe_model())
     for path in target.rglob("*.safetensors"):

@@ -76,7 +76,9 @@ class StreamingDecoder(Protocol):
     @property
     def past(self) -> int | None: ...
 
-    def reset(self) -> None: ...
+    def reset(self, latent_frame: int = 0) -> None:
+        """Begin a new film, or, if `past` is not None, go on with one: `latent_frame` is the number of the next to be decoded."""
+        ...
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [F, C, h, w] -> frames [F', height, width, 3], fp32 in 0..1, or uint8 as they are shown.

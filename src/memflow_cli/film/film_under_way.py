@@ -226,6 +226,8 @@ class FilmUnderWay:
         geometry, shown = self.plan.geometry, self._parts.start_chunk
         past = self._frames.past
         first = 0 if past is None else max(0, shown - -(-past // geometry.chunk))
+        if first:
+            self._frames.go_on_at(first * geometry.chunk)
         for index, latents in enumerate(self._kept_latents(first), start=first):
             frames = len(geometry.chunk_frame_range(index))
             work = self._frames.show if index >= shown else partial(self._frames.skip, num_frames=frames)

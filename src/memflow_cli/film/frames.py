@@ -37,6 +37,10 @@ class FilmFrames:
         self._owed = 0  # frames that are there already, and that the decoder still holds back
         decoder.reset()
 
+    def go_on_at(self, latent_frame: int) -> None:
+        """What is shown or skipped next is this latent frame of the film; for a decoder whose `past` is not None."""
+        self._decoder.reset(latent_frame)
+
     @doing("decoding frames")
     def show(self, latents: Tensor) -> Shown:
         """Latents [F, C, h, w], the next of the film."""

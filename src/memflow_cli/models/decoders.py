@@ -19,6 +19,7 @@ from memflow_cli.models.footprint import TILE
 from memflow_cli.models.weights.tensor_files import check_finite, check_fit, read_tensors
 
 PAINTER = "painter"  # the folder of a second decoder, for larger films of the same latents
+LIFE = "life"  # the folder of what moves in those
 MAX_BLOCKS, MAX_CHANNELS = 64, 4096  # above any autoencoder's
 
 
@@ -78,12 +79,17 @@ def _load_patches(
     patch_decoder = partial(PatchStreamingDecoder, patches)
     if not (folder / PAINTER).is_dir():
         return Autoencoder(patch_decoder, lambda frames: patches.encode(frames.to(device, dtype)).float())
+    from memflow_cli.models.theatre.life import Life
     from memflow_cli.models.theatre.painter import Painter
     from memflow_cli.models.theatre.painting import PaintedSizes
 
     with refusing(folder / PAINTER, "cannot be read as a painter"):
         painter = Painter.from_pretrained(folder / PAINTER, dtype).to(device)
-    painted = PaintedSizes(patches, painter)
+    life = None
+    if (folder / LIFE).is_dir():
+        with refusing(folder / LIFE, "cannot be read as what lives in a painter's films"):
+            life = Life.from_pretrained(folder / LIFE, dtype).to(device)
+    painted = PaintedSizes(patches, painter, life)
     return Autoencoder(patch_decoder, lambda frames: painted.encode(frames.to(device, dtype)).float(), painted.decoder)
 
 

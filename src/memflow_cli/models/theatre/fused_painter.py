@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from memflow_cli.models.packed import Convolution, Product
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.models.theatre.painter import UPSCALE, Painter
+from memflow_cli.models.theatre.painter import UPSCALE, Painted, Painter
 
 RGB = 3
 ROWS_AT_ONCE = 8  # of places whose numbers stay in a core's cache while they become pixels
@@ -38,11 +38,12 @@ class FusedPainter:
         self._from_pixels = Convolution(weight[:, apart(weight.shape[1], self._places)], cast("Tensor", bias))
         self._leave = Leave(painter)
 
-    def paint(self, latents: Tensor) -> Tensor | None:
-        """Latents [1, 1 + past, C, h, w], newest first -> frames [4, 32 h, 32 w, 3] uint8; None: there is NaN among them."""
+    def paint(self, latents: Tensor) -> Painted | None:
+        """Latents [1, 1 + past, C, h, w], newest first -> frames, uint8; None: there is NaN among them."""
         features = self._enter(latents.flatten(1, 2).contiguous(memory_format=torch.channels_last))
         features = run(self._stages[0], features)
-        mended = latents[:, 0] + self._mend(F.silu(features))
+        cells = F.silu(features)
+        mended = latents[:, 0] + self._mend(cells)
         decoded = self._sketch.draw(mended)
         gathered = gather(decoded, self._places)
         for index, (up, blocks) in enumerate(zip(self._ups, self._stages[1:], strict=True)):
@@ -50,7 +51,9 @@ class FusedPainter:
             if index == len(self._ups) - 1:
                 features = self._from_pixels.add_to(features, gathered)
             features = run(blocks, features)
-        return self._leave(F.silu(features), decoded)
+        places = F.silu(features)
+        frames = self._leave(places, decoded)
+        return None if frames is None else Painted(frames, cells, places)
 
 
 class FusedSketch:

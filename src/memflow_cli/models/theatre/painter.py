@@ -9,6 +9,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +20,14 @@ from memflow_cli.models.theatre.autoencoder import WEIGHTS_NAME, PatchAutoencode
 from memflow_cli.models.weights.quantised import SCALE, dequantise, quantise_rows
 
 UPSCALE = 2  # painted pixels for each one that the autoencoder decodes, in both directions
+
+
+class Painted(NamedTuple):
+    """A latent frame as it is painted, and what it was painted from."""
+
+    frames: Tensor  # [4, 32 h, 32 w, 3], uint8 or in 0..1
+    cells: Tensor  # [1, widths[0], h, w]
+    places: Tensor  # [1, widths[-1], 8 h, 8 w]
 
 
 @dataclass(frozen=True)
@@ -81,12 +90,20 @@ class Painter(nn.Module):
         Pixels in -1..1. What is painted is added to that sketch, of which it says for each pixel how much is kept. Any part of
         the picture may be painted alone, in whole cells; only its rim will differ.
         """
+        return self.finish(self.places_of(features, decoded), decoded)
+
+    def places_of(self, features: Tensor, decoded: Tensor) -> Tensor:
+        """What is known of each place before it is painted, [F, widths[-1], 8 h, 8 w]; from what `paint` is given."""
         for index, (up, blocks) in enumerate(zip(self.ups, self.stages[1:], strict=True)):
             features = F.pixel_shuffle(up(F.silu(features)), 2)
             if index == len(self.ups) - 1:
                 features = features + self.from_pixels(F.pixel_unshuffle(decoded, self.places))
             features = run_blocks(blocks, features)
-        features, side = F.silu(features), UPSCALE * self.places
+        return F.silu(features)
+
+    def finish(self, features: Tensor, decoded: Tensor) -> Tensor:
+        """`places_of`'s places and the sketch -> pixels, as `paint` makes them."""
+        side = UPSCALE * self.places
         smooth = F.interpolate(decoded, scale_factor=UPSCALE, mode="bilinear", align_corners=False)
         kept = 1 - F.pixel_shuffle(self.forget(features), side)
         smooth = (smooth.unflatten(1, (-1, 3)) * kept.unsqueeze(2)).flatten(1, 2)

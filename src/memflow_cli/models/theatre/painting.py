@@ -9,7 +9,8 @@ from torch import Tensor
 
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder, PatchStreamingDecoder
 from memflow_cli.models.theatre.fused_painter import FusedPainter
-from memflow_cli.models.theatre.painter import UPSCALE, Painter, sketch
+from memflow_cli.models.theatre.life import Life
+from memflow_cli.models.theatre.painter import UPSCALE, Painted, Painter, sketch
 
 
 def with_past(latents: Tensor, past: Tensor) -> Tensor:
@@ -21,12 +22,12 @@ def with_past(latents: Tensor, past: Tensor) -> Tensor:
 class PaintedSizes:
     """Both sizes of film that there are of the same latents: painted, or as the autoencoder decodes."""
 
-    def __init__(self, autoencoder: PatchAutoencoder, painter: Painter) -> None:
-        self._autoencoder, self._painter = autoencoder, painter
+    def __init__(self, autoencoder: PatchAutoencoder, painter: Painter, life: Life | None = None) -> None:
+        self._autoencoder, self._painter, self._life = autoencoder, painter, life
 
     def decoder(self, width: int, height: int) -> "PaintingDecoder | PatchStreamingDecoder":
         if self._is_painted(width, height):
-            return PaintingDecoder(self._autoencoder, self._painter, self.fused)
+            return PaintingDecoder(self._autoencoder, self._painter, self.fused, self._life)
         return PatchStreamingDecoder(self._autoencoder)
 
     def encode(self, frames: Tensor) -> Tensor:
@@ -50,17 +51,24 @@ class PaintingDecoder:
 
     Latent frames are painted one by one, so that a film is the same, bit for bit, in whatever portions it comes.
     Before a film's first latent frame stands that frame itself. `fused`: made of the same two; without it they paint
-    themselves, which is the slow twin.
+    themselves, which is the slow twin. `life`: what moves in them; without it frames are as they were painted.
     """
 
-    def __init__(self, autoencoder: PatchAutoencoder, painter: Painter, fused: FusedPainter | None = None) -> None:
+    def __init__(
+        self,
+        autoencoder: PatchAutoencoder,
+        painter: Painter,
+        fused: FusedPainter | None = None,
+        life: Life | None = None,
+    ) -> None:
         self.past = painter.config.past
-        self._autoencoder, self._painter, self._fused = autoencoder, painter, fused
-        self._before: Tensor | None = None
+        self._autoencoder, self._painter, self._fused, self._life = autoencoder, painter, fused, life
+        self.reset()
 
-    def reset(self) -> None:
-        """Begin a new film."""
-        self._before = None
+    def reset(self, latent_frame: int = 0) -> None:
+        """See `StreamingDecoder`."""
+        self._before: Tensor | None = None
+        self._next = latent_frame
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
@@ -69,18 +77,26 @@ class PaintingDecoder:
         before = latents[:1].expand(self.past, -1, -1, -1) if self._before is None else self._before
         looked_at = with_past(latents, before)
         self._before = torch.cat([before, latents])[len(latents) :].clone()
-        if self._fused is not None:
-            frames = [self._fused.paint(one.unsqueeze(0)) for one in looked_at]
-            if all(frame is not None for frame in frames):
-                return torch.cat(cast("list[Tensor]", frames))
-        return torch.cat([self._paint(one.unsqueeze(0)) for one in looked_at])
+        first, self._next = self._next, self._next + len(latents)
+        painted = [self._fused and self._fused.paint(one.unsqueeze(0)) for one in looked_at]
+        if any(one is None for one in painted):
+            painted = [self._paint(one.unsqueeze(0)) for one in looked_at]
+        return torch.cat([self._animate(cast("Painted", one), first + index) for index, one in enumerate(painted)])
 
     def flush(self) -> Tensor:
         """What is still to come at the film's end: no frames."""
         return torch.empty(0, 0, 0, 3)
 
-    def _paint(self, latents: Tensor) -> Tensor:
+    def _paint(self, latents: Tensor) -> Painted:
         features, mended = self._painter.look(latents)
-        pixels = self._painter.paint(features, sketch(self._autoencoder, mended))
-        frames = pixels.unflatten(1, (-1, 3)).flatten(0, 1).permute(0, 2, 3, 1)
-        return (frames.float() / 2 + 0.5).clamp(0, 1)
+        decoded = sketch(self._autoencoder, mended)
+        places = self._painter.places_of(features, decoded)
+        frames = self._painter.finish(places, decoded).unflatten(1, (-1, 3)).flatten(0, 1).permute(0, 2, 3, 1)
+        return Painted((frames.float() / 2 + 0.5).clamp(0, 1), F.silu(features), places)
+
+    def _animate(self, painted: Painted, latent_frame: int) -> Tensor:
+        """What is not a number stays so: moved, it might be seen as a colour."""
+        frames, cells, places = painted
+        if self._life is None or (frames.dtype != torch.uint8 and not frames.isfinite().all()):
+            return frames
+        return self._life.animate(frames, cells, places, latent_frame)
