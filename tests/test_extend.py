@@ -134,6 +134,17 @@ def test_a_prompt_that_calls_somebody_unknown_is_refused_before_anything_is_writ
     assert record["storyboard"]["segments"][-1]["prompt"] == "{cat} walks"
 
 
+def test_a_film_that_goes_on_keeps_its_style(film, tmp_path):
+    """`retake --prompt` appended it, `extend --prompt` did not, and the film went on looking otherwise."""
+    story, styled, longer = tmp_path / "styled.yaml", tmp_path / "styled.mp4", tmp_path / "longer.mp4"
+    story.write_text('style: "ink, {{}} on paper"\n' + (tmp_path / "story.yaml").read_text())
+    assert run(["generate", str(story), "-o", str(styled), "--keep-run"]) == 0
+    more = ["--prompt", "night", "--prompt", "day, ink, {{}} on paper", "--duration", "0.75s"]
+    assert run(["extend", str(styled), "-o", str(longer), *more]) == 0
+    prompts = [each["prompt"] for each in json.loads(longer.with_suffix(".json").read_text())["storyboard"]["segments"]]
+    assert prompts[-2:] == ["night, ink, {} on paper", "day, ink, {} on paper"]
+
+
 def test_whom_the_film_has_is_said_where_a_prompt_calls_somebody_else(film, tmp_path, capfd):
     """retake did not say it."""
     story, cast = tmp_path / "cast.yaml", tmp_path / "cast.mp4"

@@ -66,6 +66,28 @@ def test_what_was_played_by_lines_is_what_its_storyboard_makes(tmp_path, tiny_mo
     assert (frames(film) == frames(tmp_path / "again.mp4")).all()
 
 
+def test_what_holds_for_a_whole_storyboard_holds_for_the_prompts_after_it(tmp_path, tiny_model_folder):
+    """Style and memory were those of the storyboard no longer, and nobody said so."""
+    film, story = tmp_path / "film.mp4", tmp_path / "story.yaml"
+    story.write_text(
+        f"model: {tiny_model_folder}\nseed: 5\nstyle: ink on paper\nmemory: {{policy: sink, kv: int8}}\n"
+        "characters: {fox: a red fox}\nsegments: [{prompt: '{fox} in the snow', duration: 1.5s}]\n"
+    )
+    lines = "{fox} at night\nwait 1.5s\n"
+    done = subprocess.run([*LIVE, str(story), "--stdin", "-o", str(film)], input=lines, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    record = json.loads(film.with_suffix(".json").read_text())["storyboard"]
+    assert [each["prompt"] for each in record["segments"]] == [
+        "a red fox in the snow, ink on paper",
+        "a red fox at night, ink on paper",
+    ]
+    assert (record["memory"]["policy"], record["memory"]["kv"]) == ("sink", "int8")
+    assert (
+        run(["generate", str(film.with_suffix(".yaml")), "-o", str(tmp_path / "again.mp4"), "--progress", "none"]) == 0
+    )
+    assert (frames(film) == frames(tmp_path / "again.mp4")).all()
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_what_was_stopped_goes_on_with_the_same_command(tmp_path, tiny_model_folder, number):
     """Ctrl-C was not heard while a line was waited for; and what went on after a stop began at 0 and could not wait."""

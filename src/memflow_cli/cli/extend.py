@@ -204,7 +204,7 @@ def _check_same(more: Path, told: "Storyboard", story: "Storyboard") -> None:
 
 
 def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[Segment, ...]":
-    """A segment for each prompt. They may refer to the film's characters and places."""
+    """A segment for each prompt, in the film's style. They may refer to its characters and places."""
     from memflow_cli.story.quantities import parse_segment_seconds
     from memflow_cli.story.schema import complete_given_prompt, read_prompt
     from memflow_cli.story.storyboard import Segment
@@ -215,6 +215,6 @@ def _prompted(told: "Storyboard", prompts: list[str], duration: str) -> "tuple[S
         raise UsageError(f"--duration: {error}") from None
     segments = []
     for text in prompts:
-        prompt, names = complete_given_prompt(read_prompt(text), told.descriptions)
+        prompt, names = complete_given_prompt(read_prompt(text), told.descriptions, told.style)
         segments.append(Segment(prompt, seconds, names=names))
     return tuple(segments)

@@ -27,6 +27,15 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
+TOLD_OF_ALL = (
+    "fps",
+    "memory",
+    "characters",
+    "places",
+    "style",
+)  # of a storyboard, for the prompts that come after it as well
+
+
 def register(app: typer.Typer) -> None:
     app.command("live")(live)
 
@@ -104,10 +113,8 @@ def _play(told: "Storyboard | None", script: Path, given: LiveOptions) -> "FilmR
     with Studio(name, device=given.device, dtype=given.dtype) as studio, StopRequests(None, note) as stop:
         with stop.at_once():
             size = size or _size_to_play(studio.entry, given.device)
-            fps, characters, places = (told.fps, told.characters, told.places) if told else (None, {}, {})
-            take = studio.take(
-                given.out, seed=seed, title=title, size=size, fps=fps, characters=characters, places=places
-            )
+            as_told = {field: getattr(told, field) for field in TOLD_OF_ALL} if told else {}
+            take = studio.take(given.out, seed=seed, title=title, size=size, **as_told)
         opening = rest_of(told.segments if told is not None else (), take.storyboard.segments)
         try:
             if given.from_stdin:

@@ -132,16 +132,17 @@ class Studio:
         keep: bool = True,
         characters: Mapping[str, Subject] = MappingProxyType({}),
         places: Mapping[str, Subject] = MappingProxyType({}),
+        style: str = "",
     ) -> Take:
         """A film whose story is told while it is made; goes on with one that was interrupted. See `Take`.
 
         `seed`: drawn unless given. `size`: width and height in pixels, the model's own unless given. `characters`, `places`:
-        whom its prompts may refer to as {name}; memory knows them from their pictures.
+        whom its prompts may refer to as {name}; memory knows them from their pictures. `style`: appended to every prompt.
         """
         out = Path(out)
         width, height = size or (None, None)
         empty = Storyboard(title or out.stem, (), self.entry.name, width, height, fps, seed, memory=memory)
-        empty = replace(empty, characters=dict(characters), places=dict(places))
+        empty = replace(empty, characters=dict(characters), places=dict(places), style=style)
         return Take(self._loaded, self.entry, empty, out, self._accelerate, self._preview_decoder, keep)
 
     def load(self, job: Job, prompts: Sequence[str] = ()) -> Iterator[Event]:

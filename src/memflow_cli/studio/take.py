@@ -119,8 +119,8 @@ class Take:
         return self._playing
 
     def refer(self, prompt: str) -> tuple[str, tuple[str, ...]]:
-        """A prompt with its {names} described, and these names. Raises UsageError for a name that nobody has."""
-        return refer(prompt, self._begun.descriptions)
+        """A prompt with its {names} described, in the film's style, and these names. Raises UsageError for an unknown one."""
+        return refer(prompt, self._begun.descriptions, self._begun.style)
 
     def undo(self) -> None:
         """Takes the last prompt back, with all that was made under it: the film is where it was before."""
