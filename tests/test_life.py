@@ -12,7 +12,7 @@ from memflow_cli.models.theatre.fused_painter import FusedPainter
 from memflow_cli.models.theatre.life import BREATH, WIND, Life, LifeConfig, beside, clock_at, displace, runs
 from memflow_cli.models.theatre.painter import PainterConfig
 from memflow_cli.models.theatre.painting import PaintingDecoder
-from test_painter import tiny_autoencoder, tiny_painter
+from test_painter import TINY, tiny_autoencoder, tiny_painter
 from test_resume import Killed, stop_after
 from tiny_files import save_json, save_tiny_model
 from tiny_model import story
@@ -97,9 +97,11 @@ def test_streamed_equals_whole(decoder, latents, portions):
 
 def test_begun_in_mid_film_it_is_the_same_if_it_is_told_where(decoder, latents):
     whole = decode(decoder, latents, 3)
-    for told, same in ((2, True), (0, False)):
+    assert decoder.past == TINY.past + 1, "what rests is compared with the last frame"
+    first = 4 - decoder.past
+    for told, same in ((first, True), (0, False)):
         decoder.reset(told)
-        decoder.decode(latents[2:4])
+        decoder.decode(latents[first:4])
         assert torch.equal(decoder.decode(latents[4:]), whole[16:]) == same
 
 
@@ -126,6 +128,28 @@ def test_untrained_it_changes_next_to_nothing(latents):
         decode(PaintingDecoder(autoencoder, painter, None, life), latents, 9) for life in (None, Life(SMALL).eval())
     )
     assert (still - untrained).abs().max() < 0.01
+
+
+def resting(logit: float) -> Life:
+    life = Life(SMALL).eval().requires_grad_(False)
+    life.rest.bias.fill_(logit)
+    return life
+
+
+@pytest.mark.parametrize("kind", [torch.uint8, torch.float32])
+def test_what_rests_goes_over_little_by_little_and_what_moves_at_once(kind):
+    brightest = 255 if kind == torch.uint8 else 1
+    before = torch.full((16, 24, 3), 0.4 * brightest).to(kind)
+    frames = torch.full((4, 16, 24, 3), 0.44 * brightest).to(kind)
+    places = torch.zeros(1, 8, 8, 12)
+    settled = resting(20.0).settle(frames, before, places).float().mean((1, 2, 3)) / brightest
+    assert torch.allclose(settled, torch.tensor([0.41, 0.42, 0.43, 0.44]), atol=0.005)
+    assert torch.equal(resting(-20.0).settle(frames, before, places), frames)
+
+
+def test_nothing_of_the_scene_before_a_cut_is_left():
+    before, frames = torch.zeros(16, 24, 3), torch.full((4, 16, 24, 3), 0.5)
+    assert torch.equal(resting(20.0).settle(frames, before, torch.zeros(1, 8, 8, 12)), frames)
 
 
 def test_a_lid_has_the_colour_of_what_is_around_the_eye():
@@ -197,7 +221,7 @@ def test_puppets_breathe_from_their_feet_up_and_what_is_behind_them_does_not_swa
     story = sample_story(5, "acting")
     seen = 0
     for latent in range(0, 3 * story.num_chunks, 5):
-        reach, covered, lids = what_lives(story, latent)
+        reach, covered, lids, _ = what_lives(story, latent)
         assert lids.shape == (4, 2 * HEIGHT, 2 * WIDTH) and lids.max() <= 1
         assert (reach[:, BREATH][~covered] == 0).all() and (reach[:, WIND][covered] == 0).all()
         for frame in np.flatnonzero(covered.any((1, 2))):
@@ -213,7 +237,7 @@ def test_eyes_are_where_puppets_are():
     story = sample_story(5, "one puppet")
     visible = stage(story)[0].visible()[::4]
     for latent in np.flatnonzero(visible)[2:40:6]:
-        _, covered, lids = what_lives(story, int(latent))
+        _, covered, lids, _ = what_lives(story, int(latent))
         blocks = lids.reshape(4, 16, 16, 28, 16).max((2, 4)) > 0.5
         assert not (blocks & ~covered).any()
         assert 30 < (lids[0] > 0.5).sum() < 500

@@ -20,20 +20,22 @@ from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.models.theatre.life import BREATH, WIND, Life, LifeConfig
 from memflow_cli.models.theatre.painter import UPSCALE, Painter, sketch
-from training.drawing import GROUND, backdrop, paste
+from training.drawing import GROUND, backdrop, paste, render
 from training.optimizer import WeightAverage
 from training.painter import CELL, is_held_out_row, trust_in
 from training.pairs import pair_story
 from training.precision import fast_products
 from training.world import FRAMES_PER_CHUNK, FRAMES_PER_LATENT, HEIGHT, WIDTH, Story, stage
 
+PLACE = 4  # painted pixels of a place, as the painter sees it last
+SAME = 8  # of 255; a pixel that changes less rests
 BLOCK = CELL // 2  # painted pixels of a place that moves as one
 RISE = 0.022  # of its height, by which a puppet's head rises when it breathes in
 COVERED = 0.05  # share of a block from which it counts as a puppet's, or as what sways
 LID_DIFFERENCE = 60  # of 255, between open and closed, from which a pixel is a lid's wholly
 SHOWN_FRAMES = 1_500
 WINDOW = 3, 4  # cells in which eyes are looked for
-AT_EYES = 0.8
+AT_EYES = 0.6
 PUPPET_WEIGHT, LID_WEIGHT = 4.0, 12.0
 RATE = 2e-3
 
@@ -62,7 +64,7 @@ class Lesson:
     """A latent frame and what could move in it.
 
     `looked_at` [1 + past, C, h, w]; `trust` [h, w]; `reach` [4, 2, 2 h, 2 w] in painted pixels; `weight` [2 h, 2 w]: of the
-    reach; `lids` uint8 [4, height, width].
+    reach; `lids` uint8 [4, height, width]; `rest` bool [8 h, 8 w]: nothing moves there since the frame before.
     """
 
     looked_at: Tensor
@@ -70,6 +72,7 @@ class Lesson:
     reach: Tensor
     weight: Tensor
     lids: Tensor
+    rest: Tensor
 
 
 @cache
@@ -92,12 +95,14 @@ def in_blocks(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean((1, 3))
 
 
-def what_lives(story: Story, latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of a latent frame: reach float32 [4, 2, 16, 28], covered bool [4, 16, 28], lids float32 [4, height, width] in 0..1."""
+def what_lives(story: Story, latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of a latent frame: reach float32 [4, 2, 16, 28], covered bool [4, 16, 28], lids float32 [4, height, width] in 0..1, and
+    whether pixels are as they were in the frame before, bool [height, width]."""
     beat = story.beats[story.beat_of_chunks()[latent * FRAMES_PER_LATENT // FRAMES_PER_CHUNK]]
     behind = backdrop(beat.setting, beat.backdrop, UPSCALE)
     reach = np.zeros((FRAMES_PER_LATENT, 2, HEIGHT * UPSCALE // BLOCK, WIDTH * UPSCALE // BLOCK), np.float32)
     covered = np.zeros((FRAMES_PER_LATENT, *reach.shape[2:]), bool)
+    seen: list[np.ndarray] = []
     lids = np.zeros((FRAMES_PER_LATENT, *behind.shape[:2]), np.float32)
     rows = (np.arange(reach.shape[2]) + 0.5) * BLOCK
     motions = stage(story)
@@ -115,8 +120,11 @@ def what_lives(story: Story, latent: int) -> tuple[np.ndarray, np.ndarray, np.nd
             reach[frame, BREATH] = np.where(here, RISE * np.maximum(feet - rows, 0)[:, None], reach[frame, BREATH])
             covered[frame] |= here
         reach[frame, WIND] = np.where(covered[frame], 0, sway_of(beat.setting, beat.backdrop))
+        seen.append(pictures[0])
         lids[frame] = np.clip(np.abs(pictures[0] - pictures[1]).max(-1) / LID_DIFFERENCE, 0, 1)
-    return reach, covered, lids
+    before = render(story, latent - 1, 1, UPSCALE)[0][-1] if latent else seen[0]
+    changes = [np.abs(after - before).max(-1) for after in seen]
+    return reach, covered, lids, np.max(changes, axis=0) < SAME
 
 
 def make_lesson(folder: Path, row: int, rng: np.random.Generator, past: int) -> Lesson:
@@ -126,7 +134,7 @@ def make_lesson(folder: Path, row: int, rng: np.random.Generator, past: int) -> 
     at = int(rng.choice(drawn))
     latents = shown if rng.random() < 0.75 else true
     back = [max(0, at - distance) for distance in range(past + 1)]
-    reach, covered, lids = what_lives(pair_story(row), at)
+    reach, covered, lids, rest = what_lives(pair_story(row), at)
     error = torch.from_numpy(np.square(latents[at].astype(np.float32) - true[at]).mean(0))
     return Lesson(
         looked_at=torch.from_numpy(latents[back]),
@@ -134,6 +142,7 @@ def make_lesson(folder: Path, row: int, rng: np.random.Generator, past: int) -> 
         reach=torch.from_numpy(reach),
         weight=torch.from_numpy(1 + PUPPET_WEIGHT * covered.mean(0)).float(),
         lids=torch.from_numpy((lids * 255).round().astype(np.uint8)),
+        rest=torch.from_numpy(rest.reshape(rest.shape[0] // PLACE, PLACE, -1, PLACE).all((1, 3))),
     )
 
 
@@ -169,8 +178,8 @@ def cut(maps: list[Tensor], corners: list[tuple[int, int]], scale: int) -> Tenso
 
 def losses(
     life: Life, painter: Painter, autoencoder: PatchAutoencoder, batch: list[Lesson], rng: np.random.Generator
-) -> tuple[Tensor, Tensor]:
-    """(of the reach, of the lids)."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(of the reach, of the lids, of what rests)."""
     corners = [window_of(lesson, rng) for lesson in batch]
     with torch.no_grad(), fast_products(torch.device("cpu")):
         features, mended = painter.look(torch.stack([lesson.looked_at.float() for lesson in batch]))
@@ -179,14 +188,15 @@ def losses(
         places = painter.places_of(cut(list(features), corners, 1), decoded)
         cells = F.silu(features)
     with fast_products(torch.device("cpu")):
-        reaches, masks = life.reaches(cells), life.lids(places)
+        reaches, masks, rests = life.reaches(cells), life.lids(places), life.rests(places)
     wanted, trust = torch.stack([each.reach for each in batch]), torch.stack([each.trust for each in batch])
     weight = torch.stack([each.weight for each in batch]) * F.interpolate(trust[:, None], scale_factor=2)[:, 0]
     of_reach = (F.smooth_l1_loss(reaches, wanted, reduction="none") * weight[:, None, None]).mean()
     lids = cut([each.lids for each in batch], corners, CELL).float() / 255
     trusted = F.interpolate(cut([each.trust[None] for each in batch], corners, 1), scale_factor=CELL)
     of_lids = F.binary_cross_entropy_with_logits(masks, lids, reduction="none") * (1 + LID_WEIGHT * lids) * trusted
-    return of_reach, of_lids.mean() * LID_WEIGHT
+    rest = cut([each.rest[None] for each in batch], corners, CELL // PLACE).float()
+    return of_reach, of_lids.mean() * LID_WEIGHT, F.binary_cross_entropy_with_logits(rests, rest)
 
 
 def train(life: Life, painter: Painter, autoencoder: PatchAutoencoder, folder: Path, seconds: float) -> Life:
@@ -209,7 +219,7 @@ def train(life: Life, painter: Painter, autoencoder: PatchAutoencoder, folder: P
         recent.append([part.item() for part in parts])
         if step % 50 == 0:
             told = " ".join(f"{value:.4f}" for value in np.mean(recent, axis=0))
-            print(f"step {step}, {spent:.0f} s: reach, lids {told}", flush=True)
+            print(f"step {step}, {spent:.0f} s: reach, lids, rest {told}", flush=True)
             recent = []
     life.load_state_dict(average.state_dict()["weights"])
     return life.eval().requires_grad_(False)

@@ -11,6 +11,7 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +32,8 @@ LIDS = (
 )  # thirds of the stage, from the left: (first, every) frame at which who is there blinks
 LID_FRAMES = (0.5, 1.0, 1.0)  # how far an eye is closed in the frames of a blink
 BREATH, WIND = 0, 1  # the directions of what moves: up, and to the right
-OPEN = -6.0  # the logit of what is no eye
+OPEN = -6.0  # the logit of what is no eye, or does not rest
+CUT = 0.08  # of the brightest: two frames that differ more on average are of two scenes
 BESIDE = 5  # places, each way, among which a lid's colour is looked for
 STILL = 0.02  # painted pixels; nothing that moves less is moved
 
@@ -90,10 +92,10 @@ class Life(nn.Module):
             nn.SiLU(),
             nn.Conv2d(config.hidden, config.frames * self.side**2, 1),
         )
-        for last in (self.reach[-1], self.eyes[-1]):
+        self.rest = nn.Conv2d(config.place_width, 1, 3, padding=1)
+        for last, bias in ((self.reach[-1], 0.0), (self.eyes[-1], OPEN), (self.rest, OPEN)):
             nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
-        nn.init.constant_(self.eyes[-1].bias, OPEN)
+            nn.init.constant_(last.bias, bias)
 
     def reaches(self, cells: Tensor) -> Tensor:
         """The painter's features [F, cell_width, h, w] -> painted pixels that places move by at most, [F, 4, 2, 2 h, 2 w]."""
@@ -102,6 +104,23 @@ class Life(nn.Module):
     def lids(self, places: Tensor) -> Tensor:
         """Features [F, place_width, 8 h, 8 w] -> logits of how much a closed lid covers of a pixel, [F, 4, 32 h, 32 w]."""
         return F.pixel_shuffle(self.eyes(places), self.side).float()
+
+    def rests(self, places: Tensor) -> Tensor:
+        """Features [F, place_width, 8 h, 8 w] -> logits of whether a place is as it was before, [F, 1, 8 h, 8 w]."""
+        return cast("Tensor", self.rest(places).float())
+
+    def settle(self, frames: Tensor, before: Tensor, places: Tensor) -> Tensor:
+        """Frames [4, height, width, 3] -> the same, where nothing moves gone over to little by little from the last frame
+        `before` [height, width, 3], from which they differ by what the transformer drew otherwise. After a cut nothing is.
+        """
+        if (frames[0].float() - before.float()).abs().mean() > CUT * brightest_of(frames):
+            return frames
+        rests = F.interpolate(self.rests(places).sigmoid(), scale_factor=self.side, mode="bilinear")[0, 0, ..., None]
+        settled = frames.clone()
+        for number in range(len(frames) - 1):
+            share = rests * (1 - (number + 1) / len(frames))
+            settled[number] = in_numbers_of(frames, torch.lerp(frames[number].float(), before.float(), share))
+        return settled
 
     def animate(self, frames: Tensor, cells: Tensor, places: Tensor, latent_frame: int) -> Tensor:
         """Frames [4, height, width, 3] of latent frame number `latent_frame`, as they are painted -> as they are shown.
@@ -191,5 +210,12 @@ def beside(pixels: Tensor, counted: Tensor, side: int) -> Tensor:
 
 def as_in(frames: Tensor, pixels: Tensor) -> Tensor:
     """Pixels [F, 3, height, width] -> [F, height, width, 3], in the numbers of `frames`."""
-    pixels = pixels.round() if frames.dtype == torch.uint8 else pixels
-    return pixels.permute(0, 2, 3, 1).to(frames.dtype)
+    return in_numbers_of(frames, pixels).permute(0, 2, 3, 1)
+
+
+def in_numbers_of(frames: Tensor, pixels: Tensor) -> Tensor:
+    return pixels.round().to(torch.uint8) if frames.dtype == torch.uint8 else pixels
+
+
+def brightest_of(frames: Tensor) -> int:
+    return 255 if frames.dtype == torch.uint8 else 1

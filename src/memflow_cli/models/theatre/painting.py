@@ -61,20 +61,22 @@ class PaintingDecoder:
         fused: FusedPainter | None = None,
         life: Life | None = None,
     ) -> None:
-        self.past = painter.config.past
+        self.past = painter.config.past + (life is not None)
         self._autoencoder, self._painter, self._fused, self._life = autoencoder, painter, fused, life
         self.reset()
 
     def reset(self, latent_frame: int = 0) -> None:
         """See `StreamingDecoder`."""
         self._before: Tensor | None = None
+        self._last: Tensor | None = None  # frame, as it was painted
         self._next = latent_frame
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [F, C, h, w] -> frames [4 * F, height, width, 3], uint8 if fused, else fp32 in 0..1; see `StreamingDecoder`."""
         latents = latents.to(self._autoencoder.basis)
-        before = latents[:1].expand(self.past, -1, -1, -1) if self._before is None else self._before
+        past = self._painter.config.past
+        before = latents[:1].expand(past, -1, -1, -1) if self._before is None else self._before
         looked_at = with_past(latents, before)
         self._before = torch.cat([before, latents])[len(latents) :].clone()
         first, self._next = self._next, self._next + len(latents)
@@ -99,4 +101,6 @@ class PaintingDecoder:
         frames, cells, places = painted
         if self._life is None or (frames.dtype != torch.uint8 and not frames.isfinite().all()):
             return frames
-        return self._life.animate(frames, cells, places, latent_frame)
+        before, self._last = self._last, frames[-1].clone()
+        settled = frames if before is None else self._life.settle(frames, before, places)
+        return self._life.animate(settled, cells, places, latent_frame)
