@@ -233,6 +233,28 @@ def test_who_is_not_to_be_seen_is_gone(reader, prompt, there):
 @pytest.mark.parametrize(
     "prompt",
     [
+        "There is no dragon here.",
+        "No wolf is to be seen.",
+        "No dragons anywhere.",
+        "There are no people.",
+        "The {0} waits, and no monster is in sight.",
+        "There is no house, no car and no tower.",
+        "No sound, no wind.",
+    ],
+)
+def test_that_no_stranger_is_there_sends_nobody_away(reader, prompt):
+    """ "There is no dragon here" made a cat leave, and "no wolf is to be seen" emptied the stage."""
+    assert_mostly(reader, [TWO_STAND, prompt], lambda roles, *_: set(verbs(roles).values()) == {"stand"})
+
+
+@pytest.mark.parametrize("prompt", ["There is not a soul here.", "No one is there.", "Nobody is to be seen."])
+def test_that_nobody_at_all_is_there_empties_the_stage(reader, prompt):
+    assert_mostly(reader, [TWO_STAND, prompt], lambda roles, *_: set(verbs(roles).values()) <= {"leave"})
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
         "The {0} is no {1}.",
         "The {1} likes no {0} but jumps.",
         "There is no cat and the {1} waves.",

@@ -38,6 +38,7 @@ from memflow_cli.models.theatre.wording import (
     with_colour_first,
     with_species,
     without_comparisons,
+    without_strangers,
     without_the_missing,
     without_what_is_not_worn,
 )
@@ -216,7 +217,7 @@ class Stage:
         if cut:
             words = where_they_have_gone(without_the_missing(words, self._species_of), self._species_of, vocabulary)
         words = with_colour_first(words, self._species_of, vocabulary)
-        words = without_what_is_not_worn(words, self._species_of)
+        words = without_strangers(without_what_is_not_worn(words, self._species_of), self._species_of)
         bare = without_comparisons(words, self._species_of)
         words = bare if self._cast or self._reader.species_named(bare) else words
         present = self._present()

@@ -34,6 +34,11 @@ _NOT_THERE = re.compile(
     rf"|neither (?:(?:the|an?) )?{_ONE}(?: (?:and|or|nor) (?:(?:the|an?) )?{_ONE}){{1,2}})(?: (?:is|are|was|were))?(?: {_SEEN})*"
     rf"|neither of (?:them|the two|both) (?:is|are)(?: still)?(?: {_SEEN})+){_CLAUSE_ENDS}"
 )
+_NO_STRANGER = re.compile(
+    r"(?:(?:^|, )(?:(?:but|and|then|now) )?|\b(?:but|and) )(there (?:is|are|was|were) )?(?:no|not an?) (?:other )?"
+    rf"(?!(?:{_COLOUR}|{_SPECIES}|one|body|soul|longer|more|sooner|matter|sign|trace|\w+thing)\b)\w+"
+    rf"(?: (?:is|are|was|were))?(?(1)(?: {_SEEN})*|(?: (?:to be )?{_SEEN})+){_CLAUSE_ENDS}"
+)
 _GONE_TO = re.compile(
     r"\b(?:(?:(?:has|have|is|are) (?:gone|moved|travelled|been taken)|went|moved|travelled)(?: (?:away|off|over))?) (?:in)?to"
     rf"(?= (?:an?|the) (?!(?:{'|'.join(SIDES)}|other|opposite|same|far)\b))"
@@ -88,6 +93,11 @@ def _with_words_for(
 def without_the_missing(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """Without whom somebody is there after a cut is not there: "without the cat, the fox stands in the desert"."""
     return _without(_MISSING, words, species_of)
+
+
+def without_strangers(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
+    """That no stranger is there is no news of those who are: "there is no dragon here", "no wolf is to be seen"."""
+    return _without(_NO_STRANGER, words, species_of)
 
 
 def who_is_gone(
