@@ -247,6 +247,66 @@ def test_that_no_stranger_is_there_sends_nobody_away(reader, prompt):
     assert_mostly(reader, [TWO_STAND, prompt], lambda roles, *_: set(verbs(roles).values()) == {"stand"})
 
 
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "The {0} meets a {1}.",
+        "It bumps into a {1}.",
+        "The {0} finds a {1} there.",
+        "The {0} greets a {1}.",
+        "It is joined by a {1}.",
+        "The {0} sees a {1}.",
+    ],
+)
+def test_whom_somebody_meets_is_there(reader, prompt):
+    """ "The cat meets a fox" left the cat alone on the stage."""
+
+    def both_are(roles, one, other):
+        return {one, other} == set(verbs(roles)) and "leave" not in verbs(roles).values()
+
+    assert_mostly(reader, [ONE_STANDS, prompt], both_are)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["The {0} never met a {1}.", "It hopes to find a {1}.", "It would like to meet a {1}."]
+)
+def test_whom_nobody_meets_is_not_there(reader, prompt):
+    assert_mostly(reader, [ONE_STANDS, prompt], lambda roles, one, other: set(verbs(roles)) == {one})
+
+
+def test_whom_both_meet_stays_and_one_of_them_makes_room(reader):
+    *_, meaning = read_story(
+        reader, ["A red cat and a green fox stand in the snow.", "They meet a white bear."], [False] * 2
+    )
+    stay = {role.species for role in meaning.roles if role.acts[0].verb != "leave"}
+    assert "bear" in stay and len(stay) == 2
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "A green bird with a blue hat comes in.",
+        "A green bird with the same hat comes in.",
+        "A green bird comes in, in a hat of the same colour.",
+        "It meets a green bird in a blue hat.",
+    ],
+)
+def test_two_may_wear_the_same(reader, prompt):
+    """A newcomer that wore what somebody else wears lost it."""
+    *_, meaning = read_story(reader, ["A red cat with a blue hat stands in a forest.", prompt], [False] * 2)
+    assert [(role.species, role.colour, role.worn) for role in meaning.roles] == [
+        ("cat", "red", ("hat", "blue")),
+        ("bird", "green", ("hat", "blue")),
+    ]
+
+
+def test_of_the_same_colour(reader):
+    *_, meaning = read_story(
+        reader, ["A red cat stands in a forest.", "A fox of the same colour comes in."], [False] * 2
+    )
+    assert meaning.roles[-1].species == "fox" and meaning.roles[-1].colour == "red"
+
+
 @pytest.mark.parametrize("prompt", ["There is not a soul here.", "No one is there.", "Nobody is to be seen."])
 def test_that_nobody_at_all_is_there_empties_the_stage(reader, prompt):
     assert_mostly(reader, [TWO_STAND, prompt], lambda roles, *_: set(verbs(roles).values()) <= {"leave"})

@@ -120,9 +120,10 @@ class Blocking:
         return "left" if "right" in others else "right"
 
     def _make_room(self, acts: dict[str, list[Act]]) -> None:
-        """No more puppets than theatre draws at once: who has been there longest without a word steps back."""
+        """No more puppets than theatre draws at once: who has been there longest without a word steps back, and no newcomer."""
         while sum(member.is_on_stage for member in self._cast.values()) > MOST_ON_STAGE:
-            last = next(species for species in reversed(self._recent) if self._cast[species].is_on_stage)
+            there = [species for species in reversed(self._recent) if self._cast[species].is_on_stage]
+            last = next((species for species in there if species not in self._told.newcomers), there[0])
             member = self._cast[last]
             member.is_on_stage = False
             acts[last] = [Act("leave", self._side(member, ""))]

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from memflow_cli.models.theatre.cast import Member
-from memflow_cli.models.theatre.reader import Reading
+from memflow_cli.models.theatre.reader import Reading, Seen
 from memflow_cli.models.theatre.words import Word
 
 _ARRIVES = re.compile(r"\b(to|into|stands?|standing|waits?|waiting)\b")
@@ -19,6 +19,26 @@ _ONE_OR_NONE = re.compile(r"\b(it|he|she|not|never|nobody|no|one)\b")
 def is_there(acts: Sequence[tuple[str, str]]) -> bool:
     """Whether who does this is there afterwards."""
     return acts[-1][0] not in ("leave", "absent")
+
+
+def of_those_named(reading: Reading, known: Iterable[str], named: Iterable[str]) -> Reading:
+    """Nobody new comes into a story who is not named: what the reader takes for somebody else's is left out."""
+    strangers = reading.acts.keys() - set(known) - set(named)
+    return replace(reading, acts={who: acts for who, acts in reading.acts.items() if who not in strangers})
+
+
+def with_those_met(reading: Reading, met: Sequence[Seen], known: Mapping[str, Member], named: Iterable[str]) -> Reading:
+    """Whom somebody on stage meets is there as well. `named`: by the sentence."""
+    present = {species for species, member in known.items() if member.is_on_stage}
+    acts, colours, worn = dict(reading.acts), dict(reading.colours), dict(reading.worn)
+    for one in met:
+        if one.species in present or (one.species in acts and is_there(acts[one.species])):
+            continue
+        those_who_meet = [species for species in named if species in present and species not in acts]
+        acts |= dict.fromkeys([*those_who_meet, one.species], (("idle", ""),))
+        colours |= {one.species: one.colour} if one.colour else {}
+        worn |= {one.species: one.worn} if one.worn else {}
+    return replace(reading, acts=acts, colours=colours, worn=worn)
 
 
 def with_somebody_there(reading: Reading, words: Sequence[Word]) -> Reading:

@@ -6,7 +6,6 @@ A prompt that is a caption as theatre was trained on stays as it is written, too
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import cache
 
 from memflow_cli.models.theatre.blocking import Blocking
@@ -15,8 +14,10 @@ from memflow_cli.models.theatre.corrections import (
     arrived,
     both_there,
     is_there,
+    of_those_named,
     on_the_sand,
     with_somebody_there,
+    with_those_met,
     without_who_is_gone,
     without_who_is_not_back,
 )
@@ -35,8 +36,10 @@ from memflow_cli.models.theatre.wording import (
     lacks_subject,
     where_they_have_gone,
     who_is_gone,
+    who_is_met,
     with_colour_first,
     with_species,
+    with_the_same_looks,
     without_comparisons,
     without_strangers,
     without_the_missing,
@@ -156,23 +159,16 @@ class Stage:
         return reading if goes_nowhere and len(words) > 2 else again
 
     def _corrected(self, reading: Reading, words: Sequence[Word], cut: bool) -> Reading:
-        reading = without_who_is_not_back(self._of_those_named(reading, words), words)
-        reading = with_somebody_there(reading, words)
+        named = self._reader.species_named(words)
+        reading = of_those_named(reading, self._cast, named)
+        reading = with_those_met(reading, who_is_met(words, self._species_of), self._cast, named)
+        reading = with_somebody_there(without_who_is_not_back(reading, words), words)
         if cut:
             reading = arrived(reading, words)
         two = sorted(self._recent, key=lambda species: not self._cast[species].is_on_stage)[:2]
-        names_somebody = bool(self._reader.species_named(words))
-        if names_somebody or all(self._cast[species].is_on_stage for species in two):
+        if named or all(self._cast[species].is_on_stage for species in two):
             return reading
         return both_there(reading, words, two)
-
-    def _of_those_named(self, reading: Reading, words: Sequence[Word]) -> Reading:
-        """Nobody new comes into a story who is not named: what the reader takes for somebody else's is left out."""
-        strangers = reading.acts.keys() - self._cast.keys()
-        if strangers:
-            strangers -= self._reader.species_named(words)
-        acts = {species: acts for species, acts in reading.acts.items() if species not in strangers}
-        return replace(reading, acts=acts)
 
     def _first_mentions(self, words: Sequence[Word]) -> dict[str, int]:
         """Of each species that the words name, the place of the first that does."""
@@ -222,7 +218,8 @@ class Stage:
         words = bare if self._cast or self._reader.species_named(bare) else words
         present = self._present()
         members = [self._cast[species] for species in (present if len(present) > 1 else self._introduced)]
-        return with_species(words, members, self._species_of, vocabulary)
+        words = with_species(words, members, self._species_of, vocabulary)
+        return with_the_same_looks(words, members, self._species_of, vocabulary)
 
     def _present(self) -> list[str]:
         """Who is on stage, in the order in which the story told of them."""
@@ -255,7 +252,8 @@ class Stage:
                     )
                 member.colour = reading.colours[species]
                 told.described.add(species)
-            if species in reading.worn and not self._is_another_s(species, reading.worn[species], words):
+            its_own = species in newcomers or not self._is_another_s(species, reading.worn.get(species), words)
+            if species in reading.worn and its_own:
                 kind, colour = reading.worn[species]
                 if colour is None and member.worn is not None and member.worn[0] == kind:
                     colour = member.worn[1]
@@ -282,12 +280,12 @@ class Stage:
         others = [self._cast.get(other) for other in reading.acts if other != species]
         return any(other is not None and other.colour == colour for other in others)
 
-    def _is_another_s(self, species: str, worn: tuple[str, str | None], words: Sequence[Word]) -> bool:
+    def _is_another_s(self, species: str, worn: tuple[str, str | None] | None, words: Sequence[Word]) -> bool:
         """Whether what a known puppet is read to wear is what another does, and no word says that it has its own."""
-        kind, _ = worn
         if (
-            not words
-            or self._cast[species].wears(kind, None)
+            worn is None
+            or not words
+            or self._cast[species].wears(worn[0], None)
             or any(_DRESSES.fullmatch(word.known_as) for word in words)
         ):
             return False

@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from memflow_cli.models.theatre.cast import Member
+from memflow_cli.models.theatre.reader import Seen
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SIDES, SPECIES
 from memflow_cli.models.theatre.words import Vocabulary, Word
 
@@ -23,7 +24,7 @@ _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
     rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
 )
-_COLOUR = "|".join(COLOURS)
+_COLOUR, _KIND = "|".join(COLOURS), "|".join(ACCESSORIES)
 _ONE = rf"(?:(?:{_COLOUR}|more) )?(?:{_SPECIES})"
 _SEEN = r"(?:to be seen|there|here|in sight|in view|around|visible|anywhere|any ?more|now)"
 _CLAUSE_ENDS = r"(?=(?: (?:in|on|at|by) the \w+)?(?:$| ,| but\b| only\b| and the\b))"
@@ -39,9 +40,26 @@ _NO_STRANGER = re.compile(
     rf"(?!(?:{_COLOUR}|{_SPECIES}|one|body|soul|longer|more|sooner|matter|sign|trace|\w+thing)\b)\w+"
     rf"(?: (?:is|are|was|were))?(?(1)(?: {_SEEN})*|(?: (?:to be )?{_SEEN})+){_CLAUSE_ENDS}"
 )
+_MEETS = (
+    r"meets?|met|greets?|greeted|welcomes?|welcomed|finds?|found|discovers?|discovered|encounters?|encountered|notices?|noticed"
+    r"|spots?|spotted|sees?|saw|(?:bump|run|ran|bumps|runs|bumped) into|(?:comes?|came) across|(?:waves?|waved) (?:to|at)"
+    r"|(?:says?|said) (?:hello|hi) to|joined by|visited by|(?:makes?|made) friends with"
+)
+_MET = re.compile(
+    rf"\b(?:{_MEETS}) an?(?P<about>(?: \w+){{0,3}}?) (?P<who>{_SPECIES})\b"
+    rf"(?: (?:with|wearing|in) an? (?P<worn_colour>{_COLOUR}) (?P<worn>{_KIND})\b)?"
+)
+_NOT_MET = re.compile(
+    r"\b(?:not|never|no|nobody|none|neither|cannot|n't|if|would|could|might|may|wants?|hopes?|hoping|wishes|wishing|dreams?"
+    r"|dreaming|remembers?|imagines?|had|used|tomorrow|yesterday|likes? to|like to|far away|distance)\b"
+)
 _GONE_TO = re.compile(
     r"\b(?:(?:(?:has|have|is|are) (?:gone|moved|travelled|been taken)|went|moved|travelled)(?: (?:away|off|over))?) (?:in)?to"
     rf"(?= (?:an?|the) (?!(?:{'|'.join(SIDES)}|other|opposite|same|far)\b))"
+)
+_SAME = re.compile(
+    rf"\b(?:an?|the) (?:very )?(?:same|similar|matching|identical) (?P<same>{_KIND})\b"
+    rf"|\b(?:an?|the) (?P<worn>{_KIND}) of the same colou?r\b|\b(?P<article>an?|the) (?P<who>{_SPECIES}) of the same colou?r\b"
 )
 _A_GREEN_ONE = re.compile(rf"\b(?P<who>{_SPECIES}) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?")
 _REFERENCE = re.compile(
@@ -75,6 +93,21 @@ def where_they_have_gone(words: Sequence[Word], species_of: SpeciesOf, vocabular
 def with_colour_first(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
     """ "A fox, a green one" is a green fox."""
     return _with_words_for(_A_GREEN_ONE, lambda match: [match["colour"], match["who"]], words, species_of, vocabulary)
+
+
+def with_the_same_looks(
+    words: Sequence[Word], members: Sequence[Member], species_of: SpeciesOf, vocabulary: Vocabulary
+) -> list[Word]:
+    """ "A bird with the same hat", "a fox of the same colour": the colour is said, where one alone can be meant."""
+
+    def instead(match: re.Match[str]) -> list[str]:
+        kind = match["same"] or match["worn"]
+        known = {member.worn[1] for member in members if member.worn and member.worn[0] == kind} if kind else set()
+        known |= {member.colour for member in members if match["who"] and member.species != match["who"]}
+        colour = known.pop() if len(known) == 1 else None
+        return [match["article"] or "a", colour, kind or match["who"]] if colour else match[0].split()
+
+    return _with_words_for(_SAME, instead, words, species_of, vocabulary)
 
 
 def _with_words_for(
@@ -112,6 +145,19 @@ def who_is_gone(
         gone += [(species, colour) for colour, species in named] if named else [(species, "") for species in present]
         rest[_places(match)] = []
     return rest, gone
+
+
+def who_is_met(words: Sequence[Word], species_of: SpeciesOf) -> list[Seen]:
+    """Whom somebody meets, and how they look: "the cat meets a fox", "it is joined by a red bear in a blue hat"."""
+    text = _text(words, species_of)
+    if _NOT_MET.search(text):
+        return []
+    met = []
+    for match in _MET.finditer(text):
+        colour = next((word for word in match["about"].split() if word in COLOURS), None)
+        worn = (match["worn"], match["worn_colour"]) if match["worn"] else None
+        met.append(Seen(match["who"], colour, worn, False))
+    return met
 
 
 def _without(pattern: re.Pattern[str], words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
