@@ -35,7 +35,8 @@ BREATH, WIND = 0, 1  # the directions of what moves: up, and to the right
 OPEN = -6.0  # the logit of what is no eye, or does not rest
 CUT = 0.08  # of the brightest: two frames that differ more on average are of two scenes
 BESIDE = 5  # places, each way, among which a lid's colour is looked for
-STILL = 0.02  # painted pixels; nothing that moves less is moved
+STRIP = 4  # places that are moved together: of high and narrow things, little is looked at that stands still
+STILL = 0.2  # painted pixels; nothing that moves less is moved
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def displace(frames: Tensor, by: Tensor) -> None:
     side = frames.shape[2] // by.shape[-1]
     moving = F.max_pool2d((by.abs().amax((0, 1)) > STILL).float()[None], 3, 1, 1)[0] > 0  # and what lies beside it
     before, by = frames.clone(), F.pad(by, (1, 1, 1, 1), mode="replicate")
-    for columns in runs(moving.any(0)):
+    for columns in strips(moving.any(0)):
         for rows in runs(moving[:, columns].any(1)):
             near = by[:, :, rows.start : rows.stop + 2, columns.start : columns.stop + 2]
             smooth = F.interpolate(near, scale_factor=side, mode="bilinear")[:, :, side:-side, side:-side]
@@ -193,6 +194,13 @@ def moved(source: Tensor, by: Tensor, top: int, left: int) -> Tensor:
     down = torch.arange(top, top + by.shape[-2], device=by.device)[:, None] - by[:, 1]
     grid = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)
     return F.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def strips(there: Tensor) -> list[slice]:
+    """`runs`, none of them longer than STRIP."""
+    return [
+        slice(start, min(start + STRIP, run.stop)) for run in runs(there) for start in range(run.start, run.stop, STRIP)
+    ]
 
 
 def runs(there: Tensor) -> list[slice]:
