@@ -300,6 +300,39 @@ def test_two_may_wear_the_same(reader, prompt):
     ]
 
 
+@pytest.mark.parametrize(
+    "prompt, worn",
+    [
+        ("It takes off its hat.", ("hat", "yellow")),
+        ("The rabbit takes its hat off.", ("hat", "yellow")),
+        ("It puts its hat back on.", ("hat", "yellow")),
+        ("It puts on a red scarf.", ("scarf", "red")),
+        ("It never took off its blue hat.", ("hat", "blue")),
+    ],
+)
+def test_who_dresses_or_undresses_stays(reader, prompt, worn):
+    """ "It takes off its hat" sent the rabbit away, and "it puts its hat back on" had it come back."""
+    *_, meaning = read_story(reader, ["An orange rabbit with a yellow hat stands in the snow.", prompt], [False] * 2)
+    assert [(role.species, role.worn, role.acts[0].verb) for role in meaning.roles] == [("rabbit", worn, "stand")]
+
+
+@pytest.mark.parametrize(
+    "prompt, there",
+    [
+        ("Meanwhile, on the beach, a red cat waves.", ["cat"]),
+        ("In the city a white robot waits.", ["robot"]),
+        ("A cat stands in the forest.", ["cat"]),
+        ("The rabbit is on the beach now.", ["rabbit"]),
+        ("The rabbit and a cat stand on the beach.", ["rabbit", "cat"]),
+        ("A fox comes in from the left, in the forest.", ["rabbit", "fox"]),
+    ],
+)
+def test_who_is_told_of_in_another_place_is_there_without_those_left_behind(reader, prompt, there):
+    *_, meaning = read_story(reader, ["An orange rabbit stands in the snow.", prompt], [False] * 2)
+    assert [role.species for role in meaning.roles] == there
+    assert meaning.setting != "snow"
+
+
 def test_of_the_same_colour(reader):
     *_, meaning = read_story(
         reader, ["A red cat stands in a forest.", "A fox of the same colour comes in."], [False] * 2

@@ -1,5 +1,6 @@
 """Who a story is about, and what one prompt says of them."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 
@@ -34,3 +35,20 @@ class Told:
     is_empty: bool = False
     notes: list[str] = field(default_factory=list)
     newcomers: list[str] = field(default_factory=list)  # species that this prompt introduces
+
+
+def tells_of_others_elsewhere(told: Told, before: Sequence[Member], setting: str | None) -> bool:
+    """Whether a prompt leaves those on stage behind: "meanwhile, on the beach, a cat waves". Who comes in comes to somebody."""
+    is_another_place = None not in (told.setting, setting) and told.setting != setting
+    present = {member.species for member in before}
+    comes = any(verb == "enter" for acts in told.acts.values() for verb, _ in acts)
+    return is_another_place and bool(told.acts) and not comes and not present & told.acts.keys()
+
+
+def clear_for_scene(cast: Iterable[Member], told: Told, before: Sequence[Member], setting: str | None) -> None:
+    """In a new scene those are there who are told of; all who were, if neither anybody nor another place is told."""
+    if not told.acts and not told.is_empty and told.setting in (None, setting):
+        told.acts = {member.species: [("idle", "")] for member in before}
+    for member in cast:
+        member.place = ""
+        member.is_on_stage = member.is_on_stage and member.species in told.acts

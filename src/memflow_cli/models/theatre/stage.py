@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from memflow_cli.models.theatre.blocking import Blocking
-from memflow_cli.models.theatre.cast import Member, Told
+from memflow_cli.models.theatre.cast import Member, Told, clear_for_scene, tells_of_others_elsewhere
 from memflow_cli.models.theatre.corrections import (
     arrived,
     both_there,
@@ -41,6 +41,7 @@ from memflow_cli.models.theatre.wording import (
     with_species,
     with_the_same_looks,
     without_comparisons,
+    without_dressing,
     without_strangers,
     without_the_missing,
     without_what_is_not_worn,
@@ -93,8 +94,10 @@ class Stage:
             self._take(_reading(caption), told)
         else:
             self._take_sentences(prompt, told, cut)
-        if opens and cut:
-            self._clear_for_cut(told, before)
+        is_elsewhere = caption is None and tells_of_others_elsewhere(told, before, self._setting)
+        if is_elsewhere or (opens and cut):
+            opens = True
+            clear_for_scene(self._cast.values(), told, before, self._setting)
             before = []
         moved = told.setting is not None and told.setting != self._setting
         self._setting = told.setting or self._setting or FIRST_SETTING
@@ -212,6 +215,7 @@ class Stage:
         vocabulary = self._reader.vocabulary
         if cut:
             words = where_they_have_gone(without_the_missing(words, self._species_of), self._species_of, vocabulary)
+        words = without_dressing(words, self._species_of, vocabulary)
         words = with_colour_first(words, self._species_of, vocabulary)
         words = without_strangers(without_what_is_not_worn(words, self._species_of), self._species_of)
         bare = without_comparisons(words, self._species_of)
@@ -290,14 +294,6 @@ class Stage:
         ):
             return False
         return any(other.wears(*worn) for other in self._cast.values() if other.species != species)
-
-    def _clear_for_cut(self, told: Told, before: Sequence[Member]) -> None:
-        """After a cut those are there who are told of; all who were, if neither anybody nor another place is told."""
-        if not told.acts and not told.is_empty and told.setting in (None, self._setting):
-            told.acts = {member.species: [("idle", "")] for member in before}
-        for member in self._cast.values():
-            member.place = ""
-            member.is_on_stage = member.is_on_stage and member.species in told.acts
 
 
 def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:

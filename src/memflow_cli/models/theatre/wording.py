@@ -24,6 +24,11 @@ _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
     rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
 )
+_ITS = r"(?:its|his|her|their|the|an?)"
+_DRESSING = re.compile(
+    rf"\b(?:(?:takes?|took|taking) off|(?:puts?|putting) on)(?= {_ITS} (?:\w+ )?{_WORN}\b)"
+    rf"|\b(?:takes?|took|taking|puts?|putting)(?P<what> {_ITS} (?:\w+ )?{_WORN}) (?:off|(?:back )?on)\b"
+)
 _COLOUR, _KIND = "|".join(COLOURS), "|".join(ACCESSORIES)
 _ONE = rf"(?:(?:{_COLOUR}|more) )?(?:{_SPECIES})"
 _SEEN = r"(?:to be seen|there|here|in sight|in view|around|visible|anywhere|any ?more|now)"
@@ -83,6 +88,13 @@ def without_comparisons(words: Sequence[Word], species_of: SpeciesOf) -> list[Wo
 def without_what_is_not_worn(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """What a newcomer does not wear is no news: "a cat, with neither hat nor scarf"."""
     return _without(_NOT_WORN, words, species_of)
+
+
+def without_dressing(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
+    """Who takes a hat off stays, and is seen as before, for theatre undresses nobody; who puts one on wears it."""
+    return _with_words_for(
+        _DRESSING, lambda match: ["wears", *(match["what"] or "").split()], words, species_of, vocabulary
+    )
 
 
 def where_they_have_gone(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
