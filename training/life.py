@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,7 +36,7 @@ COVERED = 0.05  # share of a block from which it counts as a puppet's, or as wha
 LID_DIFFERENCE = 60  # of 255, between open and closed, from which a pixel is a lid's wholly
 SHOWN_FRAMES = 1_500
 WINDOW = 3, 4  # cells in which eyes are looked for
-AT_EYES = 0.6
+AT_EYES, AT_PUPPETS = 0.35, 0.9
 PUPPET_WEIGHT, LID_WEIGHT = 4.0, 12.0
 RATE = 2e-3
 
@@ -64,7 +65,8 @@ class Lesson:
     """A latent frame and what could move in it.
 
     `looked_at` [1 + past, C, h, w]; `trust` [h, w]; `reach` [4, 2, 2 h, 2 w] in painted pixels; `weight` [2 h, 2 w]: of the
-    reach; `lids` uint8 [4, height, width]; `rest` bool [8 h, 8 w]: nothing moves there since the frame before.
+    reach; `lids` uint8 [4, height, width]; `rest` bool [8 h, 8 w]: nothing moves there since the frame before;
+    `puppets` uint8 [4, height, width]: how much of a pixel a puppet covers.
     """
 
     looked_at: Tensor
@@ -73,6 +75,7 @@ class Lesson:
     weight: Tensor
     lids: Tensor
     rest: Tensor
+    puppets: Tensor
 
 
 @cache
@@ -95,14 +98,24 @@ def in_blocks(pixels: np.ndarray) -> np.ndarray:
     return pixels.reshape(height // BLOCK, BLOCK, width // BLOCK, BLOCK).mean((1, 3))
 
 
-def what_lives(story: Story, latent: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Of a latent frame: reach float32 [4, 2, 16, 28], covered bool [4, 16, 28], lids float32 [4, height, width] in 0..1, and
-    whether pixels are as they were in the frame before, bool [height, width]."""
+class Living(NamedTuple):
+    """Of a latent frame: how far blocks move at most, and which of them puppets cover; what of its pixels lids would cover, what
+    is as it was in the frame before, and what puppets cover."""
+
+    reach: np.ndarray  # float32 [4, 2, 16, 28], painted pixels
+    covered: np.ndarray  # bool [4, 16, 28]
+    lids: np.ndarray  # float32 [4, height, width] in 0..1
+    rest: np.ndarray  # bool [height, width]
+    puppets: np.ndarray  # float32 [4, height, width] in 0..1
+
+
+def what_lives(story: Story, latent: int) -> Living:
     beat = story.beats[story.beat_of_chunks()[latent * FRAMES_PER_LATENT // FRAMES_PER_CHUNK]]
     behind = backdrop(beat.setting, beat.backdrop, UPSCALE)
     reach = np.zeros((FRAMES_PER_LATENT, 2, HEIGHT * UPSCALE // BLOCK, WIDTH * UPSCALE // BLOCK), np.float32)
     covered = np.zeros((FRAMES_PER_LATENT, *reach.shape[2:]), bool)
     seen: list[np.ndarray] = []
+    puppets = np.zeros((FRAMES_PER_LATENT, *behind.shape[:2]), np.float32)
     lids = np.zeros((FRAMES_PER_LATENT, *behind.shape[:2]), np.float32)
     rows = (np.arange(reach.shape[2]) + 0.5) * BLOCK
     motions = stage(story)
@@ -115,6 +128,7 @@ def what_lives(story: Story, latent: int) -> tuple[np.ndarray, np.ndarray, np.nd
             mask = np.zeros(behind.shape[:2], np.float32)
             for picture, closed_eyes in zip(pictures, (False, True), strict=True):
                 paste(picture, mask, puppet, motion, t, UPSCALE, closed_eyes)
+            puppets[frame] = np.maximum(puppets[frame], mask)
             here = in_blocks(mask) > COVERED
             feet = (GROUND - float(motion.lift[t])) * UPSCALE
             reach[frame, BREATH] = np.where(here, RISE * np.maximum(feet - rows, 0)[:, None], reach[frame, BREATH])
@@ -124,7 +138,7 @@ def what_lives(story: Story, latent: int) -> tuple[np.ndarray, np.ndarray, np.nd
         lids[frame] = np.clip(np.abs(pictures[0] - pictures[1]).max(-1) / LID_DIFFERENCE, 0, 1)
     before = render(story, latent - 1, 1, UPSCALE)[0][-1] if latent else seen[0]
     changes = [np.abs(after - before).max(-1) for after in seen]
-    return reach, covered, lids, np.max(changes, axis=0) < SAME
+    return Living(reach, covered, lids, np.max(changes, axis=0) < SAME, puppets)
 
 
 def make_lesson(folder: Path, row: int, rng: np.random.Generator, past: int) -> Lesson:
@@ -134,15 +148,17 @@ def make_lesson(folder: Path, row: int, rng: np.random.Generator, past: int) -> 
     at = int(rng.choice(drawn))
     latents = shown if rng.random() < 0.75 else true
     back = [max(0, at - distance) for distance in range(past + 1)]
-    reach, covered, lids, rest = what_lives(pair_story(row), at)
+    lives = what_lives(pair_story(row), at)
+    rest = lives.rest.reshape(lives.rest.shape[0] // PLACE, PLACE, -1, PLACE).all((1, 3))
     error = torch.from_numpy(np.square(latents[at].astype(np.float32) - true[at]).mean(0))
     return Lesson(
         looked_at=torch.from_numpy(latents[back]),
         trust=trust_in(error),
-        reach=torch.from_numpy(reach),
-        weight=torch.from_numpy(1 + PUPPET_WEIGHT * covered.mean(0)).float(),
-        lids=torch.from_numpy((lids * 255).round().astype(np.uint8)),
-        rest=torch.from_numpy(rest.reshape(rest.shape[0] // PLACE, PLACE, -1, PLACE).all((1, 3))),
+        reach=torch.from_numpy(lives.reach),
+        weight=torch.from_numpy(1 + PUPPET_WEIGHT * lives.covered.mean(0)).float(),
+        lids=torch.from_numpy((lives.lids * 255).round().astype(np.uint8)),
+        puppets=torch.from_numpy((lives.puppets * 255).round().astype(np.uint8)),
+        rest=torch.from_numpy(rest),
     )
 
 
@@ -155,9 +171,10 @@ def lessons(folder: Path, count: int, past: int, held_out: bool = False, seed: i
 
 
 def window_of(lesson: Lesson, rng: np.random.Generator) -> tuple[int, int]:
-    """First row and column of the cells in which eyes are looked for."""
-    cells = F.max_pool2d(lesson.lids.amax(0)[None].float(), CELL)[0]
-    if cells.any() and rng.random() < AT_EYES:
+    """First row and column of the cells that are looked at: some with eyes, some with any part of a puppet, or any."""
+    chosen = rng.random()
+    cells = F.max_pool2d((lesson.lids if chosen < AT_EYES else lesson.puppets).amax(0)[None].float(), CELL)[0]
+    if cells.any() and chosen < AT_PUPPETS:
         row, column = cells.nonzero()[int(rng.integers(int((cells > 0).sum())))].tolist()
     else:
         row, column = int(rng.integers(cells.shape[0])), int(rng.integers(cells.shape[1]))
@@ -178,8 +195,8 @@ def cut(maps: list[Tensor], corners: list[tuple[int, int]], scale: int) -> Tenso
 
 def losses(
     life: Life, painter: Painter, autoencoder: PatchAutoencoder, batch: list[Lesson], rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(of the reach, of the lids, of what rests)."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(of the reach, of the lids, of what rests, of the puppets)."""
     corners = [window_of(lesson, rng) for lesson in batch]
     with torch.no_grad(), fast_products(torch.device("cpu")):
         features, mended = painter.look(torch.stack([lesson.looked_at.float() for lesson in batch]))
@@ -188,7 +205,8 @@ def losses(
         places = painter.places_of(cut(list(features), corners, 1), decoded)
         cells = F.silu(features)
     with fast_products(torch.device("cpu")):
-        reaches, masks, rests = life.reaches(cells), life.lids(places), life.rests(places)
+        reaches, masks = life.reaches(cells), life.lids(places)
+        rests, covers = life.rests(places), life.covers(places)
     wanted, trust = torch.stack([each.reach for each in batch]), torch.stack([each.trust for each in batch])
     weight = torch.stack([each.weight for each in batch]) * F.interpolate(trust[:, None], scale_factor=2)[:, 0]
     of_reach = (F.smooth_l1_loss(reaches, wanted, reduction="none") * weight[:, None, None]).mean()
@@ -196,7 +214,10 @@ def losses(
     trusted = F.interpolate(cut([each.trust[None] for each in batch], corners, 1), scale_factor=CELL)
     of_lids = F.binary_cross_entropy_with_logits(masks, lids, reduction="none") * (1 + LID_WEIGHT * lids) * trusted
     rest = cut([each.rest[None] for each in batch], corners, CELL // PLACE).float()
-    return of_reach, of_lids.mean() * LID_WEIGHT, F.binary_cross_entropy_with_logits(rests, rest)
+    of_rest = F.binary_cross_entropy_with_logits(rests, rest)
+    puppets = cut([each.puppets for each in batch], corners, CELL).float() / 255
+    of_puppets = (F.binary_cross_entropy_with_logits(covers, puppets, reduction="none") * trusted).mean()
+    return of_reach, of_lids.mean() * LID_WEIGHT, of_rest, of_puppets
 
 
 def train(life: Life, painter: Painter, autoencoder: PatchAutoencoder, folder: Path, seconds: float) -> Life:
@@ -219,7 +240,7 @@ def train(life: Life, painter: Painter, autoencoder: PatchAutoencoder, folder: P
         recent.append([part.item() for part in parts])
         if step % 50 == 0:
             told = " ".join(f"{value:.4f}" for value in np.mean(recent, axis=0))
-            print(f"step {step}, {spent:.0f} s: reach, lids, rest {told}", flush=True)
+            print(f"step {step}, {spent:.0f} s: reach, lids, rest, puppets {told}", flush=True)
             recent = []
     life.load_state_dict(average.state_dict()["weights"])
     return life.eval().requires_grad_(False)
@@ -229,6 +250,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="with the folder pairs")
     parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--start", type=Path, help="begin with the weights of this folder")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument(
         "--out", type=Path, default=THEATRE_FOLDER / "vae" / "life", help="where the weights are written"
@@ -239,7 +261,10 @@ def main() -> None:
     painter = Painter.from_pretrained(THEATRE_FOLDER / "vae" / "painter")
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
     config = LifeConfig(painter.config.widths[0], painter.config.widths[-1])
-    life = train(Life(config), painter, autoencoder, options.work / "pairs", 60 * options.minutes)
+    life = Life(config)
+    if options.start:
+        life.load_state_dict(Life.from_pretrained(options.start).state_dict())
+    life = train(life, painter, autoencoder, options.work / "pairs", 60 * options.minutes)
     life.save_pretrained(options.out)
 
 

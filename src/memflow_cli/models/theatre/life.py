@@ -33,10 +33,11 @@ LIDS = (
 LID_FRAMES = (0.5, 1.0, 1.0)  # how far an eye is closed in the frames of a blink
 BREATH, WIND = 0, 1  # the directions of what moves: up, and to the right
 OPEN = -6.0  # the logit of what is no eye, or does not rest
-CUT = 0.08  # of the brightest: two frames that differ more on average are of two scenes
+CUT = 20.0  # of 255: two frames that differ more on average are of two scenes
+RESTING = 0.6  # how sure it must be that a place rests
 BESIDE = 5  # places, each way, among which a lid's colour is looked for
 STRIP = 4  # places that are moved together: of high and narrow things, little is looked at that stands still
-STILL = 0.2  # painted pixels; nothing that moves less is moved
+STILL = 0.25  # painted pixels; nothing that moves less is moved
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,14 @@ class Life(nn.Module):
             nn.Conv2d(config.hidden, config.frames * self.side**2, 1),
         )
         self.rest = nn.Conv2d(config.place_width, 1, 3, padding=1)
-        for last, bias in ((self.reach[-1], 0.0), (self.eyes[-1], OPEN), (self.rest, OPEN)):
+        self.puppets = nn.Sequential(
+            nn.Conv2d(config.place_width, config.hidden, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(config.hidden, config.hidden, 3, padding=2, dilation=2),
+            nn.SiLU(),
+            nn.Conv2d(config.hidden, config.frames * self.side**2, 1),
+        )
+        for last, bias in ((self.reach[-1], 0.0), (self.eyes[-1], OPEN), (self.rest, OPEN), (self.puppets[-1], 0.0)):
             nn.init.zeros_(last.weight)
             nn.init.constant_(last.bias, bias)
 
@@ -106,6 +114,10 @@ class Life(nn.Module):
         """Features [F, place_width, 8 h, 8 w] -> logits of how much a closed lid covers of a pixel, [F, 4, 32 h, 32 w]."""
         return F.pixel_shuffle(self.eyes(places), self.side).float()
 
+    def covers(self, places: Tensor) -> Tensor:
+        """Features [F, place_width, 8 h, 8 w] -> logits of whether a puppet covers a pixel, [F, 4, 32 h, 32 w]."""
+        return F.pixel_shuffle(self.puppets(places), self.side).float()
+
     def rests(self, places: Tensor) -> Tensor:
         """Features [F, place_width, 8 h, 8 w] -> logits of whether a place is as it was before, [F, 1, 8 h, 8 w]."""
         return cast("Tensor", self.rest(places).float())
@@ -114,19 +126,21 @@ class Life(nn.Module):
         """Frames [4, height, width, 3] -> the same, where nothing moves gone over to little by little from the last frame
         `before` [height, width, 3], from which they differ by what the transformer drew otherwise. After a cut nothing is.
         """
-        if (frames[0].float() - before.float()).abs().mean() > CUT * brightest_of(frames):
+        last = before.float()
+        if (frames[0].float() - last).abs().mean() > CUT:
             return frames
-        rests = F.interpolate(self.rests(places).sigmoid(), scale_factor=self.side, mode="bilinear")[0, 0, ..., None]
+        rests = ((self.rests(places).sigmoid() - RESTING) / (1 - RESTING)).clamp(0, 1)
+        rests = F.interpolate(rests, scale_factor=self.side, mode="bilinear")[0, 0, ..., None]
         settled = frames.clone()
         for number in range(len(frames) - 1):
             share = rests * (1 - (number + 1) / len(frames))
-            settled[number] = in_numbers_of(frames, torch.lerp(frames[number].float(), before.float(), share))
+            settled[number] = torch.lerp(frames[number].float(), last, share).round_().to(torch.uint8)
         return settled
 
     def animate(self, frames: Tensor, cells: Tensor, places: Tensor, latent_frame: int) -> Tensor:
         """Frames [4, height, width, 3] of latent frame number `latent_frame`, as they are painted -> as they are shown.
 
-        `cells`, `places`: the features that they were painted from, [1, ...]. uint8 stays uint8; else in 0..1.
+        `cells`, `places`: the features that they were painted from, [1, ...]. All frames here are uint8.
         """
         clock = clock_at(latent_frame, self.config.frames, 2 * cells.shape[-1])
         shown = frames.clone()
@@ -147,7 +161,7 @@ class Life(nn.Module):
             closed = clock[:, columns].to(lids).repeat_interleave(width, dim=1)[:, None, None]
             open_eyes = frames[:, :, part].permute(0, 3, 1, 2).float()
             skin = beside(open_eyes, (1 - 3 * lids).clamp_min(0), self.side)
-            frames[:, :, part] = as_in(frames, open_eyes.lerp(skin, lids * closed))
+            frames[:, :, part] = as_frames(open_eyes.lerp(skin, lids * closed))
 
     def save_pretrained(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -176,24 +190,25 @@ def displace(frames: Tensor, by: Tensor) -> None:
     for columns in strips(moving.any(0)):
         for rows in runs(moving[:, columns].any(1)):
             near = by[:, :, rows.start : rows.stop + 2, columns.start : columns.stop + 2]
-            smooth = F.interpolate(near, scale_factor=side, mode="bilinear")[:, :, side:-side, side:-side]
+            smooth = F.interpolate(near, scale_factor=side, mode="bilinear")
             top, left = side * max(rows.start - 1, 0), side * max(columns.start - 1, 0)
             source = before[:, top : side * (rows.stop + 1), left : side * (columns.stop + 1)]
-            pixels = moved(
-                source.permute(0, 3, 1, 2).float(), smooth, side * rows.start - top, side * columns.start - left
-            )
             part = slice(side * rows.start, side * rows.stop), slice(side * columns.start, side * columns.stop)
-            frames[:, *part] = as_in(frames, pixels)
+            frames[:, *part] = moved(
+                source, smooth[:, :, side:-side, side:-side], part[0].start - top, part[1].start - left
+            )
 
 
 def moved(source: Tensor, by: Tensor, top: int, left: int) -> Tensor:
-    """What is seen in a part of `source` [F, channels, height, width], from row `top` and column `left` on, when it moves by
+    """What is seen in a part of `source` [F, height, width, 3], from row `top` and column `left` on, when it moves by
     `by` [F, 2, rows, columns] pixels."""
-    height, width = source.shape[-2:]
-    across = torch.arange(left, left + by.shape[-1], device=by.device) - by[:, 0]
-    down = torch.arange(top, top + by.shape[-2], device=by.device)[:, None] - by[:, 1]
-    grid = torch.stack([(2 * across + 1) / width - 1, (2 * down + 1) / height - 1], dim=-1)
-    return F.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    (height, width), (rows, columns) = source.shape[1:3], by.shape[-2:]
+    size = by.new_tensor((width, height))
+    across, down = (torch.arange(count, device=by.device) for count in (columns, rows))
+    still = torch.stack(torch.meshgrid(left + across, top + down, indexing="xy"), dim=-1)
+    grid = torch.addcmul((2 * still + 1) / size - 1, by.permute(0, 2, 3, 1), 2 / size, value=-1)
+    pixels = F.grid_sample(source.permute(0, 3, 1, 2).float(), grid, padding_mode="border", align_corners=False)
+    return as_frames(pixels)
 
 
 def strips(there: Tensor) -> list[slice]:
@@ -216,14 +231,6 @@ def beside(pixels: Tensor, counted: Tensor, side: int) -> Tensor:
     return F.interpolate(sums[:, :3] / sums[:, 3:].clamp_min(1e-3), scale_factor=side, mode="bilinear")
 
 
-def as_in(frames: Tensor, pixels: Tensor) -> Tensor:
-    """Pixels [F, 3, height, width] -> [F, height, width, 3], in the numbers of `frames`."""
-    return in_numbers_of(frames, pixels).permute(0, 2, 3, 1)
-
-
-def in_numbers_of(frames: Tensor, pixels: Tensor) -> Tensor:
-    return pixels.round().to(torch.uint8) if frames.dtype == torch.uint8 else pixels
-
-
-def brightest_of(frames: Tensor) -> int:
-    return 255 if frames.dtype == torch.uint8 else 1
+def as_frames(pixels: Tensor) -> Tensor:
+    """Pixels [F, 3, height, width] in 0..255 -> frames [F, height, width, 3], uint8."""
+    return pixels.round_().to(torch.uint8).permute(0, 2, 3, 1)

@@ -11,6 +11,7 @@ from memflow_cli.models.theatre.autoencoder import PatchAutoencoder, PatchStream
 from memflow_cli.models.theatre.fused_painter import FusedPainter
 from memflow_cli.models.theatre.life import Life
 from memflow_cli.models.theatre.painter import UPSCALE, Painted, Painter, sketch
+from memflow_cli.models.theatre.scenery import GATHERED, Scenery
 
 
 def with_past(latents: Tensor, past: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class PaintingDecoder:
         fused: FusedPainter | None = None,
         life: Life | None = None,
     ) -> None:
-        self.past = painter.config.past + (life is not None)
+        self.past = painter.config.past + (0 if life is None else GATHERED)
         self._autoencoder, self._painter, self._fused, self._life = autoencoder, painter, fused, life
         self.reset()
 
@@ -69,11 +70,13 @@ class PaintingDecoder:
         """See `StreamingDecoder`."""
         self._before: Tensor | None = None
         self._last: Tensor | None = None  # frame, as it was painted
+        self._scenery = Scenery()
         self._next = latent_frame
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents [F, C, h, w] -> frames [4 * F, height, width, 3], uint8 if fused, else fp32 in 0..1; see `StreamingDecoder`."""
+        """Latents [F, C, h, w] -> frames [4 * F, height, width, 3], uint8 if fused or living, else fp32 in 0..1; see
+        `StreamingDecoder`."""
         latents = latents.to(self._autoencoder.basis)
         past = self._painter.config.past
         before = latents[:1].expand(past, -1, -1, -1) if self._before is None else self._before
@@ -83,6 +86,9 @@ class PaintingDecoder:
         painted = [self._fused and self._fused.paint(one.unsqueeze(0)) for one in looked_at]
         if any(one is None for one in painted):
             painted = [self._paint(one.unsqueeze(0)) for one in looked_at]
+        frames = torch.cat([cast("Painted", one).frames for one in painted])
+        if self._life is None or (frames.dtype != torch.uint8 and not frames.isfinite().all()):
+            return frames  # what is not a number stays so: moved, it might be seen as a colour
         return torch.cat([self._animate(cast("Painted", one), first + index) for index, one in enumerate(painted)])
 
     def flush(self) -> Tensor:
@@ -97,10 +103,11 @@ class PaintingDecoder:
         return Painted((frames.float() / 2 + 0.5).clamp(0, 1), F.silu(features), places)
 
     def _animate(self, painted: Painted, latent_frame: int) -> Tensor:
-        """What is not a number stays so: moved, it might be seen as a colour."""
-        frames, cells, places = painted
-        if self._life is None or (frames.dtype != torch.uint8 and not frames.isfinite().all()):
-            return frames
-        before, self._last = self._last, frames[-1].clone()
-        settled = frames if before is None else self._life.settle(frames, before, places)
-        return self._life.animate(settled, cells, places, latent_frame)
+        life, (frames, cells, places) = cast("Life", self._life), painted
+        if frames.dtype != torch.uint8:
+            frames = (frames * 255).round().to(torch.uint8)
+        before, self._last = self._last, frames[-1]
+        if before is not None:
+            frames = life.settle(frames, before, places)
+        frames = self._scenery.without_specks(frames, life.covers(places)[0].sigmoid())
+        return life.animate(frames, cells, places, latent_frame)
