@@ -1,6 +1,7 @@
 """Latents to painted frames as they come; and which of theatre's two decoders makes films of a size."""
 
-from functools import cached_property
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property, partial
 from typing import cast
 
 import torch
@@ -64,14 +65,13 @@ class PaintingDecoder:
     ) -> None:
         self.past = painter.config.past + (0 if life is None else GATHERED)
         self._autoencoder, self._painter, self._fused, self._life = autoencoder, painter, fused, life
+        self._beside: ThreadPoolExecutor | None = None
         self.reset()
 
     def reset(self, latent_frame: int = 0) -> None:
         """See `StreamingDecoder`."""
         self._before: Tensor | None = None
-        self._last: Tensor | None = None  # frame, as it was painted
-        self._scenery = Scenery()
-        self._next = latent_frame
+        self._living = None if self._life is None else LivingFrames(self._life, latent_frame)
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:
@@ -82,14 +82,13 @@ class PaintingDecoder:
         before = latents[:1].expand(past, -1, -1, -1) if self._before is None else self._before
         looked_at = with_past(latents, before)
         self._before = torch.cat([before, latents])[len(latents) :].clone()
-        first, self._next = self._next, self._next + len(latents)
-        painted = [self._fused and self._fused.paint(one.unsqueeze(0)) for one in looked_at]
-        if any(one is None for one in painted):
-            painted = [self._paint(one.unsqueeze(0)) for one in looked_at]
-        frames = torch.cat([cast("Painted", one).frames for one in painted])
-        if self._life is None or (frames.dtype != torch.uint8 and not frames.isfinite().all()):
-            return frames  # what is not a number stays so: moved, it might be seen as a colour
-        return torch.cat([self._animate(cast("Painted", one), first + index) for index, one in enumerate(painted)])
+        frames = [self._show(one.unsqueeze(0)) for one in looked_at]
+        shown = [frame.result() if isinstance(frame, Future) else frame for frame in frames]
+        if any(
+            frame is None for frame in shown
+        ):  # not a number; it is shown as it is, for moved it might be seen as a colour
+            return torch.cat([self._paint(one.unsqueeze(0)).frames for one in looked_at])
+        return torch.cat(cast("list[Tensor]", shown))
 
     def flush(self) -> Tensor:
         """What is still to come at the film's end: no frames."""
@@ -102,12 +101,39 @@ class PaintingDecoder:
         frames = self._painter.finish(places, decoded).unflatten(1, (-1, 3)).flatten(0, 1).permute(0, 2, 3, 1)
         return Painted((frames.float() / 2 + 0.5).clamp(0, 1), F.silu(features), places)
 
-    def _animate(self, painted: Painted, latent_frame: int) -> Tensor:
-        life, (frames, cells, places) = cast("Life", self._life), painted
+    def _show(self, latents: Tensor) -> "Tensor | Future[Tensor] | None":
+        """What is shown of a latent frame [1, 1 + past, C, h, w]; None: it is not a number. On a CPU one is brought to life
+        while the next is painted.
+        """
+        painted = self._paint(latents) if self._fused is None else self._fused.paint(latents)
+        if painted is None or (painted.frames.dtype != torch.uint8 and not painted.frames.isfinite().all()):
+            return None
+        if self._living is None:
+            return painted.frames
+        if latents.device.type != "cpu":
+            return self._living.show(painted)
+        if self._beside is None:
+            self._beside = ThreadPoolExecutor(1, "life", partial(torch.set_num_threads, torch.get_num_threads()))
+        return self._beside.submit(self._living.show, painted)
+
+
+class LivingFrames:
+    """What is shown of painted latent frames, which come in the film's order; the first is number `latent_frame`."""
+
+    def __init__(self, life: Life, latent_frame: int) -> None:
+        self._life, self._scenery = life, Scenery()
+        self._next = latent_frame
+        self._last: Tensor | None = None  # frame, as it was painted
+
+    @torch.inference_mode()
+    def show(self, painted: Painted) -> Tensor:
+        """Frames [4, height, width, 3], uint8."""
+        frames, cells, places = painted
         if frames.dtype != torch.uint8:
             frames = (frames * 255).round().to(torch.uint8)
         before, self._last = self._last, frames[-1]
         if before is not None:
-            frames = life.settle(frames, before, places)
-        frames = self._scenery.without_specks(frames, life.covers(places)[0].sigmoid())
-        return life.animate(frames, cells, places, latent_frame)
+            frames = self._life.settle(frames, before, places)
+        frames = self._scenery.without_specks(frames, self._life.covers(places)[0].sigmoid())
+        number, self._next = self._next, self._next + 1
+        return self._life.animate(frames, cells, places, number)
