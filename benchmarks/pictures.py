@@ -35,10 +35,11 @@ FIRST_SEED, SEED_STEP = 6_000_014, 15  # of stories whose puppets and settings t
 LARGEST = 0.1  # share of a film's frame-to-frame changes that count as large
 FROZEN = 6.0  # of 255; nothing moves between two frames of which no pixel, seen at 112x64, changes more
 SAME = 2.0  # of 255; two frames that differ less on average, seen at 112x64, are the same to the eye
-FREE = 2  # chunks at a film's start that are not compared: which backdrop a setting has is the model's to choose
+FREE = 2  # chunks at a film's start that are left out: which backdrop a setting has is the model's to choose
 LATENTS = ("true", "own, after true chunks", "own, after own chunks")
+HELD = "painter, the scene as it was"  # as films are shown, but nobody breathes
 LIVING = "painter, living"  # as films are shown; the world drawn for comparison does not breathe, so that only motion is told
-DECODERS = ("scaled up", "painter", LIVING)
+DECODERS = ("scaled up", "painter", HELD, LIVING)
 
 
 @dataclass
@@ -105,6 +106,13 @@ def scaled_up(frames: Tensor) -> Tensor:
     return pixels.clamp(0, 1).permute(0, 2, 3, 1)
 
 
+class Held(Life):
+    """Life that stands still: what rests, and the scene, are as in a living film."""
+
+    def animate(self, frames: Tensor, cells: Tensor, places: Tensor, latent_frame: int) -> Tensor:
+        return frames
+
+
 def as_shown(frames: Tensor) -> Tensor:
     """Painted frames as they are."""
     return frames
@@ -114,7 +122,8 @@ def decoded(decoder: StreamingDecoder, latents: Tensor, enlarge: Callable[[Tenso
     """A film's frames, chunk by chunk: [12, 256, 448, 3] in 0..1."""
     decoder.reset()
     for chunk in latents.split(CHUNK):
-        yield enlarge(decoder.decode(chunk))
+        frames = decoder.decode(chunk)
+        yield enlarge(frames if frames.dtype != torch.uint8 else frames.float() / 255)
 
 
 def held_out_stories(count: int) -> list[Story]:
@@ -154,16 +163,16 @@ def look_at(
 ) -> None:
     """Add a story to `errors`, by (latents, decoder), and to `errors["truth"]` how the drawn world moves."""
     step = CHUNK * FRAMES_PER_LATENT
-    truth = [render(story, first, CHUNK, UPSCALE) for first in range(0, story.num_chunks * CHUNK, CHUNK)]
+    truth = [render(story, first, CHUNK, UPSCALE) for first in range(FREE * CHUNK, story.num_chunks * CHUNK, CHUNK)]
     errors.setdefault("truth", Motion()).add(frame for frames, _ in truth for frame in half_size(frames))
-    chosen = range(FREE * step + 5, story.num_chunks * step, step)  # a frame of each chunk
+    chosen = range(5, len(truth) * step, step)  # a frame of each chunk
     columns: dict[tuple[str, str], dict[int, np.ndarray]] = {}
     for kind, frames_of_kind in latents.items():
         for name, decoder in decoders.items():
             enlarge = scaled_up if name == "scaled up" else as_shown
             entry, film = errors.setdefault((kind, name), Errors()), []
-            for chunk, frames in enumerate(decoded(decoder, frames_of_kind, enlarge)):
-                if chunk >= FREE and name != LIVING:
+            for chunk, frames in enumerate(decoded(decoder, frames_of_kind[FREE * CHUNK :], enlarge)):
+                if name != LIVING:
                     entry.add(
                         frames, torch.from_numpy(truth[chunk][0]).float() / 255, torch.from_numpy(truth[chunk][1])
                     )
@@ -189,7 +198,7 @@ def main() -> None:
         default=fast,
         help="that the painter computes in; default: this CPU's",
     )
-    parser.add_argument("--sheet", type=Path, help="folder for pictures: scaled up, painter, living, truth")
+    parser.add_argument("--sheet", type=Path, help="folder for pictures: as each decodes, and the truth")
     parser.add_argument("--keep", type=Path, help="file in which the latents are kept for the next time")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
@@ -203,8 +212,11 @@ def main() -> None:
             torch.save(drawn, options.keep)
     dtype = getattr(torch, options.dtype)
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae", dtype)
-    painter, life = Painter.from_pretrained(options.painter, dtype), Life.from_pretrained(options.life, dtype)
-    painting = (PaintingDecoder(autoencoder, painter, None, lives) for lives in (None, life))
+    painter, lives = Painter.from_pretrained(options.painter, dtype), (Held, Life)
+    painting = (
+        PaintingDecoder(autoencoder, painter, None, life)
+        for life in (None, *(kind.from_pretrained(options.life, dtype) for kind in lives))
+    )
     decoders = dict(zip(DECODERS, (PatchStreamingDecoder(autoencoder), *painting), strict=True))
     errors: dict = {}
     for story, latents in zip(stories, drawn, strict=True):
