@@ -1,5 +1,7 @@
 """What lives in painted films: by the clock alone, the same in whatever portions a film comes; and what training teaches it."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from memflow_cli.errors import ModelError
 from memflow_cli.film.shooting import make_film
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
+from memflow_cli.models.theatre.autoencoder import WEIGHTS_NAME
 from memflow_cli.models.theatre.fused_painter import FusedPainter
 from memflow_cli.models.theatre.life import BREATH, WIND, Life, LifeConfig, beside, clock_at, displace, runs
 from memflow_cli.models.theatre.painter import PainterConfig
@@ -207,6 +210,37 @@ def test_an_interrupted_film_goes_on_living_where_it_was(folder, tmp_path, chunk
     with pytest.raises(Killed):
         make_film(told, entry, backbone, tmp_path / "again.mp4", events=stop_after(chunks))
     assert make_film(told, entry, backbone, tmp_path / "again.mp4").path.read_bytes() == whole
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden": 10**9},
+        {"hidden": "many"},
+        {"cell_width": 12},
+        {"frames": 3},
+        {"places": 4},
+        {"strange": 1},
+        "nan",
+        "lost",
+    ],
+)
+def test_life_that_is_not_this_painters_is_a_sentence(folder, wrong):
+    life = folder / "vae" / "life"
+    if wrong == "lost":
+        (life / WEIGHTS_NAME).unlink()
+    elif wrong == "nan":
+        broken = lively(LifeConfig(cell_width=16, place_width=8, hidden=8))
+        broken.reach[0].bias[0] = float("nan")
+        broken.save_pretrained(life)
+    else:
+        described = json.loads((life / "config.json").read_text()) | wrong
+        (life / "config.json").write_text(json.dumps(described))
+        if "cell_width" in wrong or "places" in wrong:
+            known = {name: value for name, value in described.items() if name != "_class_name"}
+            lively(LifeConfig(**known)).save_pretrained(life)
+    with pytest.raises(ModelError, match="life"):
+        load_model(find_model(folder))
 
 
 # What training teaches

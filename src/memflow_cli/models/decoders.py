@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -17,6 +17,12 @@ from memflow_cli.errors import ModelError
 from memflow_cli.models.files import read_json, refusing
 from memflow_cli.models.footprint import TILE
 from memflow_cli.models.weights.tensor_files import check_finite, check_fit, read_tensors
+
+if TYPE_CHECKING:
+    from memflow_cli.models.theatre.life import Life
+    from memflow_cli.models.theatre.painter import Painter
+
+Part = TypeVar("Part", "Life", "Painter")
 
 PAINTER = "painter"  # the folder of a second decoder, for larger films of the same latents
 LIFE = "life"  # the folder of what moves in those
@@ -83,14 +89,26 @@ def _load_patches(
     from memflow_cli.models.theatre.painter import Painter
     from memflow_cli.models.theatre.painting import PaintedSizes
 
-    with refusing(folder / PAINTER, "cannot be read as a painter"):
-        painter = Painter.from_pretrained(folder / PAINTER, dtype).to(device)
+    painter = _load_part(folder / PAINTER, Painter, "a painter", device, dtype)
     life = None
     if (folder / LIFE).is_dir():
-        with refusing(folder / LIFE, "cannot be read as what lives in a painter's films"):
-            life = Life.from_pretrained(folder / LIFE, dtype).to(device)
+        life = _load_part(folder / LIFE, Life, "what lives in a painter's films", device, dtype)
+        if not life.config.fits(painter.config):
+            raise ModelError(
+                f"{folder / LIFE} belongs to another painter than {folder / PAINTER}", "copy the model again"
+            )
     painted = PaintedSizes(patches, painter, life)
     return Autoencoder(patch_decoder, lambda frames: painted.encode(frames.to(device, dtype)).float(), painted.decoder)
+
+
+def _load_part(folder: Path, kind: type[Part], what: str, device: torch.device, dtype: torch.dtype) -> Part:
+    """A network that stands beside the autoencoder, as bounded as that."""
+    _check_config(folder / "config.json", read_json(folder / "config.json"))
+    with refusing(folder, f"cannot be read as {what}"):
+        part = kind.from_pretrained(folder, dtype).to(device)
+    for name, tensor in part.state_dict().items():
+        check_finite(folder, name, tensor)
+    return part
 
 
 def _load_wan(

@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from memflow_cli.models.theatre.autoencoder import WEIGHTS_NAME
+from memflow_cli.models.theatre.painter import UPSCALE, PainterConfig
 
 BREATH_FRAMES, WIND_FRAMES = 40, 72  # of a breath, in and out, and of a sway: 2.5 and 4.5 seconds
 BREATH_TURNS, WIND_TURNS = (
@@ -50,6 +51,12 @@ class LifeConfig:
     places: int = 8
     frames: int = 4  # of a latent frame
     cell: int = 32  # painted pixels
+
+    def fits(self, painter: PainterConfig) -> bool:
+        """Whether it reads what this painter knows."""
+        widths, places = painter.widths, 2 ** (len(painter.widths) - 1)
+        known = (widths[0], widths[-1], places, painter.frames_per_latent, UPSCALE * painter.cell)
+        return (self.cell_width, self.place_width, self.places, self.frames, self.cell) == known
 
 
 @dataclass(frozen=True)
