@@ -132,24 +132,6 @@ def test_untrained_it_changes_next_to_nothing(latents):
     assert (still * 255 - untrained.float()).abs().max() < 3
 
 
-def resting(logit: float) -> Life:
-    life = Life(SMALL).eval().requires_grad_(False)
-    life.rest.bias.fill_(logit)
-    return life
-
-
-def test_what_rests_goes_over_little_by_little_and_what_moves_at_once():
-    before, frames = torch.full((16, 24, 3), 100, dtype=torch.uint8), torch.full((4, 16, 24, 3), 112, dtype=torch.uint8)
-    places = torch.zeros(1, 8, 8, 12)
-    assert resting(20.0).settle(frames, before, places)[:, 5, 5, 0].tolist() == [103, 106, 109, 112]
-    assert torch.equal(resting(0.0).settle(frames, before, places), frames)
-
-
-def test_nothing_of_the_scene_before_a_cut_is_left():
-    before, frames = torch.zeros(16, 24, 3, dtype=torch.uint8), torch.full((4, 16, 24, 3), 90, dtype=torch.uint8)
-    assert torch.equal(resting(20.0).settle(frames, before, torch.zeros(1, 8, 8, 12)), frames)
-
-
 def test_a_lid_has_the_colour_of_what_is_around_the_eye():
     pixels, lids = torch.full((1, 3, 40, 40), 0.8), torch.zeros(1, 1, 40, 40)
     lids[..., 14:24, 16:23] = 1
@@ -250,7 +232,7 @@ def test_puppets_breathe_from_their_feet_up_and_what_is_behind_them_does_not_swa
     story = sample_story(5, "acting")
     seen = 0
     for latent in range(0, 3 * story.num_chunks, 5):
-        reach, covered, lids, _, puppets = what_lives(story, latent)
+        reach, covered, lids, puppets = what_lives(story, latent)
         assert lids.shape == puppets.shape == (4, 2 * HEIGHT, 2 * WIDTH) and lids.max() <= 1
         assert (reach[:, BREATH][~covered] == 0).all() and (reach[:, WIND][covered] == 0).all()
         for frame in np.flatnonzero(covered.any((1, 2))):
@@ -266,7 +248,7 @@ def test_eyes_are_where_puppets_are():
     story = sample_story(5, "one puppet")
     visible = stage(story)[0].visible()[::4]
     for latent in np.flatnonzero(visible)[2:40:6]:
-        _, covered, lids, *_ = what_lives(story, int(latent))
+        _, covered, lids, _ = what_lives(story, int(latent))
         blocks = lids.reshape(4, 16, 16, 28, 16).max((2, 4)) > 0.5
         assert not (blocks & ~covered).any()
         assert 30 < (lids[0] > 0.5).sum() < 500

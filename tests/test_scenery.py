@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from memflow_cli.models.theatre.scenery import GATHERED, Scenery, beside_puppets
+from memflow_cli.models.theatre.scenery import GATHERED, Scenery, Settling, beside_puppets
 
 HEIGHT, WIDTH = 64, 96
 
@@ -32,6 +32,26 @@ def somebody() -> torch.Tensor:
 
 def far_from(frames: torch.Tensor, scene: torch.Tensor) -> float:
     return (frames.float() - scene).abs().mean().item()
+
+
+def still(value: int) -> torch.Tensor:
+    return torch.full((4, HEIGHT, WIDTH, 3), value, dtype=torch.uint8)
+
+
+def test_what_rests_goes_over_little_by_little_and_what_moves_at_once():
+    settling, frames = Settling(), still(112)
+    settling.settled(still(100))
+    frames[1:, 16:32, :32] = 190  # something comes in on the left
+    made = settling.settled(frames)
+    assert made[:, 50, 80, 0].tolist() == [103, 106, 109, 112]
+    assert torch.equal(made[:, 16:32, :32], frames[:, 16:32, :32])
+    assert torch.equal(settling.settled(still(112))[:, 16:32, :32], still(112)[:, 16:32, :32]), "it has moved just now"
+
+
+def test_what_is_another_scene_does_not_rest():
+    settling = Settling()
+    settling.settled(still(100))
+    assert torch.equal(settling.settled(still(150)), still(150))
 
 
 def test_specks_go_where_nobody_is_and_puppets_stay_as_they_are():

@@ -21,15 +21,13 @@ from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
 from memflow_cli.models.theatre.life import BREATH, WIND, Life, LifeConfig
 from memflow_cli.models.theatre.painter import UPSCALE, Painter, sketch
-from training.drawing import GROUND, backdrop, paste, render
+from training.drawing import GROUND, backdrop, paste
 from training.optimizer import WeightAverage
 from training.painter import CELL, is_held_out_row, trust_in
 from training.pairs import pair_story
 from training.precision import fast_products
 from training.world import FRAMES_PER_CHUNK, FRAMES_PER_LATENT, HEIGHT, WIDTH, Story, stage
 
-PLACE = 4  # painted pixels of a place, as the painter sees it last
-SAME = 8  # of 255; a pixel that changes less rests
 BLOCK = CELL // 2  # painted pixels of a place that moves as one
 RISE = 0.022  # of its height, by which a puppet's head rises when it breathes in
 COVERED = 0.05  # share of a block from which it counts as a puppet's, or as what sways
@@ -65,8 +63,7 @@ class Lesson:
     """A latent frame and what could move in it.
 
     `looked_at` [1 + past, C, h, w]; `trust` [h, w]; `reach` [4, 2, 2 h, 2 w] in painted pixels; `weight` [2 h, 2 w]: of the
-    reach; `lids` uint8 [4, height, width]; `rest` bool [8 h, 8 w]: nothing moves there since the frame before;
-    `puppets` uint8 [4, height, width]: how much of a pixel a puppet covers.
+    reach; `lids` uint8 [4, height, width]; `puppets` uint8 [4, height, width]: how much of a pixel a puppet covers.
     """
 
     looked_at: Tensor
@@ -74,7 +71,6 @@ class Lesson:
     reach: Tensor
     weight: Tensor
     lids: Tensor
-    rest: Tensor
     puppets: Tensor
 
 
@@ -99,13 +95,11 @@ def in_blocks(pixels: np.ndarray) -> np.ndarray:
 
 
 class Living(NamedTuple):
-    """Of a latent frame: how far blocks move at most, and which of them puppets cover; what of its pixels lids would cover, what
-    is as it was in the frame before, and what puppets cover."""
+    """Of a latent frame: how far blocks move at most, which of them puppets cover, and what of its pixels lids and puppets do."""
 
     reach: np.ndarray  # float32 [4, 2, 16, 28], painted pixels
     covered: np.ndarray  # bool [4, 16, 28]
     lids: np.ndarray  # float32 [4, height, width] in 0..1
-    rest: np.ndarray  # bool [height, width]
     puppets: np.ndarray  # float32 [4, height, width] in 0..1
 
 
@@ -114,7 +108,6 @@ def what_lives(story: Story, latent: int) -> Living:
     behind = backdrop(beat.setting, beat.backdrop, UPSCALE)
     reach = np.zeros((FRAMES_PER_LATENT, 2, HEIGHT * UPSCALE // BLOCK, WIDTH * UPSCALE // BLOCK), np.float32)
     covered = np.zeros((FRAMES_PER_LATENT, *reach.shape[2:]), bool)
-    seen: list[np.ndarray] = []
     puppets = np.zeros((FRAMES_PER_LATENT, *behind.shape[:2]), np.float32)
     lids = np.zeros((FRAMES_PER_LATENT, *behind.shape[:2]), np.float32)
     rows = (np.arange(reach.shape[2]) + 0.5) * BLOCK
@@ -134,11 +127,8 @@ def what_lives(story: Story, latent: int) -> Living:
             reach[frame, BREATH] = np.where(here, RISE * np.maximum(feet - rows, 0)[:, None], reach[frame, BREATH])
             covered[frame] |= here
         reach[frame, WIND] = np.where(covered[frame], 0, sway_of(beat.setting, beat.backdrop))
-        seen.append(pictures[0])
         lids[frame] = np.clip(np.abs(pictures[0] - pictures[1]).max(-1) / LID_DIFFERENCE, 0, 1)
-    before = render(story, latent - 1, 1, UPSCALE)[0][-1] if latent else seen[0]
-    changes = [np.abs(after - before).max(-1) for after in seen]
-    return Living(reach, covered, lids, np.max(changes, axis=0) < SAME, puppets)
+    return Living(reach, covered, lids, puppets)
 
 
 def make_lesson(folder: Path, row: int, rng: np.random.Generator, past: int) -> Lesson:
@@ -149,7 +139,6 @@ def make_lesson(folder: Path, row: int, rng: np.random.Generator, past: int) -> 
     latents = shown if rng.random() < 0.75 else true
     back = [max(0, at - distance) for distance in range(past + 1)]
     lives = what_lives(pair_story(row), at)
-    rest = lives.rest.reshape(lives.rest.shape[0] // PLACE, PLACE, -1, PLACE).all((1, 3))
     error = torch.from_numpy(np.square(latents[at].astype(np.float32) - true[at]).mean(0))
     return Lesson(
         looked_at=torch.from_numpy(latents[back]),
@@ -158,7 +147,6 @@ def make_lesson(folder: Path, row: int, rng: np.random.Generator, past: int) -> 
         weight=torch.from_numpy(1 + PUPPET_WEIGHT * lives.covered.mean(0)).float(),
         lids=torch.from_numpy((lives.lids * 255).round().astype(np.uint8)),
         puppets=torch.from_numpy((lives.puppets * 255).round().astype(np.uint8)),
-        rest=torch.from_numpy(rest),
     )
 
 
@@ -195,8 +183,8 @@ def cut(maps: list[Tensor], corners: list[tuple[int, int]], scale: int) -> Tenso
 
 def losses(
     life: Life, painter: Painter, autoencoder: PatchAutoencoder, batch: list[Lesson], rng: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """(of the reach, of the lids, of what rests, of the puppets)."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(of the reach, of the lids, of the puppets)."""
     corners = [window_of(lesson, rng) for lesson in batch]
     with torch.no_grad(), fast_products(torch.device("cpu")):
         features, mended = painter.look(torch.stack([lesson.looked_at.float() for lesson in batch]))
@@ -205,19 +193,16 @@ def losses(
         places = painter.places_of(cut(list(features), corners, 1), decoded)
         cells = F.silu(features)
     with fast_products(torch.device("cpu")):
-        reaches, masks = life.reaches(cells), life.lids(places)
-        rests, covers = life.rests(places), life.covers(places)
+        reaches, masks, covers = life.reaches(cells), life.lids(places), life.covers(places)
     wanted, trust = torch.stack([each.reach for each in batch]), torch.stack([each.trust for each in batch])
     weight = torch.stack([each.weight for each in batch]) * F.interpolate(trust[:, None], scale_factor=2)[:, 0]
     of_reach = (F.smooth_l1_loss(reaches, wanted, reduction="none") * weight[:, None, None]).mean()
     lids = cut([each.lids for each in batch], corners, CELL).float() / 255
     trusted = F.interpolate(cut([each.trust[None] for each in batch], corners, 1), scale_factor=CELL)
     of_lids = F.binary_cross_entropy_with_logits(masks, lids, reduction="none") * (1 + LID_WEIGHT * lids) * trusted
-    rest = cut([each.rest[None] for each in batch], corners, CELL // PLACE).float()
-    of_rest = F.binary_cross_entropy_with_logits(rests, rest)
     puppets = cut([each.puppets for each in batch], corners, CELL).float() / 255
     of_puppets = (F.binary_cross_entropy_with_logits(covers, puppets, reduction="none") * trusted).mean()
-    return of_reach, of_lids.mean() * LID_WEIGHT, of_rest, of_puppets
+    return of_reach, of_lids.mean() * LID_WEIGHT, of_puppets
 
 
 def train(life: Life, painter: Painter, autoencoder: PatchAutoencoder, folder: Path, seconds: float) -> Life:
@@ -240,7 +225,7 @@ def train(life: Life, painter: Painter, autoencoder: PatchAutoencoder, folder: P
         recent.append([part.item() for part in parts])
         if step % 50 == 0:
             told = " ".join(f"{value:.4f}" for value in np.mean(recent, axis=0))
-            print(f"step {step}, {spent:.0f} s: reach, lids, rest, puppets {told}", flush=True)
+            print(f"step {step}, {spent:.0f} s: reach, lids, puppets {told}", flush=True)
             recent = []
     life.load_state_dict(average.state_dict()["weights"])
     return life.eval().requires_grad_(False)

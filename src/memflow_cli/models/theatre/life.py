@@ -11,7 +11,6 @@ import json
 import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -33,9 +32,7 @@ LIDS = (
 )  # thirds of the stage, from the left: (first, every) frame at which who is there blinks
 LID_FRAMES = (0.5, 1.0, 1.0)  # how far an eye is closed in the frames of a blink
 BREATH, WIND = 0, 1  # the directions of what moves: up, and to the right
-OPEN = -6.0  # the logit of what is no eye, or does not rest
-CUT = 20.0  # of 255: two frames that differ more on average are of two scenes
-RESTING = 0.6  # how sure it must be that a place rests
+OPEN = -6.0  # the logit of what is no eye
 BESIDE = 5  # places, each way, among which a lid's colour is looked for
 STRIP = 4  # places that are moved together: of high and narrow things, little is looked at that stands still
 STILL = 0.25  # painted pixels; nothing that moves less is moved
@@ -101,7 +98,6 @@ class Life(nn.Module):
             nn.SiLU(),
             nn.Conv2d(config.hidden, config.frames * self.side**2, 1),
         )
-        self.rest = nn.Conv2d(config.place_width, 1, 3, padding=1)
         self.puppets = nn.Sequential(
             nn.Conv2d(config.place_width, config.hidden, 3, padding=1),
             nn.SiLU(),
@@ -109,7 +105,7 @@ class Life(nn.Module):
             nn.SiLU(),
             nn.Conv2d(config.hidden, config.frames * self.side**2, 1),
         )
-        for last, bias in ((self.reach[-1], 0.0), (self.eyes[-1], OPEN), (self.rest, OPEN), (self.puppets[-1], 0.0)):
+        for last, bias in ((self.reach[-1], 0.0), (self.eyes[-1], OPEN), (self.puppets[-1], 0.0)):
             nn.init.zeros_(last.weight)
             nn.init.constant_(last.bias, bias)
 
@@ -124,25 +120,6 @@ class Life(nn.Module):
     def covers(self, places: Tensor) -> Tensor:
         """Features [F, place_width, 8 h, 8 w] -> logits of whether a puppet covers a pixel, [F, 4, 32 h, 32 w]."""
         return F.pixel_shuffle(self.puppets(places), self.side).float()
-
-    def rests(self, places: Tensor) -> Tensor:
-        """Features [F, place_width, 8 h, 8 w] -> logits of whether a place is as it was before, [F, 1, 8 h, 8 w]."""
-        return cast("Tensor", self.rest(places).float())
-
-    def settle(self, frames: Tensor, before: Tensor, places: Tensor) -> Tensor:
-        """Frames [4, height, width, 3] -> the same, where nothing moves gone over to little by little from the last frame
-        `before` [height, width, 3], from which they differ by what the transformer drew otherwise. After a cut nothing is.
-        """
-        last = before.float()
-        if (frames[0].float() - last).abs().mean() > CUT:
-            return frames
-        rests = ((self.rests(places).sigmoid() - RESTING) / (1 - RESTING)).clamp(0, 1)
-        rests = F.interpolate(rests, scale_factor=self.side, mode="bilinear")[0, 0, ..., None]
-        settled = frames.clone()
-        for number in range(len(frames) - 1):
-            share = rests * (1 - (number + 1) / len(frames))
-            settled[number] = torch.lerp(frames[number].float(), last, share).round_().to(torch.uint8)
-        return settled
 
     def animate(self, frames: Tensor, cells: Tensor, places: Tensor, latent_frame: int) -> Tensor:
         """Frames [4, height, width, 3] of latent frame number `latent_frame`, as they are painted -> as they are shown.

@@ -12,7 +12,7 @@ from memflow_cli.models.theatre.autoencoder import PatchAutoencoder, PatchStream
 from memflow_cli.models.theatre.fused_painter import FusedPainter
 from memflow_cli.models.theatre.life import Life
 from memflow_cli.models.theatre.painter import UPSCALE, Painted, Painter, sketch
-from memflow_cli.models.theatre.scenery import GATHERED, Scenery
+from memflow_cli.models.theatre.scenery import GATHERED, Scenery, Settling
 
 
 def with_past(latents: Tensor, past: Tensor) -> Tensor:
@@ -121,9 +121,8 @@ class LivingFrames:
     """What is shown of painted latent frames, which come in the film's order; the first is number `latent_frame`."""
 
     def __init__(self, life: Life, latent_frame: int) -> None:
-        self._life, self._scenery = life, Scenery()
+        self._life, self._settling, self._scenery = life, Settling(), Scenery()
         self._next = latent_frame
-        self._last: Tensor | None = None  # frame, as it was painted
 
     @torch.inference_mode()
     def show(self, painted: Painted) -> Tensor:
@@ -131,9 +130,7 @@ class LivingFrames:
         frames, cells, places = painted
         if frames.dtype != torch.uint8:
             frames = (frames * 255).round().to(torch.uint8)
-        before, self._last = self._last, frames[-1]
-        if before is not None:
-            frames = self._life.settle(frames, before, places)
+        frames = self._settling.settled(frames)
         frames = self._scenery.without_specks(frames, self._life.covers(places)[0].sigmoid())
         number, self._next = self._next, self._next + 1
         return self._life.animate(frames, cells, places, number)

@@ -1,6 +1,7 @@
-"""What is behind theatre's puppets, gathered from the last seconds of a film: where nobody is, the scene is as it was.
+"""What a film showed already, and the transformer draws a little otherwise: what rests, and the scene behind the puppets.
 
-Who walks drags specks along, for the transformer draws badly what was uncovered just now; but the film showed it before.
+What rests goes over from latent frame to latent frame little by little. Where nobody is, the scene is as it was in the last
+seconds: who walks drags specks along, for what was uncovered just now is drawn badly, but the film showed it before.
 """
 
 from collections import deque
@@ -9,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+CUT = 20.0  # of 255: two frames that differ more on average are of two scenes
+MOVES = 8.0  # of 255: a place that changes so much within a latent frame moves, and so do those
+REACH = 5  # of so many places, each way, around it
 GATHERED = 24  # latent frames that the scene is gathered from: six seconds
 CELL = 32  # painted pixels
 PLACE = 4  # painted pixels; as fine as the film is looked at for changes
@@ -23,6 +27,34 @@ FULL_BITS = 7
 FULL = (
     2**FULL_BITS
 )  # a weight of 1, in whole numbers: sums are exact, so that they are the same wherever a film is begun
+
+
+class Settling:
+    """What rests, of a film's latent frames [4, height, width, 3], uint8."""
+
+    def __init__(self) -> None:
+        self._last: tuple[Tensor, Tensor] | None = None  # frame, and what moved up to it
+
+    def settled(self, frames: Tensor) -> Tensor:
+        """The next frames; where nothing moves, gone over to little by little from the last one. After a cut nothing is."""
+        moves, before = motion_in(frames), self._last
+        self._last = frames[-1].float(), moves
+        if before is None or (frames[0].float() - before[0]).abs().mean() > CUT:
+            return frames
+        near = F.max_pool2d(torch.maximum(moves, before[1]), REACH, 1, REACH // 2)
+        rests = F.interpolate((2 - near / MOVES).clamp(0, 1)[None], size=frames.shape[1:3], mode="bilinear")
+        settled, share = frames.clone(), rests[0, 0, ..., None]
+        for number in range(len(frames) - 1):
+            part = share * (1 - (number + 1) / len(frames))
+            settled[number] = torch.lerp(frames[number].float(), before[0], part).round_().to(torch.uint8)
+        return settled
+
+
+def motion_in(frames: Tensor) -> Tensor:
+    """How much places change within a latent frame [4, height, width, 3], in 0..255: [1, h, w]. Every second pixel counts."""
+    first, second, third, fourth = frames[:, ::2, ::2].float()
+    change = torch.maximum((fourth - first).abs_(), (third - second).abs_()).amax(-1)
+    return F.avg_pool2d(change[None], PLACE // 2)
 
 
 class Scenery:
