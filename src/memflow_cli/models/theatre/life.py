@@ -1,9 +1,9 @@
 """What lives in theatre's painted films between what its latents tell: puppets breathe and blink, trees, clouds and boats sway.
 
-Latents show poses, four frames each, and the transformer's world is still where nobody acts. Two small networks read from the
-painter's features what could move: how far each place goes when all that is there breathes in, or the wind blows its hardest,
-and which pixels are an eye's. A clock says how much of it is seen: it knows nothing but a frame's number, so that a film is the
-same in whatever portions it is decoded, and the same again when it is made anew.
+Latents show poses, four frames each, and the transformer's world is still where nobody acts. Small networks read from the
+painter's features what could move: how far each place goes when all that is there breathes in, or the wind blows its hardest;
+and which pixels are an eye's, and which a puppet's. A clock says how much of it is seen: it knows nothing but a frame's number,
+so that a film is the same in whatever portions it is decoded, and the same again when it is made anew.
 Shapes: (h, w) cells of 32x32 painted pixels, 4 frames a latent frame.
 """
 
@@ -21,15 +21,9 @@ from memflow_cli.models.theatre.autoencoder import WEIGHTS_NAME
 from memflow_cli.models.theatre.painter import UPSCALE, PainterConfig
 
 BREATH_FRAMES, WIND_FRAMES = 40, 72  # of a breath, in and out, and of a sway: 2.5 and 4.5 seconds
-BREATH_TURNS, WIND_TURNS = (
-    0.5,
-    1.5,
-)  # by how much of a turn the stage's right side is later than its left: nobody breathes in step
-LIDS = (
-    (0, 53),
-    (29, 67),
-    (47, 59),
-)  # thirds of the stage, from the left: (first, every) frame at which who is there blinks
+BREATH_TURNS, WIND_TURNS = 0.5, 1.5  # by how much of a turn the stage's right side is later than its left
+# Thirds of the stage, from the left: the first frame, and every how many, at which who is there blinks.
+LIDS = ((0, 53), (29, 67), (47, 59))
 LID_FRAMES = (0.5, 1.0, 1.0)  # how far an eye is closed in the frames of a blink
 BREATH, WIND = 0, 1  # the directions of what moves: up, and to the right
 OPEN = -6.0  # the logit of what is no eye

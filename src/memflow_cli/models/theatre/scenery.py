@@ -23,10 +23,9 @@ KNOWN_ENOUGH = 0.6  # share that is taken from them, from which a change counts
 UNSTEADY = 12.0  # of 255: the standard deviation from which what was gathered counts less
 CHANGED = 20.0  # of 255: a cell whose mean colour differs more is another now, whatever the scene was
 ANOTHER = 0.5  # share of cells that have changed at a cut
+# A weight of 1, in whole numbers: sums are exact, so that they are the same wherever a film is begun.
 FULL_BITS = 7
-FULL = (
-    2**FULL_BITS
-)  # a weight of 1, in whole numbers: sums are exact, so that they are the same wherever a film is begun
+FULL = 2**FULL_BITS
 
 
 class Settling:
@@ -86,9 +85,9 @@ class Scenery:
 
     def _steadiness(self) -> Tensor:
         """0 where the gathered frames differ much, for some show another scene, to 1."""
-        weight = self._weight.clamp_min(1).double()
+        weight = self._weight.clamp_min(1).float()
         variance = self._squares / weight - (self._greys / weight).square()
-        return (2 - variance.clamp_min(0).sqrt().float() / UNSTEADY).clamp(0, 1)
+        return (2 - variance.clamp_min(0).sqrt() / UNSTEADY).clamp(0, 1)
 
     def _keep(self, frame: Tensor, weight: Tensor) -> None:
         if not self._kept:
