@@ -2,7 +2,7 @@
 
 `python -m benchmarks.pictures`: stories that nothing was trained on, their true latents and those that the model draws, each
 chunk after true chunks and again after chunks of its own; peak signal-to-noise ratios against the world drawn at that size,
-over the whole frame and inside puppets, and how each film moves. `--sheet` writes pictures beside each other.
+over the whole frame, inside puppets and where nobody is, and how each film moves. `--sheet` writes pictures beside each other.
 """
 
 import argparse
@@ -93,11 +93,13 @@ class Errors:
         self.inside += (error * coverage).sum().item()
         self.covered += coverage.sum().item()
 
-    def decibels(self) -> tuple[float, float]:
-        """(whole frame, inside puppets)."""
-        return tuple(
-            round(-10 * math.log10(value), 2) for value in (self.whole / self.pixels, self.inside / self.covered)
-        )
+    def decibels(self) -> dict[str, float]:
+        shares = {
+            "whole frame dB": (self.whole, self.pixels),
+            "inside puppets dB": (self.inside, self.covered),
+            "where nobody is dB": (self.whole - self.inside, self.pixels - self.covered),
+        }
+        return {name: round(-10 * math.log10(error / count), 2) for name, (error, count) in shares.items()}
 
 
 def scaled_up(frames: Tensor) -> Tensor:
@@ -223,8 +225,8 @@ def main() -> None:
         look_at(story, latents, decoders, errors, options.sheet)
     table = {"truth": errors.pop("truth").shares()}
     for (kind, name), entry in errors.items():
-        whole, inside = entry.decibels() if name != LIVING else (None, None)
-        table[f"{kind} | {name}"] = {"whole frame dB": whole, "inside puppets dB": inside, **entry.motion.shares()}
+        decibels = entry.decibels() if name != LIVING else {}
+        table[f"{kind} | {name}"] = {**decibels, **entry.motion.shares()}
     print(json.dumps(table, indent=2))
 
 
