@@ -333,6 +333,86 @@ def test_who_is_told_of_in_another_place_is_there_without_those_left_behind(read
     assert meaning.setting != "snow"
 
 
+@pytest.mark.parametrize(
+    "story, expected",
+    [
+        (["A red cat stands in the snow.", "A blue bear comes in, and it has no hat."], {"cat": None, "bear": None}),
+        (["A white bear with a hat of blue colour stands in the snow."], {"bear": ("hat", "blue")}),
+        (["A pink bear in the city at night?? With a blue scarf?? Cute!"], {"bear": ("scarf", "blue")}),
+    ],
+)
+def test_what_is_worn_and_what_is_not_in_other_words(reader, story, expected):
+    """A bear that "has no hat" was given one."""
+    *_, meaning = read_story(reader, story, [False] * len(story))
+    assert {role.species: role.worn for role in meaning.roles} == expected
+
+
+@pytest.mark.parametrize(
+    "prompt, deeds",
+    [
+        ("The {0} does the same.", ["jump", "stand"]),
+        ("The {0} does it too.", ["jump", "stand"]),
+        ("So does the {0}.", ["jump", "stand"]),
+        ("The {0} is greeted by the {1}.", ["stand", "wave"]),
+        ("The {0} was waved at by the {1}.", ["stand", "wave"]),
+        ("The {1}, which jumped a moment ago, waves.", ["stand", "wave"]),
+        ("One of them, the {0}, spins.", ["spin", "stand"]),
+        ('The {0} goes, "Hello there!" and waves like crazy.', ["wave", "stand"]),
+        ("Two-shot: both wave.", ["wave", "wave"]),
+        ("The {0} waves, and they lived happily ever after.", ["wave", "stand"]),
+        ("After the {1} has left to the left, the {0} spins.", ["spin", "leave"]),
+        ("{0} exits frame R.", [("leave", "right"), "stand"]),
+    ],
+)
+def test_who_does_what_in_other_words(reader, prompt, deeds):
+    """ "The robot does the same" sent it away; "and the fox goes, "Hello!"" as well."""
+
+    def is_right(roles, one, other):
+        done = [roles[species].acts[-1] for species in (one, other) if species in roles]
+        return len(done) == 2 and all(
+            (act.verb, act.side) == deed if isinstance(deed, tuple) else act.verb == deed
+            for act, deed in zip(done, deeds, strict=True)
+        )
+
+    assert_mostly(reader, [TWO_STAND, "The {1} jumps.", prompt], is_right)
+
+
+@pytest.mark.parametrize(
+    "place, setting",
+    [
+        ("the city", "city"),
+        ("a forest", "forest"),
+        ("the snow", "snow"),
+        ("the beach", "beach"),
+        ("the desert", "desert"),
+    ],
+)
+def test_a_story_begins_where_somebody_walks_into(reader, place, setting):
+    meaning, after = read_story(
+        reader, [f"A yellow robot walks into {place} from the right.", "It waves."], [False] * 2
+    )
+    assert meaning.setting == after.setting == setting
+
+
+def test_he_and_she_are_whom_the_story_calls_so(reader):
+    """All pronouns were the last one's who was named."""
+    story = [
+        "There is a pink cat in the forest! She is waving.",
+        "Here comes her friend from the right, he is a blue bear.",
+        "He jumps and she spins.",
+        "She leaves.",
+        "She is back, and he is gone.",
+        "He's back!!!",
+    ]
+    done = [
+        {role.species: role.acts[-1].verb for role in meaning.roles}
+        for meaning in read_story(reader, story, [False] * 6)
+    ]
+    assert done[1]["bear"] == "enter" and done[2] == {"cat": "spin", "bear": "jump"}
+    assert done[3] == {"cat": "leave", "bear": "stand"}
+    assert done[4] == {"cat": "return", "bear": "leave"} and done[5] == {"cat": "stand", "bear": "return"}
+
+
 def test_of_the_same_colour(reader):
     *_, meaning = read_story(
         reader, ["A red cat stands in a forest.", "A fox of the same colour comes in."], [False] * 2

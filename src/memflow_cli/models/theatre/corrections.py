@@ -6,11 +6,16 @@ from dataclasses import replace
 
 from memflow_cli.models.theatre.cast import Member
 from memflow_cli.models.theatre.reader import Reading, Seen
+from memflow_cli.models.theatre.trained_captions import TrainedCaption
 from memflow_cli.models.theatre.words import Word
 
 _ARRIVES = re.compile(r"\b(to|into|stands?|standing|waits?|waiting)\b")
 _TWO = re.compile(r"\b(they|both|two|everybody|everyone|all)\b")
 _BACK = re.compile(r"\b(back|again|here|returns?|returned|meets?|met)\b")
+_ONE_BACK = re.compile(
+    r"^(?:(?:and|but|then|now|look|suddenly|later|,) )*(?:it|he|she|the other(?: one)?)"
+    r" (?:(?:is|was) (?:back|here again|there again)|(?:comes?|came) back|has come back|returns?|returned|has returned)\b"
+)
 _NOT_BACK = re.compile(r"\b(not|never|neither)( \w+)? (back|here|there|again)\b")
 _DESERT = re.compile(r"\b(deserts?|dunes?|cact\w+|sahara|nothing)\b")
 _ONE_OR_NONE = re.compile(r"\b(it|he|she|not|never|nobody|no|one)\b")
@@ -76,6 +81,16 @@ def on_the_sand(reading: Reading, words: Sequence[Word], setting: str | None) ->
     return replace(reading, setting=None) if is_sand and not _DESERT.search(_text(words)) else reading
 
 
+def one_back(reading: Reading, words: Sequence[Word], known: Mapping[str, Member]) -> Reading:
+    """ "He's back", "the other one returns": the only one who has gone is meant, whoever told of last is there."""
+    away = [species for species, member in known.items() if member.was_seen and not member.is_on_stage]
+    comes = {species for species, acts in reading.acts.items() if any(verb == "enter" for verb, _ in acts)}
+    if len(away) != 1 or away[0] in comes or not _ONE_BACK.search(_text(words)) or _NOT_BACK.search(_text(words)):
+        return reading
+    acts = {who: acts for who, acts in reading.acts.items() if who not in comes and acts != (("idle", ""),)}
+    return replace(reading, acts=acts | {away[0]: (("enter", ""),)}, is_empty=False)
+
+
 def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str]) -> Reading:
     """ "They are back", "both meet": where fewer are on stage, `two` are meant, and do alike, or just come."""
     text = _text(words)
@@ -89,3 +104,13 @@ def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str]) -> R
 
 def _text(words: Sequence[Word]) -> str:
     return " ".join(word.known_as for word in words)
+
+
+def reading_of(caption: TrainedCaption) -> Reading:
+    """A trained caption as the reader would have read it."""
+    acts = {
+        species: (("enter" if verb == "return" else verb, side or ""),) for species, _, _, verb, side in caption.clauses
+    }
+    colours = {species: colour for species, colour, *_ in caption.clauses if colour}
+    worn: dict[str, tuple[str, str | None]] = {species: worn for species, _, worn, *_ in caption.clauses if worn}
+    return Reading(acts, colours, worn, caption.setting, caption.is_empty, {})

@@ -16,6 +16,8 @@ from memflow_cli.models.theatre.corrections import (
     is_there,
     of_those_named,
     on_the_sand,
+    one_back,
+    reading_of,
     with_somebody_there,
     with_those_met,
     without_who_is_gone,
@@ -24,15 +26,17 @@ from memflow_cli.models.theatre.corrections import (
 from memflow_cli.models.theatre.looks import is_as_trained, leaves_to_pictures, looks_of, says_looks
 from memflow_cli.models.theatre.meaning import Act, Meaning, Role
 from memflow_cli.models.theatre.naming import take_names
+from memflow_cli.models.theatre.pronouns import Pronouns
 from memflow_cli.models.theatre.reader import NOTHING_READ, Reader, Reading, Seen
+from memflow_cli.models.theatre.speech import is_name_in, plainly_said, quoted
 from memflow_cli.models.theatre.trained_captions import (
     MOST_WORDS,
-    TrainedCaption,
     read_caption,
     write_empty_caption,
 )
 from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
 from memflow_cli.models.theatre.wording import (
+    in_active_words,
     lacks_subject,
     where_they_have_gone,
     who_is_gone,
@@ -40,18 +44,20 @@ from memflow_cli.models.theatre.wording import (
     with_colour_first,
     with_species,
     with_the_same_looks,
+    with_what_was_done,
     without_comparisons,
     without_dressing,
     without_strangers,
     without_the_missing,
     without_what_is_not_worn,
 )
-from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Vocabulary, Word, sentences
+from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Word, sentences
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
 _DRESSES = re.compile(
     r"(put|wear|get|gett|got|take|tak|took|gave|give|giv|receive)(s|ing)?|wore|own|another|both|too|also"
 )
+_INTO = re.compile(r"\b(?:in|on)?to (?:the|an?) (?=(\w+))(?=(\w+ \w+)?)")
 _SHORT = 8  # words of a sentence that may do no more than give a name
 _FOREIGN = 0.25  # share of words that no English vocabulary has, from which on a text is none
 
@@ -66,6 +72,8 @@ class Stage:
         self._recent: list[str] = []  # species, most recently mentioned first
         self._names: dict[str, str] = {}
         self._setting: str | None = None
+        self._last_deed: str | None = None
+        self._pronouns = Pronouns()
         self._species_of = cache(self._named_by)
         self._is_open = False  # whether any prompt was read
 
@@ -75,7 +83,7 @@ class Stage:
         standing = f"{description.rstrip(' .!')} stands still."
         caption = read_caption(standing)
         if caption is not None:
-            self._take(_reading(caption), told)
+            self._take(reading_of(caption), told)
         else:
             self._take_sentences(standing, told)
         for member in map(self._cast.__getitem__, told.newcomers):
@@ -91,9 +99,11 @@ class Stage:
         caption = read_caption(prompt)
         told = Told()
         if caption is not None:
-            self._take(_reading(caption), told)
+            self._take(reading_of(caption), told)
         else:
             self._take_sentences(prompt, told, cut)
+            if told.setting is None and self._setting is None:
+                told.setting = self._place_entered(prompt)
         is_elsewhere = caption is None and tells_of_others_elsewhere(told, before, self._setting)
         if is_elsewhere or (opens and cut):
             opens = True
@@ -131,7 +141,7 @@ class Stage:
     def _take_sentences(self, prompt: str, told: Told, cut: bool = False) -> None:
         """Each sentence in the light of those before it. A name that comes before whoever bears it is kept until then."""
         nameless, unknown, num_words, understood = [], 0, 0, False
-        for words in self._sentences(prompt):
+        for words in self._sentences(plainly_said(prompt)):
             words, gone = who_is_gone(self._in_plain_words(words, cut), self._present(), self._species_of)
             reading = self._read(words)
             reading = on_the_sand(reading, words, told.setting or self._setting)
@@ -139,15 +149,16 @@ class Stage:
             gone = [(species, colour) for species, colour in gone if species not in there]
             reading = without_who_is_gone(self._corrected(reading, words, cut), gone, self._cast)
             self._take(reading, told, words)
+            self._pronouns.learn(words, self._introduced)
             num_words += len(words)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
             if not reading.acts and len(words) <= _SHORT:
-                nameless += [word.written for word in words if _is_name(word, prompt, self._reader.vocabulary)]
+                nameless += [word.written for word in words if is_name_in(prompt, word, self._reader.vocabulary)]
         if nameless and len(told.newcomers) == 1 and told.newcomers[0] not in self._names.values():
             self._names |= dict.fromkeys(nameless, told.newcomers[0])
         if not understood and unknown > _FOREIGN * num_words:
-            told.notes.append(f"theatre reads English and understood nothing of {_quoted(prompt)}; all stays as it was")
+            told.notes.append(f"theatre reads English and understood nothing of {quoted(prompt)}; all stays as it was")
 
     def _read(self, words: Sequence[Word]) -> Reading:
         """A sentence. One without a subject ("Then jumps.") tells of whom the one before did."""
@@ -169,9 +180,19 @@ class Stage:
         if cut:
             reading = arrived(reading, words)
         two = sorted(self._recent, key=lambda species: not self._cast[species].is_on_stage)[:2]
+        if not named:
+            reading = one_back(reading, words, self._cast)
         if named or all(self._cast[species].is_on_stage for species in two):
             return reading
         return both_there(reading, words, two)
+
+    def _place_entered(self, prompt: str) -> str | None:
+        """Of a story's first prompt that names a place only as the one that somebody enters: "a robot marches into the city"."""
+        places = (
+            f"in the {place}" for match in _INTO.finditer(plainly_said(prompt)) for place in match.groups() if place
+        )
+        settings = (self._reader.read(self._reader.vocabulary.read(place), (), None).setting for place in places)
+        return next((setting for setting in settings if setting), None)
 
     def _first_mentions(self, words: Sequence[Word]) -> dict[str, int]:
         """Of each species that the words name, the place of the first that does."""
@@ -213,9 +234,12 @@ class Stage:
     def _in_plain_words(self, words: list[Word], cut: bool) -> list[Word]:
         """A sentence as the reader takes it best, in the light of the story."""
         vocabulary = self._reader.vocabulary
+        words = self._pronouns.resolved(words, self._introduced, self._species_of, vocabulary)
         if cut:
             words = where_they_have_gone(without_the_missing(words, self._species_of), self._species_of, vocabulary)
         words = without_dressing(words, self._species_of, vocabulary)
+        words = with_what_was_done(words, self._last_deed, self._species_of, vocabulary)
+        words = in_active_words(words, self._species_of, vocabulary)
         words = with_colour_first(words, self._species_of, vocabulary)
         words = without_strangers(without_what_is_not_worn(words, self._species_of), self._species_of)
         bare = without_comparisons(words, self._species_of)
@@ -249,6 +273,7 @@ class Stage:
         for species, acts in meant.items():
             member = self._cast[species]
             told.acts.setdefault(species, []).extend(acts)
+            self._last_deed = acts[-1][0] if acts[-1][0] not in ("idle", "stand") else self._last_deed
             if species in reading.colours:
                 if member.is_on_stage and member.colour not in (None, reading.colours[species]):
                     told.notes.append(
@@ -294,25 +319,6 @@ class Stage:
         ):
             return False
         return any(other.wears(*worn) for other in self._cast.values() if other.species != species)
-
-
-def _is_name(word: Word, prompt: str, vocabulary: Vocabulary) -> bool:
-    """Whether the author wrote it with a capital, and it means nothing else."""
-    return word.written.isalpha() and word.known_as not in vocabulary.telling and word.written.capitalize() in prompt
-
-
-def _quoted(prompt: str) -> str:
-    return repr(prompt if len(prompt) <= 60 else prompt[:57] + "...")
-
-
-def _reading(caption: TrainedCaption) -> Reading:
-    """A trained caption as the reader would have read it."""
-    acts = {
-        species: (("enter" if verb == "return" else verb, side or ""),) for species, _, _, verb, side in caption.clauses
-    }
-    colours = {species: colour for species, colour, *_ in caption.clauses if colour}
-    worn: dict[str, tuple[str, str | None]] = {species: worn for species, _, worn, *_ in caption.clauses if worn}
-    return Reading(acts, colours, worn, caption.setting, caption.is_empty, {})
 
 
 def read_story(

@@ -23,6 +23,7 @@ _WORN = rf"(?:{'|'.join(ACCESSORIES)}|cap|shawl)"
 _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
     rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
+    rf"|(?:(?:(?: ,)? (?:and|but))? (?:it|he|she))? (?:has|had|wears?|wore) no (?:\w+ )?{_WORN}\b"
 )
 _ITS = r"(?:its|his|her|their|the|an?)"
 _DRESSING = re.compile(
@@ -58,6 +59,28 @@ _NOT_MET = re.compile(
     r"\b(?:not|never|no|nobody|none|neither|cannot|n't|if|would|could|might|may|wants?|hopes?|hoping|wishes|wishing|dreams?"
     r"|dreaming|remembers?|imagines?|had|used|tomorrow|yesterday|likes? to|like to|far away|distance)\b"
 )
+_OF_COLOUR = re.compile(rf"\b(?:(?:an?|the) )?(?P<kind>{_KIND}) of (?P<colour>{_COLOUR})(?: colou?r)?\b")
+_GREETED = re.compile(
+    rf"\b(?:the (?:{_SPECIES})|it|he|she) (?:is|was|gets|got) (?:greeted|saluted|welcomed|waved (?:at|to)) by"
+    rf" (?P<who>the (?:{_SPECIES}))(?: with (?:an? )?(?:friendly )?wave)?\b"
+)
+_MINDED = re.compile(
+    rf"\b(?:the (?:{_SPECIES})|it|he|she) (?:is|was) (?:missed|watched|remembered|admired|observed|loved|seen|noticed) by "
+    rf"(?=the (?:{_SPECIES})\b)"
+)
+_ONE_OF_THEM = re.compile(rf"\b(?:only )?one of (?:them|the two|both) , (?P<who>the (?:{_SPECIES}))(?: ,)?(?!\S)")
+_EARLIER = re.compile(
+    r"(?: ,)? (?:that|which|who) (?:had (?:just )?)?\w+(?: \w+)? (?:before|earlier|a moment ago|just now|a while ago)\b(?: ,)?"
+)
+_SINCE_GONE = re.compile(
+    rf"^(?:after|when|once|now that|as soon as) (?P<who>(?:the )?(?:{_SPECIES})) (?:has|had|is|was) (?:left|gone)"
+    r"(?: \w+){0,5} ,"
+)
+_ALIKE = re.compile(
+    r"\b(?:does|do|did) (?:(?:just|exactly) )?(?:the (?:very )?same(?: thing)?|it too|so too|that too|likewise)\b"
+    r"|\b(?:responds?|answers?|repl(?:y|ies)) in kind\b"
+)
+_SO_DOES = re.compile(rf"^(?:and )?so (?:does|do|did) (?P<who>the (?:{_SPECIES}))\b")
 _GONE_TO = re.compile(
     r"\b(?:(?:(?:has|have|is|are) (?:gone|moved|travelled|been taken)|went|moved|travelled)(?: (?:away|off|over))?) (?:in)?to"
     rf"(?= (?:an?|the) (?!(?:{'|'.join(SIDES)}|other|opposite|same|far)\b))"
@@ -73,6 +96,7 @@ _REFERENCE = re.compile(
     rf"(?P<kind>{'|'.join(ACCESSORIES)}))\b"
 )
 
+_DEEDS = {"jump": "jumps", "wave": "waves", "spin": "spins", "walk": "walks", "leave": "leaves", "enter": "arrives"}
 _AFTER_VERBS = (
     r",|and|then|to|at|up|down|in|on|off|out|over|away|back|around|about|round|from|for|with|the|a|an|his|her|its|it|us|high"
     r"|once|twice|again|\w+ly"
@@ -102,9 +126,30 @@ def where_they_have_gone(words: Sequence[Word], species_of: SpeciesOf, vocabular
     return _with_words_for(_GONE_TO, lambda match: ["is", "in"], words, species_of, vocabulary)
 
 
+def in_active_words(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
+    """Who is greeted by the robot does not wave, the robot does; and what somebody did earlier is not done again.
+
+    "One of them, the cat," is the cat.
+    """
+    words = _with_words_for(_ONE_OF_THEM, lambda match: match["who"].split(), words, species_of, vocabulary)
+    greets = _with_words_for(_GREETED, lambda match: [*match["who"].split(), "waves"], words, species_of, vocabulary)
+    return _without(_EARLIER, _without(_MINDED, greets, species_of), species_of)
+
+
+def with_what_was_done(
+    words: Sequence[Word], deed: str | None, species_of: SpeciesOf, vocabulary: Vocabulary
+) -> list[Word]:
+    """ "The robot does the same" does what was done last: `deed`, a verb of the vocabulary's actions."""
+    if deed not in _DEEDS:
+        return list(words)
+    alike = _with_words_for(_ALIKE, lambda match: [_DEEDS[deed]], words, species_of, vocabulary)
+    return _with_words_for(_SO_DOES, lambda match: [*match["who"].split(), _DEEDS[deed]], alike, species_of, vocabulary)
+
+
 def with_colour_first(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
-    """ "A fox, a green one" is a green fox."""
-    return _with_words_for(_A_GREEN_ONE, lambda match: [match["colour"], match["who"]], words, species_of, vocabulary)
+    """ "A fox, a green one" is a green fox, and "a hat of blue colour" a blue hat."""
+    fox = _with_words_for(_A_GREEN_ONE, lambda match: [match["colour"], match["who"]], words, species_of, vocabulary)
+    return _with_words_for(_OF_COLOUR, lambda match: ["a", match["colour"], match["kind"]], fox, species_of, vocabulary)
 
 
 def with_the_same_looks(
@@ -152,7 +197,8 @@ def who_is_gone(
     "we see the bird, but no fox". `present`: those on stage, who are "neither of them".
     """
     rest, gone = list(words), list[tuple[str, str]]()
-    for match in reversed(list(_NOT_THERE.finditer(_text(words, species_of)))):
+    found = [*_NOT_THERE.finditer(_text(words, species_of)), *_SINCE_GONE.finditer(_text(words, species_of))]
+    for match in sorted(found, key=lambda match: match.start(), reverse=True):
         named = re.findall(rf"(?:({_COLOUR}) )?\b({_SPECIES})\b", match["who"] or "")
         gone += [(species, colour) for colour, species in named] if named else [(species, "") for species in present]
         rest[_places(match)] = []

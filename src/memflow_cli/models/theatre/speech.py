@@ -1,0 +1,34 @@
+"""What people write besides what they say: tags, quoted speech, labels of shots, fragments; put in plain words before a prompt's
+sentences are told apart.
+"""
+
+import re
+
+from memflow_cli.models.theatre.words import Vocabulary, Word, plain_letters
+
+_SIDES = {"r": "right", "l": "left"}
+_SIDE = re.compile(r"\b((?:frame|screen|stage|camera|[Ee]xits?|[Ee]nters?|[Ff]rom|[Tt]o)(?: the)?) ([RL])\b")
+_PLAIN = (
+    (re.compile(r"\b(?:goes|go|went),?\s+(?=\")"), "says "),
+    (re.compile(r",\s*right\s*(?=[,?])"), ""),
+    (re.compile(r"^\s*(?:\w+[- ])?(?:shot|close-?up)s?\s*,\s*", re.IGNORECASE), ""),
+    (re.compile(r"(?:,?\s*and\s+)?\b\w+\s+lived happily ever after", re.IGNORECASE), ""),
+    (re.compile(r"(?<=[.?!])\s+[Ww]ith (?=(?:an?|the) [\w ]{0,20}\b(?:hat|cap|scarf|shawl)\b)"), " It has "),
+)
+
+
+def plainly_said(prompt: str) -> str:
+    """The prompt without what is not of the story: "And the fox goes, "Hello!"" says so, and does not go."""
+    text = _SIDE.sub(lambda match: f"{match[1]} {_SIDES[match[2].lower()]}", plain_letters(prompt))
+    for pattern, meant in _PLAIN:
+        text = pattern.sub(meant, text)
+    return text
+
+
+def is_name_in(prompt: str, word: Word, vocabulary: Vocabulary) -> bool:
+    """Whether the author wrote it with a capital, and it means nothing else."""
+    return word.written.isalpha() and word.known_as not in vocabulary.telling and word.written.capitalize() in prompt
+
+
+def quoted(prompt: str) -> str:
+    return repr(prompt if len(prompt) <= 60 else prompt[:57] + "...")
