@@ -104,7 +104,7 @@ def test_begun_in_mid_film_it_is_the_same_if_it_is_told_where(decoder):
     assert decoder.past == TINY.past + GATHERED, "the scene is gathered from so many"
     first = 38 - decoder.past
     for told, same in ((first, True), (0, False)):
-        decoder.reset(told)
+        decoder.go_on_at(told)
         decoder.decode(latents[first:38])
         assert torch.equal(decoder.decode(latents[38:]), whole[4 * 38 :]) == same
 

@@ -70,15 +70,14 @@ class StreamingDecoder(Protocol):
     """Latents to frames, chunk by chunk, with the state between chunks kept in the object.
 
     `past`: how many latent frames back a decoded frame depends on, so that decoding can begin in the middle of a film;
-    None: on all of them, or it holds frames back.
+    None: on all of them, or it holds frames back. A decoder whose frames depend on their number as well has a method
+    `go_on_at(latent_frame)`: it is called after `reset` where decoding begins in the middle, with the number of the next one.
     """
 
     @property
     def past(self) -> int | None: ...
 
-    def reset(self, latent_frame: int = 0) -> None:
-        """Begin a new film, or, if `past` is not None, go on with one: `latent_frame` is the number of the next to be decoded."""
-        ...
+    def reset(self) -> None: ...
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [F, C, h, w] -> frames [F', height, width, 3], fp32 in 0..1, or uint8 as they are shown.

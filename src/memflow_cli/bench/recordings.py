@@ -336,7 +336,7 @@ class _NoDecoder:
 
     past = 0
 
-    def reset(self, latent_frame: int = 0) -> None:
+    def reset(self) -> None:
         pass
 
     def decode(self, latents: Tensor) -> Tensor:

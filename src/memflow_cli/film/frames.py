@@ -39,7 +39,9 @@ class FilmFrames:
 
     def go_on_at(self, latent_frame: int) -> None:
         """What is shown or skipped next is this latent frame of the film; for a decoder whose `past` is not None."""
-        self._decoder.reset(latent_frame)
+        self._decoder.reset()
+        if go_on_at := getattr(self._decoder, "go_on_at", None):
+            go_on_at(latent_frame)
 
     @doing("decoding frames")
     def show(self, latents: Tensor) -> Shown:

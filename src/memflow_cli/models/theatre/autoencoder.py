@@ -135,8 +135,8 @@ class PatchStreamingDecoder:
     def __init__(self, autoencoder: PatchAutoencoder) -> None:
         self._autoencoder = autoencoder
 
-    def reset(self, latent_frame: int = 0) -> None:
-        """Begin a new film. No frame depends on its number."""
+    def reset(self) -> None:
+        """Begin a new film."""
 
     @torch.inference_mode()
     def decode(self, latents: Tensor) -> Tensor:

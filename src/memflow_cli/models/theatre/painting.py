@@ -68,7 +68,11 @@ class PaintingDecoder:
         self._beside: ThreadPoolExecutor | None = None
         self.reset()
 
-    def reset(self, latent_frame: int = 0) -> None:
+    def reset(self) -> None:
+        """Begin a new film."""
+        self.go_on_at(0)
+
+    def go_on_at(self, latent_frame: int) -> None:
         """See `StreamingDecoder`."""
         self._before: Tensor | None = None
         self._living = None if self._life is None else LivingFrames(self._life, latent_frame)

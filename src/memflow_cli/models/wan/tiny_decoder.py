@@ -87,8 +87,8 @@ class TinyDecoder:
         self._memory: dict[int, Tensor] = {}  # place of a memory block -> its last input [1, C, h, w]
         self.past = model.past
 
-    def reset(self, latent_frame: int = 0) -> None:
-        """Begin a new film. No frame depends on its number."""
+    def reset(self) -> None:
+        """Begin a new film."""
         self._memory = {}
 
     @torch.inference_mode()

@@ -53,8 +53,8 @@ class WanDecoder:
         )
         self._state = DecoderState()
 
-    def reset(self, latent_frame: int = 0) -> None:
-        """Begin a new film. No frame depends on its number."""
+    def reset(self) -> None:
+        """Begin a new film."""
         self._state = DecoderState()
 
     def decode(self, latents: Tensor) -> Tensor:
