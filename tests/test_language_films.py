@@ -110,6 +110,12 @@ def test_a_long_prompt_loses_nothing(story, capfd):
         ("مرحبا", ["no Arabic"]),
         ("Two wolves and some children", ["draws no wolves", "draws no children"]),
         ("A happy little fox waves its paw near the bus stop, with élan.", []),
+        ("The cat takes off its red hat.", ["know no taking off of hats"]),
+        (
+            "The cat takes her scarf off and waves.",
+            ["know no taking off of hats"],
+        ),
+        ("The cat puts its hat on.", []),
     ],
 )
 def test_what_cannot_be_drawn_is_named_by_what_it_is(prompt, told):

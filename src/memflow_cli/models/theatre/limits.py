@@ -95,6 +95,12 @@ _SEVERAL = {
 }
 
 
+_UNDRESSES = re.compile(
+    r"\b(?:takes?|took|taking) (?:off (?:its|his|her|the) (?:\w+ )?(?:hat|cap|scarf|shawl)"
+    r"|(?:its|his|her|the) (?:\w+ )?(?:hat|cap|scarf|shawl) off)\b"
+)
+
+
 def cannot_draw(prompts: Sequence[str]) -> list[str]:
     """Sentences about what no film of these prompts will show, each with the segments that ask for it."""
     found: dict[tuple[str, str], list[int]] = {}
@@ -117,6 +123,8 @@ def _concepts(prompt: str) -> list[tuple[str, str]]:
         for name in dict.fromkeys(names[phrase] for phrase in sorted(phrases & names.keys()))
     ]
     told += [("theatre shows one of a kind, no two ", kind) for kind, words in _SEVERAL.items() if words.search(text)]
+    if _UNDRESSES.search(text):
+        told.append(("theatre's puppets know no ", "taking off of hats and scarves"))
     told += [("", f"theatre reads English, no {script}") for script in _other_scripts(prompt)]
     if _EMOJI.search(prompt):
         told.append(("", "theatre reads no emoji"))
