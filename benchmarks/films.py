@@ -13,7 +13,7 @@ from benchmarks.true_clips import LOOKED_AT, Labels, half_size, label_chunks
 from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.backbone import Backbone
 from memflow_cli.film.frames import to_uint8
-from memflow_cli.film.given import encode_told
+from memflow_cli.film.given import encode_told, shot_of
 from memflow_cli.geometry import Geometry
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.options import MemoryOptions
@@ -21,7 +21,7 @@ from memflow_cli.memory.policies import make_policy
 from memflow_cli.memory.policy import MemoryPolicy
 from memflow_cli.memory.record import ChunkRecord
 from memflow_cli.memory.scores import Score
-from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
+from memflow_cli.pipeline import Walk, generate_chunks
 from memflow_cli.story.plan import plan_film
 from memflow_cli.story.storyboard import Segment, Storyboard
 from training.captions import captions
@@ -117,7 +117,7 @@ def film_frames(
     decoder = backbone.decoder_at(*plan.size)
     decoder.reset()
     walk = Walk(backbone, plan.size, plan.fps, memory, int8=storyboard.memory.kv == "int8")
-    for chunk in generate_chunks(walk, planned_shots(plan, told.prompts, told.turns)):
+    for chunk in generate_chunks(walk, (shot_of(storyboard, segment, told) for segment in plan.segments)):
         yield chunk.record, to_uint8(decoder.decode(chunk.latents[0]))
 
 

@@ -413,6 +413,24 @@ def test_he_and_she_are_whom_the_story_calls_so(reader):
     assert done[4] == {"cat": "return", "bear": "leave"} and done[5] == {"cat": "stand", "bear": "return"}
 
 
+@pytest.mark.parametrize(
+    "story, apart",
+    [
+        (["CUT A blue bear stands on the beach.", "It waves.", "A fox comes in."], "0111"),
+        (["CUT A blue bear stands on the beach.", "The cat comes in.", "The bear waves."], "0100"),
+        (["CUT The cat stands on the beach.", "A bear comes in."], "000"),
+        (["CUT A blue bear stands in a forest."], "00"),
+        (["A blue bear stands on the beach."], "00"),
+        (["CUT The beach is empty.", "A bear comes in."], "000"),
+        (["CUT A bear is on the beach.", "CUT The cat is in the forest.", "CUT A fox is in the snow."], "0101"),
+    ],
+)
+def test_a_scene_with_nobody_known_stands_apart(reader, story, apart):
+    story = ["A red cat stands in a forest.", *story]
+    prompts, cuts = zip(*((prompt.removeprefix("CUT "), prompt.startswith("CUT")) for prompt in story), strict=True)
+    assert "".join(str(int(meaning.is_apart)) for meaning in read_story(reader, prompts, cuts)) == apart
+
+
 def test_of_the_same_colour(reader):
     *_, meaning = read_story(
         reader, ["A red cat stands in a forest.", "A fox of the same colour comes in."], [False] * 2

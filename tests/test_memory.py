@@ -10,6 +10,7 @@ from memflow_cli.errors import MemflowError, UsageError
 from memflow_cli.kv_cache import CacheShape, KVCache
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.archive import Archive
+from memflow_cli.memory.cast import Casting, NewScene
 from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.memory.official import published_score
 from memflow_cli.memory.options import MemoryOptions
@@ -256,6 +257,29 @@ def test_early_frame_is_recalled_by_its_prompt_at_any_distance():
     assert len(cache.bank_frames[0]) == 3
     assert set(cache.bank_frames[0]) <= {12, 15, 18, 21}, "chunks 4 to 7 were made under the fox's prompt"
     assert all(bank == cache.bank_frames[0] for bank in cache.bank_frames)
+
+
+def test_in_a_scene_apart_nothing_from_before_its_cut_is_seen():
+    """Who was new after a cut wore what somebody else had worn: the film's first frames and the bank showed it."""
+    memory, cache, prompt = NarrativeMemory(3, 3, SCORES["published"]()), empty_cache(), random_prompt(1)
+    memory.switch_prompt(prompt)
+    for chunk in range(8):
+        show(cache, memory, chunk)
+    memory.recall(cache, prompt)
+    assert cache.bank_frames[0] and cache.sink_frames == (0, 1, 2)
+    memory.enter(NewScene())
+    memory.cut(cache, 24)
+    memory.switch_prompt(random_prompt(2))
+    memory.recall(cache, prompt)
+    assert not cache.bank_frames[0] and not cache.sink_frames and not cache.window_frames
+    for chunk in range(8, 14):
+        show(cache, memory, chunk)
+    memory.recall(cache, prompt)
+    assert cache.bank_frames[0] and min(cache.bank_frames[0]) >= 24, "the scene's own frames are recalled"
+    memory.enter(Casting())
+    memory.switch_prompt(random_prompt(1))
+    memory.recall(cache, random_prompt(1))
+    assert min(cache.bank_frames[0]) < 24, "somebody from before is back"
 
 
 def test_bank_holds_distinct_frames_outside_sink_and_window():

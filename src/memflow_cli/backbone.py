@@ -148,6 +148,14 @@ class Backbone(Protocol):
         """
         return as_written(prompts)
 
+    def stands_apart(
+        self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> Sequence[bool]:
+        """Which segments show nobody, and no place, that was shown before the cut that their scene began with; `pictured`: as
+        above. Unless a model knows better, none.
+        """
+        return [False] * len(prompts)
+
     def caption_picture(self, description: str) -> str:
         """The text to commit a character's or place's picture under. Unless a model knows better, its description."""
         return description
@@ -175,7 +183,15 @@ def with_defaults(backbone: Any) -> Backbone:
 
     Raises TypeError for one that lacks others.
     """
-    for name in ("stage", "decoder_at", "encode_frames", "read_story", "caption_picture", "work_of_pass"):
+    for name in (
+        "stage",
+        "decoder_at",
+        "encode_frames",
+        "read_story",
+        "stands_apart",
+        "caption_picture",
+        "work_of_pass",
+    ):
         if not hasattr(backbone, name):
             setattr(backbone, name, MethodType(getattr(Backbone, name), backbone))
     if missing := [name for name in _ALL_MEMBERS if not hasattr(backbone, name)]:

@@ -3,7 +3,7 @@
 import base64
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +15,7 @@ from memflow_cli.backbone import Backbone
 from memflow_cli.film.given_picture import MIRRORED, GivenPicture
 from memflow_cli.film.prompt_embeds import StoryEmbeds, encode_story
 from memflow_cli.machine.out_of_memory import doing
-from memflow_cli.memory.cast import NOBODY, Casting
+from memflow_cli.memory.cast import NOBODY, Casting, NewScene
 from memflow_cli.pipeline import Shot, Walk
 from memflow_cli.story.picture import load_picture
 from memflow_cli.story.plan import SegmentPlan
@@ -82,6 +82,8 @@ def encode_told(
 
 def shot_of(storyboard: Storyboard, segment: SegmentPlan, told: StoryEmbeds) -> Shot:
     """`told`: what the film's segments are told, this one among them."""
+    casting = casting_of(storyboard, storyboard.segments[segment.index])
+    is_apart = bool(told.apart) and told.apart[segment.index] and storyboard.memory.policy == "nam"
     return Shot(
         segment.prompt,
         told.prompts[segment.index],
@@ -89,8 +91,14 @@ def shot_of(storyboard: Storyboard, segment: SegmentPlan, told: StoryEmbeds) -> 
         segment.transition,
         segment.num_chunks,
         told.turns[segment.index],
-        casting_of(storyboard, storyboard.segments[segment.index]),
+        _in_new_scene(casting) if is_apart else casting,
     )
+
+
+def _in_new_scene(casting: Casting) -> Casting:
+    """Of a segment whose scene stands apart, unless it says whom to recall."""
+    says_whom = casting.recall is not None or casting.names or casting.remember
+    return casting if says_whom else NewScene(**asdict(casting))
 
 
 def casting_of(storyboard: Storyboard, segment: Segment) -> Casting:

@@ -11,12 +11,14 @@ from memflow_cli.backbone import Backbone
 
 class StoryEmbeds(NamedTuple):
     """What a film's segments are told: the embeddings [T, C] that each begins with, and those that hold from one of its
-    chunks on. `given`: what each given picture is committed under.
+    chunks on. `given`: what each given picture is committed under. `apart`: which segments show nobody, and no place, that was
+    shown before the cut that their scene began with.
     """
 
     prompts: Sequence[Tensor]
     turns: Sequence[Mapping[int, Tensor]]
     given: Sequence[Tensor] = ()
+    apart: Sequence[bool] = ()
 
 
 def encode_story(
@@ -37,7 +39,8 @@ def encode_story(
     texts += [backbone.caption_picture(description) for description in given]
     rows = iter(encode_each(texts, backbone.encode_prompts))
     embeds = [{chunk: next(rows) for chunk, _ in parts} for parts in told]
-    return StoryEmbeds([parts.pop(0) for parts in embeds], embeds, list(rows))
+    apart = backbone.stands_apart(prompts, cuts, pictured)
+    return StoryEmbeds([parts.pop(0) for parts in embeds], embeds, list(rows), apart)
 
 
 def encode_each(texts: Sequence[str], encode: Callable[[list[str]], Tensor]) -> "PromptEmbeds":

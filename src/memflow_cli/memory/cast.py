@@ -35,6 +35,13 @@ class Casting:
         return self.recall == ()
 
 
+@dataclass(frozen=True)
+class NewScene(Casting):
+    """Of a segment that shows nothing which the film had shown before the cut that its scene began with: of what is remembered
+    from before, nothing belongs there.
+    """
+
+
 NOBODY = Casting()
 
 

@@ -11,7 +11,7 @@ from memflow_cli.attention_context import FrameState, PromptProjection
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.activation import TopFrames
 from memflow_cli.memory.archive import Archive
-from memflow_cli.memory.cast import NOBODY, Cast, Casting
+from memflow_cli.memory.cast import NOBODY, Cast, Casting, NewScene
 from memflow_cli.memory.policy import CacheNeeds, Recache, Recall, Remembered
 from memflow_cli.memory.retrieval import Retrieval
 from memflow_cli.memory.scores import Score, SketchingScore
@@ -57,6 +57,7 @@ class NarrativeMemory:
         self._latest: int | None = None  # the first latent frame of the last chunk
         self._renewed: dict[str, int] = {}  # the frame that a character was remembered by last
         self._stale = False
+        self._scene_start = 0
 
     def give(self, name: str, state: FrameState, prompt: PromptProjection) -> None:
         """It stays in the archive, and is recalled for whoever calls this name."""
@@ -133,7 +134,11 @@ class NarrativeMemory:
 
     def cut(self, cache: KVCache, first_frame: int) -> Remembered:
         left = self.leave(cache, cache.window_frames)
-        cache.clear_window()
+        self._scene_start = first_frame
+        if isinstance(self._casting, NewScene):
+            cache.clear()  # the film's first frames, too: who is new would wear what they show
+        else:
+            cache.clear_window()
         return left
 
     def recall(self, cache: KVCache, prompt: PromptProjection) -> Recall:
@@ -145,5 +150,7 @@ class NarrativeMemory:
             cache.load_bank([])
             return Recall()
         best, scores = self._retrieval.best()
+        if isinstance(self._casting, NewScene):
+            best = [item for item in best if item.state.frame >= self._scene_start]
         cache.load_bank([item.state for item in best])
         return Recall(scores)

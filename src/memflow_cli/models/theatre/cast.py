@@ -1,6 +1,6 @@
 """Who a story is about, and what one prompt says of them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -52,3 +52,25 @@ def clear_for_scene(cast: Iterable[Member], told: Told, before: Sequence[Member]
     for member in cast:
         member.place = ""
         member.is_on_stage = member.is_on_stage and member.species in told.acts
+
+
+class Scenes:
+    """Tells which segments stand apart: what they show was not shown before the cut that their scene began with."""
+
+    def __init__(self) -> None:
+        self._settings: set[str] = set()
+        self._own: set[str] | None = None  # species that came into the story in a scene apart
+
+    def show(self, setting: str, species: set[str], cast: Mapping[str, Member], cut: bool) -> bool:
+        """The next segment's, which shows these species of the cast."""
+        seen = {each for each in species if cast[each].was_seen}
+        for each in species:
+            cast[each].was_seen = True
+        if setting not in self._settings or cut:
+            is_apart = cut and bool(species) and not seen and setting not in self._settings
+            self._own = set() if is_apart else None
+        self._settings.add(setting)
+        if self._own is None:
+            return False
+        self._own |= species - seen
+        return species <= self._own

@@ -26,10 +26,10 @@ class TheatreFamily(WanFamily):
     def load(
         self, entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: LoadOptions = LoadOptions()
     ) -> Backbone:
-        from memflow_cli.models.theatre.told_story import picture_captioner, story_reader
+        from memflow_cli.models.theatre.told_story import picture_captioner, scene_reader, story_reader
         from memflow_cli.models.wan.loading import load
 
-        return load(entry, device, dtype, options, story_reader(entry), picture_captioner(entry))
+        return load(entry, device, dtype, options, story_reader(entry), picture_captioner(entry), scene_reader(entry))
 
     def check(self, entry: ModelEntry) -> Iterator[str]:
         from memflow_cli.models.theatre.told_story import load_reader, reader_folder

@@ -51,6 +51,7 @@ class Meaning:
     written: str | None = None  # the author's own words, where they are a caption as theatre was trained on
     notes: tuple[str, ...] = ()  # what of the prompt is not as it was asked
     says_where: bool = True  # else it is where it was, or where a story begins that never says it
+    is_apart: bool = False  # shows nothing that was shown before the cut that its scene began with
 
     @property
     def caption(self) -> str:

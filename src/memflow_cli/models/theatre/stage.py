@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
 from memflow_cli.models.theatre.blocking import Blocking
-from memflow_cli.models.theatre.cast import Member, Told, clear_for_scene, tells_of_others_elsewhere
+from memflow_cli.models.theatre.cast import Member, Scenes, Told, clear_for_scene, tells_of_others_elsewhere
 from memflow_cli.models.theatre.corrections import (
     arrived,
     both_there,
@@ -72,6 +72,7 @@ class Stage:
         self._recent: list[str] = []  # species, most recently mentioned first
         self._names: dict[str, str] = {}
         self._setting: str | None = None
+        self._scenes = Scenes()
         self._last_deed: str | None = None
         self._pronouns = Pronouns()
         self._species_of = cache(self._named_by)
@@ -114,13 +115,14 @@ class Stage:
         acts = Blocking(self._cast, self._recent, told).acts(before, opens)
         self._introduce(told.newcomers, acts)
         roles = self.roles(told, acts)
-        for role in roles:
-            self._cast[role.species].was_seen = True
+        is_apart = self._scenes.show(self._setting, {role.species for role in roles}, self._cast, cut)
         is_short = len(prompt.split()) < MOST_WORDS
         stays = caption is not None and is_short and is_as_trained(caption, roles)
         written = prompt if caption and stays and leaves_to_pictures(caption, prompt, self._cast) else None
         names_setting = opens or moved or told.setting is not None
-        return Meaning(self._setting, roles, names_setting, written, tuple(told.notes), told.setting is not None)
+        return Meaning(
+            self._setting, roles, names_setting, written, tuple(told.notes), told.setting is not None, is_apart
+        )
 
     def _introduce(self, newcomers: Sequence[str], acts: Mapping[str, Sequence[Act]]) -> None:
         """Two who come in at once are introduced from left to right, as two are who open a scene."""

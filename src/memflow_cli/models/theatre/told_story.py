@@ -11,6 +11,7 @@ from memflow_cli.models.theatre.reader import Reader
 from memflow_cli.models.theatre.stage import picture_caption, read_story, setting_in
 
 Texts = tuple[tuple[int, str], ...]  # of a segment: (chunk, what holds from there on)
+StandsApart = Callable[[Sequence[str], Sequence[bool], Sequence[str]], Sequence[bool]]
 ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str], Sequence[int]], Sequence[Texts]]
 READER_FOLDER = "reader"  # of a model's folder
 COMING_CHUNKS = 2  # theatre's puppets come in and go out in so many
@@ -37,6 +38,18 @@ def story_reader(entry: ModelEntry) -> ReadStory | None:
         prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = (), lengths: Sequence[int] = ()
     ) -> list[Texts]:
         return texts_of(read_story(load_reader(folder), prompts, cuts, pictured), cuts, lengths)
+
+    return read
+
+
+def scene_reader(entry: ModelEntry) -> StandsApart | None:
+    """A model's `Backbone.stands_apart`, or None."""
+    folder = reader_folder(entry)
+    if folder is None:
+        return None
+
+    def read(prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()) -> list[bool]:
+        return [meaning.is_apart for meaning in read_story(load_reader(folder), prompts, cuts, pictured)]
 
     return read
 

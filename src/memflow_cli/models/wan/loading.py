@@ -15,7 +15,7 @@ from memflow_cli.models.hub import ModelFiles, locate
 from memflow_cli.models.text.encoder import fit_encoder, make_text_encoder
 from memflow_cli.models.text.prompt_tokens import PromptTokenizer
 from memflow_cli.models.wan.checkpoint import fit_transformer, load_transformer, transformer_config
-from memflow_cli.models.wan.model import ReadStory, WanModel
+from memflow_cli.models.wan.model import ReadStory, StandsApart, WanModel
 from memflow_cli.models.wan.streaming import move_streamed
 from memflow_cli.models.wan.tiny_decoder import use_tiny_decoder
 
@@ -27,9 +27,10 @@ def load(
     options: LoadOptions,
     read_story: ReadStory | None = None,
     caption_picture: Callable[[str], str] = lambda description: description,
+    stands_apart: StandsApart | None = None,
 ) -> Backbone:
-    """A model ready to make films. `read_story`, `caption_picture`: see `Backbone`. Raises ModelError: files missing, broken,
-    or not fitting.
+    """A model ready to make films. `read_story`, `caption_picture`, `stands_apart`: see `Backbone`. Raises ModelError: files
+    missing, broken, or not fitting.
     """
     files, placement = locate(entry), options.placement
     config = transformer_config(entry, files.transformer)
@@ -56,6 +57,7 @@ def load(
         release_text=text_encoder.release,
         encode_frames=autoencoder.encode_frames,
         read_story=read_story,
+        stands_apart=stands_apart,
         make_decoder_at=autoencoder.make_decoder_at,
         caption_picture=caption_picture,
     )

@@ -12,6 +12,7 @@ from memflow_cli.geometry import Geometry
 from memflow_cli.models.wan.fused import fuse
 from memflow_cli.models.wan.transformer import CausalWanTransformer
 
+StandsApart = Callable[[Sequence[str], Sequence[bool], Sequence[str]], Sequence[bool]]
 ReadStory = Callable[[Sequence[str], Sequence[bool], Sequence[str], Sequence[int]], Sequence[Sequence[tuple[int, str]]]]
 EncodePrompts = Callable[[Sequence[str]], Tensor]
 WholePass = Callable[[Tensor, Timesteps, PromptProjection, AttentionContext], Tensor]
@@ -38,6 +39,7 @@ class WanModel:
         release_text: Callable[[], None] = lambda: None,
         encode_frames: Callable[[Tensor], Tensor] | None = None,
         read_story: ReadStory | None = None,
+        stands_apart: StandsApart | None = None,
         make_decoder_at: Callable[[int, int], StreamingDecoder] | None = None,
         caption_picture: Callable[[str], str] = lambda description: description,
     ) -> None:
@@ -57,12 +59,18 @@ class WanModel:
         self._release_text = release_text
         self.encode_frames = encode_frames or no_encoder
         self._read_story = read_story
+        self._stands_apart = stands_apart
         self.caption_picture = caption_picture
 
     def read_story(
         self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = (), lengths: Sequence[int] = ()
     ) -> Sequence[Sequence[tuple[int, str]]]:
         return as_written(prompts) if self._read_story is None else self._read_story(prompts, cuts, pictured, lengths)
+
+    def stands_apart(
+        self, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
+    ) -> Sequence[bool]:
+        return [False] * len(prompts) if self._stands_apart is None else self._stands_apart(prompts, cuts, pictured)
 
     def decoder_at(self, width: int, height: int) -> StreamingDecoder:
         return self._make_decoder_at(width, height) if self._make_decoder_at else self.decoder()
