@@ -7,13 +7,15 @@ import pytest
 import torch
 
 from memflow_cli.cli.app import run as memflow
-from memflow_cli.film.given import encode_told
-from memflow_cli.film.prompt_embeds import encode_story
+from memflow_cli.film.given import encode_told, shot_of
+from memflow_cli.film.prompt_embeds import StoryEmbeds, encode_story
+from memflow_cli.memory.cast import NewScene
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
 from memflow_cli.models.theatre.limits import cannot_draw
 from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
 from memflow_cli.sampler import chunk_noise
+from memflow_cli.story.plan import plan_film
 from memflow_cli.story.storyboard import Segment, Storyboard
 from tiny_model import tiny_backbone, tiny_entry, tiny_plan, tiny_prompts
 
@@ -39,18 +41,39 @@ def test_a_backbone_that_reads_stories_is_given_what_it_read():
             assert cuts == [False, True]
             return [((0, "a"), (2, "bb")), ((0, "ccc"),)]
 
+        def stands_apart(self, prompts, cuts, pictured):
+            return [False, cuts[1]]
+
         def encode_prompts(self, prompts):
             return torch.full((1, 4, 1), float(len(prompts[0])))
 
     told = encode_story(Backbone(), ["first", "second"], [False, True])
     assert [float(rows[0, 0]) for rows in told.prompts] == [1, 3]
     assert [{chunk: float(rows[0, 0]) for chunk, rows in turns.items()} for turns in told.turns] == [{2: 2}, {}]
+    assert told.apart == [False, True]
+
+
+@pytest.mark.parametrize(
+    "policy, recall, stands_apart",
+    [("nam", None, True), ("nam", ("fox",), False), ("nam", (), False), ("sink", None, False)],
+)
+def test_a_scene_apart_is_told_to_a_memory_that_knows_who_is_who(policy, recall, stands_apart):
+    rows = torch.ones(4, 1)
+    told = StoryEmbeds([rows, rows], [{}, {}], (), [False, True])
+    segments = (Segment("a fox", 1.0), Segment("a bear", 1.0, transition="cut", recall=recall))
+    board = Storyboard("", segments=segments, memory=MemoryOptions(policy=policy))
+    plan = plan_film(board, tiny_backbone(tiny_entry("wan")).geometry, (32, 32))
+    shots = [shot_of(board, segment, told) for segment in plan.segments]
+    assert [isinstance(shot.casting, NewScene) for shot in shots] == [False, stands_apart]
 
 
 def test_a_story_is_read_in_the_light_of_how_long_its_segments_are():
     class Backbone:
         def read_story(self, prompts, cuts, pictured, lengths):
             return [((0, "a" * length),) for length in lengths]
+
+        def stands_apart(self, prompts, cuts, pictured):
+            return [False] * len(prompts)
 
         def encode_prompts(self, prompts):
             return torch.full((1, 4, 1), float(len(prompts[0])))
