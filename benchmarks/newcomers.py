@@ -9,12 +9,12 @@ from collections import Counter
 
 import numpy as np
 import torch
-from PIL import Image
 
 from benchmarks.films import film_frames
 from benchmarks.judge import Judge, Seen, load_judge
-from benchmarks.true_clips import LOOKED_AT, worn_by
+from benchmarks.true_clips import LOOKED_AT, half_size, worn_by
 from memflow_cli.backbone import Backbone
+from memflow_cli.cli.device import choose_dtype
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
@@ -25,7 +25,7 @@ from training.world import Puppet, sample_puppets
 
 FIRST_SEED = 7_700  # of the puppets and places
 SECONDS = 2.25
-SIZE, JUDGED_SIZE = (224, 128), (112, 64)
+SIZE = 224, 128
 
 
 def film_of(number: int) -> tuple[Storyboard, Puppet, str]:
@@ -45,8 +45,7 @@ def watch(backbone: Backbone, judge: Judge, number: int) -> dict[str, bool]:
     """By question: whether the film's last chunk is right."""
     board, puppet, place = film_of(number)
     *_, (_, frames) = film_frames(backbone, board, SIZE)
-    clip = [np.asarray(Image.fromarray(frame).resize(JUDGED_SIZE, Image.BOX)) for frame in frames[list(LOOKED_AT)]]
-    answers = judge.answers(np.stack(clip)[None])
+    answers = judge.answers(half_size(frames[list(LOOKED_AT)])[None])
     seen = answers.seen(puppet.species)[-1] or Seen(puppet.species, "", None)
     return {
         "setting": list(SETTINGS)[answers.setting[0, -1]] == place,
@@ -61,7 +60,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--films", type=int, default=40)
     options = parser.parse_args()
-    backbone, judge, right = load_model(find_model("theatre"), dtype=torch.bfloat16), load_judge(), Counter[str]()
+    device = torch.device("cpu")
+    backbone = load_model(find_model("theatre"), device, choose_dtype("auto", device))
+    judge, right = load_judge(), Counter[str]()
     for number in range(options.films):
         right.update({question: int(answer) for question, answer in watch(backbone, judge, number).items()})
     print(f"of {options.films} films: " + ", ".join(f"{question} {count}" for question, count in right.items()))

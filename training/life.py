@@ -23,7 +23,7 @@ from memflow_cli.models.theatre.life import BREATH, WIND, Life, LifeConfig
 from memflow_cli.models.theatre.painter import UPSCALE, Painter, sketch
 from training.drawing import GROUND, backdrop, paste
 from training.optimizer import WeightAverage
-from training.painter import CELL, is_held_out_row, trust_in
+from training.painter import CELL, is_held_out_row, trust_in, windows
 from training.pairs import pair_story
 from training.precision import fast_products
 from training.world import FRAMES_PER_CHUNK, FRAMES_PER_LATENT, HEIGHT, WIDTH, Story, stage
@@ -32,7 +32,7 @@ BLOCK = CELL // 2  # painted pixels of a place that moves as one
 RISE = 0.022  # of its height, by which a puppet's head rises when it breathes in
 COVERED = 0.05  # share of a block from which it counts as a puppet's, or as what sways
 LID_DIFFERENCE = 60  # of 255, between open and closed, from which a pixel is a lid's wholly
-SHOWN_FRAMES = 1_500
+SHOWN_FRAMES, CHECKED_FRAMES = 1_500, 150
 WINDOW = 3, 4  # cells in which eyes are looked for
 AT_EYES, AT_PUPPETS = 0.35, 0.9
 PUPPET_WEIGHT, LID_WEIGHT = 4.0, 12.0
@@ -104,6 +104,7 @@ class Living(NamedTuple):
 
 
 def what_lives(story: Story, latent: int) -> Living:
+    """Of a story's latent frame, as the world is drawn."""
     beat = story.beats[story.beat_of_chunks()[latent * FRAMES_PER_LATENT // FRAMES_PER_CHUNK]]
     behind = backdrop(beat.setting, beat.backdrop, UPSCALE)
     reach = np.zeros((FRAMES_PER_LATENT, 2, HEIGHT * UPSCALE // BLOCK, WIDTH * UPSCALE // BLOCK), np.float32)
@@ -171,16 +172,6 @@ def window_of(lesson: Lesson, rng: np.random.Generator) -> tuple[int, int]:
     return min(max(top, 0), most[0]), min(max(left, 0), most[1])
 
 
-def cut(maps: list[Tensor], corners: list[tuple[int, int]], scale: int) -> Tensor:
-    """Windows of maps with `scale` places a cell."""
-    return torch.stack(
-        [
-            whole[..., scale * top : scale * (top + WINDOW[0]), scale * left : scale * (left + WINDOW[1])]
-            for whole, (top, left) in zip(maps, corners, strict=True)
-        ]
-    )
-
-
 def losses(
     life: Life, painter: Painter, autoencoder: PatchAutoencoder, batch: list[Lesson], rng: np.random.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -188,19 +179,19 @@ def losses(
     corners = [window_of(lesson, rng) for lesson in batch]
     with torch.no_grad(), fast_products(torch.device("cpu")):
         features, mended = painter.look(torch.stack([lesson.looked_at.float() for lesson in batch]))
-        seen = cut(list(mended.float()), corners, 1)
+        seen = windows(mended.float(), corners, WINDOW)
         decoded = sketch(autoencoder, seen).to(features.dtype)
-        places = painter.places_of(cut(list(features), corners, 1), decoded)
+        places = painter.places_of(windows(features, corners, WINDOW), decoded)
         cells = F.silu(features)
     with fast_products(torch.device("cpu")):
         reaches, masks, covers = life.reaches(cells), life.lids(places), life.covers(places)
     wanted, trust = torch.stack([each.reach for each in batch]), torch.stack([each.trust for each in batch])
     weight = torch.stack([each.weight for each in batch]) * F.interpolate(trust[:, None], scale_factor=2)[:, 0]
     of_reach = (F.smooth_l1_loss(reaches, wanted, reduction="none") * weight[:, None, None]).mean()
-    lids = cut([each.lids for each in batch], corners, CELL).float() / 255
-    trusted = F.interpolate(cut([each.trust[None] for each in batch], corners, 1), scale_factor=CELL)
+    lids = windows((each.lids for each in batch), corners, WINDOW, CELL).float() / 255
+    trusted = F.interpolate(windows((each.trust[None] for each in batch), corners, WINDOW), scale_factor=CELL)
     of_lids = F.binary_cross_entropy_with_logits(masks, lids, reduction="none") * (1 + LID_WEIGHT * lids) * trusted
-    puppets = cut([each.puppets for each in batch], corners, CELL).float() / 255
+    puppets = windows((each.puppets for each in batch), corners, WINDOW, CELL).float() / 255
     of_puppets = (F.binary_cross_entropy_with_logits(covers, puppets, reduction="none") * trusted).mean()
     return of_reach, of_lids.mean() * LID_WEIGHT, of_puppets
 
@@ -231,12 +222,27 @@ def train(life: Life, painter: Painter, autoencoder: PatchAutoencoder, folder: P
     return life.eval().requires_grad_(False)
 
 
+@torch.no_grad()
+def overlap(life: Life, painter: Painter, autoencoder: PatchAutoencoder, known: list[Lesson]) -> float:
+    """Of the pixels that a puppet covers, or is taken to cover, the share of which both is true."""
+    both = either = 0
+    for lesson in known:
+        features, mended = painter.look(lesson.looked_at[None].float())
+        taken = life.covers(painter.places_of(features, sketch(autoencoder, mended)))[0] > 0
+        covered = lesson.puppets > 127
+        both, either = both + int((taken & covered).sum()), either + int((taken | covered).sum())
+    return both / either
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--work", type=Path, required=True, help="with the folder pairs")
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--start", type=Path, help="begin with the weights of this folder")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument(
+        "--check", action="store_true", help="train nothing; how well puppets are found in held-out stories"
+    )
     parser.add_argument(
         "--out", type=Path, default=THEATRE_FOLDER / "vae" / "life", help="where the weights are written"
     )
@@ -245,6 +251,10 @@ def main() -> None:
     torch.manual_seed(3)
     painter = Painter.from_pretrained(THEATRE_FOLDER / "vae" / "painter")
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
+    if options.check:
+        known = lessons(options.work / "pairs", CHECKED_FRAMES, painter.config.past, held_out=True)
+        print(f"puppets overlap by {overlap(Life.from_pretrained(options.out), painter, autoencoder, known):.3f}")
+        return
     config = LifeConfig(painter.config.widths[0], painter.config.widths[-1])
     life = Life(config)
     if options.start:

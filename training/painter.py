@@ -8,6 +8,7 @@ import argparse
 import csv
 import json
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -211,12 +212,13 @@ def latents_loss(painter: Painter, autoencoder: PatchAutoencoder, latents: Laten
     return mending_loss(mended, latents.true, latents.trust, autoencoder)
 
 
-def windows(maps: Tensor, corners: list[tuple[int, int]]) -> Tensor:
-    """[M, channels, h, w] -> the window of each, [M, channels, *WINDOW]."""
-    cut = [
-        whole[:, top : top + WINDOW[0], left : left + WINDOW[1]]
-        for whole, (top, left) in zip(maps, corners, strict=True)
-    ]
+def windows(
+    maps: Iterable[Tensor], corners: list[tuple[int, int]], size: tuple[int, int] = WINDOW, scale: int = 1
+) -> Tensor:
+    """Maps [channels, h * scale, w * scale] -> the window of each, of `size` cells, [M, channels, rows, columns]."""
+    (rows, columns), cut = size, []
+    for whole, (top, left) in zip(maps, corners, strict=True):
+        cut.append(whole[:, scale * top : scale * (top + rows), scale * left : scale * (left + columns)])
     return torch.stack(cut).contiguous(memory_format=torch.channels_last)
 
 

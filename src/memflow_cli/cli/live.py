@@ -27,13 +27,8 @@ if TYPE_CHECKING:
 LOOPBACK = "127.0.0.1"
 
 
-TOLD_OF_ALL = (
-    "fps",
-    "memory",
-    "characters",
-    "places",
-    "style",
-)  # of a storyboard, for the prompts that come after it as well
+# Of a storyboard, for the prompts that come after it as well.
+TOLD_OF_ALL = ("fps", "memory", "characters", "places", "style")
 
 
 def register(app: typer.Typer) -> None:

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.words import plain_letters
+from memflow_cli.models.theatre.words import WORN, plain_letters
 
 # Of each concept the name that is told, then the words that mean it; a name alone means itself, its plural too.
 _CREATURES = """dogs:dog,doggy,puppy,hound,terrier,poodle|dragons|horses:horse,pony,stallion,mare,foal|cows:cow,bull,calf,ox|
@@ -96,8 +96,7 @@ _SEVERAL = {
 
 
 _UNDRESSES = re.compile(
-    r"\b(?:takes?|took|taking) (?:off (?:its|his|her|the) (?:\w+ )?(?:hat|cap|scarf|shawl)"
-    r"|(?:its|his|her|the) (?:\w+ )?(?:hat|cap|scarf|shawl) off)\b"
+    rf"\b(?:takes?|took|taking) (?:off (?:its|his|her|the) (?:\w+ )?(?:{WORN})|(?:its|his|her|the) (?:\w+ )?(?:{WORN}) off)\b"
 )
 
 

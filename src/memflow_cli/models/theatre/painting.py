@@ -88,9 +88,8 @@ class PaintingDecoder:
         self._before = torch.cat([before, latents])[len(latents) :].clone()
         frames = [self._show(one.unsqueeze(0)) for one in looked_at]
         shown = [frame.result() if isinstance(frame, Future) else frame for frame in frames]
-        if any(
-            frame is None for frame in shown
-        ):  # not a number; it is shown as it is, for moved it might be seen as a colour
+        if any(frame is None for frame in shown):
+            # Not numbers: they are shown as they are, for moved they might be seen as a colour.
             return torch.cat([self._paint(one.unsqueeze(0)).frames for one in looked_at])
         return torch.cat(cast("list[Tensor]", shown))
 

@@ -4,7 +4,7 @@ sentences are told apart.
 
 import re
 
-from memflow_cli.models.theatre.words import Vocabulary, Word, plain_letters
+from memflow_cli.models.theatre.words import WORN, Vocabulary, Word, plain_letters
 
 _SIDES = {"r": "right", "l": "left"}
 _SIDE = re.compile(r"\b((?:frame|screen|stage|camera|[Ee]xits?|[Ee]nters?|[Ff]rom|[Tt]o)(?: the)?) ([RL])\b")
@@ -13,7 +13,7 @@ _PLAIN = (
     (re.compile(r",\s*right\s*(?=[,?])"), ""),
     (re.compile(r"^\s*(?:\w+[- ])?(?:shot|close-?up)s?\s*,\s*", re.IGNORECASE), ""),
     (re.compile(r"(?:,?\s*and\s+)?\b\w+\s+lived happily ever after", re.IGNORECASE), ""),
-    (re.compile(r"(?<=[.?!])\s+[Ww]ith (?=(?:an?|the) [\w ]{0,20}\b(?:hat|cap|scarf|shawl)\b)"), " It has "),
+    (re.compile(rf"(?<=[.?!])\s+[Ww]ith (?=(?:an?|the) [\w ]{{0,20}}\b(?:{WORN})\b)"), " It has "),
 )
 
 

@@ -1,7 +1,7 @@
 """From a film's prompts to the texts that are encoded: for models that bring a reader in their folder, as theatre does."""
 
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import zip_longest
 from pathlib import Path
 
@@ -28,6 +28,14 @@ def load_reader(folder: Path) -> Reader:
     return Reader(folder)
 
 
+@lru_cache(maxsize=1)
+def _meanings(
+    folder: Path, prompts: tuple[str, ...], cuts: tuple[bool, ...], pictured: tuple[str, ...]
+) -> tuple[Meaning, ...]:
+    """A film asks twice of the same story, one after the other: what it is told, and which scenes stand apart."""
+    return tuple(read_story(load_reader(folder), prompts, cuts, pictured))
+
+
 def story_reader(entry: ModelEntry) -> ReadStory | None:
     """A model's `Backbone.read_story`, or None. The reader is loaded with the first story."""
     folder = reader_folder(entry)
@@ -37,7 +45,7 @@ def story_reader(entry: ModelEntry) -> ReadStory | None:
     def read(
         prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = (), lengths: Sequence[int] = ()
     ) -> list[Texts]:
-        return texts_of(read_story(load_reader(folder), prompts, cuts, pictured), cuts, lengths)
+        return texts_of(_meanings(folder, tuple(prompts), tuple(cuts), tuple(pictured)), cuts, lengths)
 
     return read
 
@@ -49,7 +57,7 @@ def scene_reader(entry: ModelEntry) -> StandsApart | None:
         return None
 
     def read(prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()) -> list[bool]:
-        return [meaning.is_apart for meaning in read_story(load_reader(folder), prompts, cuts, pictured)]
+        return [meaning.is_apart for meaning in _meanings(folder, tuple(prompts), tuple(cuts), tuple(pictured))]
 
     return read
 

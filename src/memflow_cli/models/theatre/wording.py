@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from memflow_cli.models.theatre.cast import Member
 from memflow_cli.models.theatre.reader import Seen
 from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SIDES, SPECIES
-from memflow_cli.models.theatre.words import Vocabulary, Word
+from memflow_cli.models.theatre.words import WORN, Vocabulary, Word
 
 SpeciesOf = Callable[[Word], str | None]  # for which a word stands
 
@@ -19,7 +19,7 @@ _COMPARISON = re.compile(
 
 
 _MISSING = re.compile(rf"\bwithout (?:(?:the|an?|his|her|its) )?(?:\w+ )?(?:{_SPECIES})\b(?: ,)?")
-_WORN = rf"(?:{'|'.join(ACCESSORIES)}|cap|shawl)"
+_WORN = rf"(?:{WORN})"
 _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
     rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
@@ -93,7 +93,7 @@ _A_GREEN_ONE = re.compile(rf"\b(?P<who>{_SPECIES}) , an? (?P<colour>{_COLOUR}) o
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
     rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{_COLOUR}) )?"
-    rf"(?P<kind>{'|'.join(ACCESSORIES)}))\b"
+    rf"(?P<kind>{_KIND}))\b"
 )
 
 _DEEDS = {"jump": "jumps", "wave": "waves", "spin": "spins", "walk": "walks", "leave": "leaves", "enter": "arrives"}

@@ -12,6 +12,7 @@ UNKNOWN = 0  # row of what no vocabulary has
 COMMA = 1
 FIRST_WORD = 2
 SHOWN = frozenset((*SPECIES, *COLOURS, *ACCESSORIES, *SETTINGS))  # what a slip of the pen most likely means
+WORN = "|".join((*ACCESSORIES, "cap", "shawl"))  # words for what puppets wear, of a pattern
 _LONG = 6  # letters, from which a doubled one is a slip rather than another word
 MAX_WORDS = 48  # of a sentence; what is longer is read in pieces
 
