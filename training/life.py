@@ -34,6 +34,7 @@ COVERED = 0.05  # share of a block from which it counts as a puppet's, or as wha
 LID_DIFFERENCE = 60  # of 255, between open and closed, from which a pixel is a lid's wholly
 SHOWN_FRAMES, CHECKED_FRAMES = 1_500, 150
 WINDOW = 3, 4  # cells in which eyes are looked for
+AS_TOLD = 0.8  # trust from which a cell was drawn as told
 AT_EYES, AT_PUPPETS = 0.35, 0.9
 PUPPET_WEIGHT, LID_WEIGHT = 4.0, 12.0
 RATE = 2e-3
@@ -223,15 +224,20 @@ def train(life: Life, painter: Painter, autoencoder: PatchAutoencoder, folder: P
 
 
 @torch.no_grad()
-def overlap(life: Life, painter: Painter, autoencoder: PatchAutoencoder, known: list[Lesson]) -> float:
-    """Of the pixels that a puppet covers, or is taken to cover, the share of which both is true."""
-    both = either = 0
+def overlaps(life: Life, painter: Painter, autoencoder: PatchAutoencoder, known: list[Lesson]) -> tuple[float, float]:
+    """Of the pixels that a puppet covers, or is taken to cover, the share of which both is true: in all cells, and in those in
+    which the model drew what is told, and not somebody elsewhere.
+    """
+    counts = torch.zeros(2, 2)
     for lesson in known:
         features, mended = painter.look(lesson.looked_at[None].float())
         taken = life.covers(painter.places_of(features, sketch(autoencoder, mended)))[0] > 0
         covered = lesson.puppets > 127
-        both, either = both + int((taken & covered).sum()), either + int((taken | covered).sum())
-    return both / either
+        as_told = F.interpolate((lesson.trust > AS_TOLD).float()[None, None], scale_factor=CELL)[0, 0].bool()
+        for row, where in enumerate((torch.ones_like(as_told), as_told)):
+            counts[row] += torch.stack([(taken & covered & where).sum(), ((taken | covered) & where).sum()])
+    everywhere, told = (counts[:, 0] / counts[:, 1]).tolist()
+    return everywhere, told
 
 
 def main() -> None:
@@ -253,7 +259,8 @@ def main() -> None:
     autoencoder = PatchAutoencoder.from_pretrained(THEATRE_FOLDER / "vae")
     if options.check:
         known = lessons(options.work / "pairs", CHECKED_FRAMES, painter.config.past, held_out=True)
-        print(f"puppets overlap by {overlap(Life.from_pretrained(options.out), painter, autoencoder, known):.3f}")
+        everywhere, told = overlaps(Life.from_pretrained(options.out), painter, autoencoder, known)
+        print(f"puppets overlap by {everywhere:.3f} in all cells, by {told:.3f} in those drawn as told")
         return
     config = LifeConfig(painter.config.widths[0], painter.config.widths[-1])
     life = Life(config)
