@@ -60,7 +60,7 @@ def test_a_backbone_that_reads_stories_is_given_what_it_read():
 def test_a_scene_apart_is_told_to_a_memory_that_knows_who_is_who(policy, recall, stands_apart):
     rows = torch.ones(4, 1)
     told = StoryEmbeds([rows, rows], [{}, {}], (), [False, True])
-    segments = (Segment("a fox", 1.0), Segment("a bear", 1.0, transition="cut", recall=recall))
+    segments = (Segment("a fox", 1.0), Segment("a bear", 1.0, transition="cut", recall=recall, names=("bear",)))
     board = Storyboard("", segments=segments, memory=MemoryOptions(policy=policy))
     plan = plan_film(board, tiny_backbone(tiny_entry("wan")).geometry, (32, 32))
     shots = [shot_of(board, segment, told) for segment in plan.segments]

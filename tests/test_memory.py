@@ -282,6 +282,19 @@ def test_in_a_scene_apart_nothing_from_before_its_cut_is_seen():
     assert min(cache.bank_frames[0]) < 24, "somebody from before is back"
 
 
+def test_in_a_scene_apart_a_picture_of_who_is_called_is_seen():
+    memory, cache, prompt = NarrativeMemory(3, 3, SCORES["published"]()), empty_cache(), random_prompt(1)
+    memory.switch_prompt(prompt)
+    memory.give("castle", random_state(-1), prompt)
+    for chunk in range(8):
+        show(cache, memory, chunk)
+    memory.enter(NewScene(names=("castle", "fox")))
+    memory.cut(cache, 24)
+    memory.switch_prompt(random_prompt(2))
+    memory.recall(cache, prompt)
+    assert cache.bank_frames[0] == [-1], "and nothing else from before"
+
+
 def test_bank_holds_distinct_frames_outside_sink_and_window():
     memory = NarrativeMemory(3, 3, SCORES["published"]())
     cache = empty_cache()

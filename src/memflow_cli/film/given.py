@@ -97,8 +97,7 @@ def shot_of(storyboard: Storyboard, segment: SegmentPlan, told: StoryEmbeds) -> 
 
 def _in_new_scene(casting: Casting) -> Casting:
     """Of a segment whose scene stands apart, unless it says whom to recall."""
-    says_whom = casting.recall is not None or casting.names or casting.remember
-    return casting if says_whom else NewScene(**asdict(casting))
+    return NewScene(**asdict(casting)) if casting.recall is None else casting
 
 
 def casting_of(storyboard: Storyboard, segment: Segment) -> Casting:

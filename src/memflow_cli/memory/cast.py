@@ -38,7 +38,7 @@ class Casting:
 @dataclass(frozen=True)
 class NewScene(Casting):
     """Of a segment that shows nothing which the film had shown before the cut that its scene began with: of what is remembered
-    from before, nothing belongs there.
+    from before, nothing belongs there but who is called.
     """
 
 

@@ -151,6 +151,10 @@ class NarrativeMemory:
             return Recall()
         best, scores = self._retrieval.best()
         if isinstance(self._casting, NewScene):
-            best = [item for item in best if item.state.frame >= self._scene_start]
+            best = [item for item in best if self._belongs(item.state.frame)]
         cache.load_bank([item.state for item in best])
         return Recall(scores)
+
+    def _belongs(self, frame: int) -> bool:
+        """Whether a frame may be seen in a scene apart: one of the scene itself, or of somebody who is called."""
+        return frame >= self._scene_start or bool(self._cast.whose(frame) & {*self._casting.called})
