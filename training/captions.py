@@ -1,6 +1,9 @@
-"""Captions of a story's beats: colour and accessory are said when a puppet is first seen, later mostly left out."""
+"""Captions of a story's beats: colour and accessory are said when a puppet is first seen, later mostly left out.
 
-from collections.abc import Collection
+Of two, who was introduced first is named first, as the reader of prompts writes it (`memflow_cli.models.theatre.meaning`).
+"""
+
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -17,8 +20,7 @@ from training.beats import Act, Beat
 from training.world import Puppet, Story
 
 ARTICLES_AGAIN = ("a", "the")  # before a known puppet that is described once more
-OTHER_ORDER = 0.5  # how often a caption of two names them in the other order, where order says nothing
-UNMENTIONED = 0.15  # how often a caption says nothing of a known puppet that only stands there
+UNMENTIONED = 0.05  # how often a caption says nothing of a known puppet that only stands there
 
 
 def _pick(rng: np.random.Generator, choices) -> str:
@@ -55,7 +57,7 @@ def captions(
     `known`: puppets that were seen before the first beat. `tells_looks`: else puppets are named by their species only, new
     ones too, as where a picture shows them.
     """
-    lines, seen = [], set(known)
+    lines, seen = [], list(known)
     for index, beat in enumerate(story.beats):
         opens_scene = index == 0 or beat.cut
         name_setting = opens_scene or rng.random() < 0.4
@@ -63,8 +65,8 @@ def captions(
             line = _empty_caption(beat, rng, name_setting)
         else:
             phrases = []
-            for puppet_index, act in beat.acts.items():
-                puppet, back = story.puppets[puppet_index], puppet_index in seen
+            for puppet_index in _in_order(beat, opens_scene, seen):
+                act, puppet, back = beat.acts[puppet_index], story.puppets[puppet_index], puppet_index in seen
                 others_act = any(other.verb != "stand" for other in beat.acts.values())
                 if back and act.verb == "stand" and others_act and not beat.cut and rng.random() < UNMENTIONED:
                     continue
@@ -73,9 +75,7 @@ def captions(
                 else:
                     name = f"{'the' if tells_looks or back else _pick(rng, ARTICLES_AGAIN)} {puppet.species}"
                 phrases.append(f"{name} {_action(act, back, rng)}")
-                seen.add(puppet_index)
-            if len(phrases) > 1 and not _is_placed_by_order(beat, opens_scene) and rng.random() < OTHER_ORDER:
-                phrases.reverse()
+                seen += () if back else (puppet_index,)
             line = f" {_pick(rng, JOINING)} ".join(phrases)
             if name_setting:
                 place = _pick(rng, SETTINGS[beat.setting])
@@ -84,6 +84,14 @@ def captions(
     return lines
 
 
-def _is_placed_by_order(beat: Beat, opens_scene: bool) -> bool:
-    """Whether who is named first stands at the left."""
-    return opens_scene and any(act.side is None for act in beat.acts.values())
+def _in_order(beat: Beat, opens_scene: bool, seen: Sequence[int]) -> list[int]:
+    """In which order a caption names the puppets: as they were introduced; of two who come in at once, the one from the left.
+
+    Where nobody's side is told in an opening scene, who is named first stands at the left.
+    """
+    if opens_scene and any(act.side is None for act in beat.acts.values()):
+        return sorted(beat.acts)
+    introduced = {puppet: place for place, puppet in enumerate(seen)}
+    return sorted(
+        beat.acts, key=lambda puppet: (introduced.get(puppet, len(seen)), beat.acts[puppet].side == "right", puppet)
+    )

@@ -2,12 +2,14 @@
 
 from dataclasses import replace
 
+from memflow_cli.models.theatre.told_story import COMING_CHUNKS
 from memflow_cli.models.theatre.vocabulary import SIDES
 from training.beats import Act, Beat, move
 
 ACTIONS_ON_THE_SPOT = ("jump", "wave", "spin")
 OTHER_SIDE = 0.7  # how often a puppet of "comings and goings" or "both at once" returns on the other side
 LEAVES_REPLACED = 0.6  # of "acting": how often a puppet that would leave does something on the spot instead
+ONE_ACTS = 0.8  # of "both at once": how often one of two acts and the other waits
 STAYS = 0.5  # of "company": how often who would leave does something on the spot, or nothing
 
 
@@ -108,19 +110,22 @@ def company(rng, scene, num_chunks: int) -> list[Beat]:
 
 
 def both_at_once(rng, scene, num_chunks: int) -> list[Beat]:
-    """Two puppets stand there, or come in together; one or both act; both leave and are called back, perhaps changed in sides."""
+    """Two puppets stand there, or come in; one or both act; both leave and are called back, perhaps changed in sides.
+
+    They come and go one after the other, as a film shows it (`memflow_cli.models.theatre.told_story`).
+    """
     sides = tuple(SIDES)
     beats = [Beat(2, *scene, {0: Act("stand"), 1: Act("stand")})]
     if rng.random() < 0.5:
         sides = _either_way(rng)
-        beats = [Beat(1, *scene), Beat(3, *scene, _both("enter", sides))]
+        beats = [Beat(1, *scene), *_in_turn(rng, "enter", scene, sides)]
     while sum(beat.num_chunks for beat in beats) < num_chunks:
         beats += [Beat(3, *scene, _acts_together(rng)) for _ in range(int(rng.integers(1, 3)))]
-        beats.append(Beat(3, *scene, _both("leave", sides)))
+        beats += _in_turn(rng, "leave", scene, sides)
         if rng.random() < 0.8:
             beats.append(Beat(int(rng.integers(1, 5)), *scene))
         sides = sides[::-1] if rng.random() < OTHER_SIDE else sides
-        beats.append(Beat(3, *scene, _both("enter", sides)))
+        beats += _in_turn(rng, "enter", scene, sides)
     return _cut_to_length(beats, num_chunks)
 
 
@@ -128,18 +133,23 @@ def _either_way(rng) -> tuple[str, str]:
     return SIDES if rng.random() < 0.5 else SIDES[::-1]
 
 
-def _both(verb: str, sides: tuple[str, str]) -> dict[int, Act]:
-    return {puppet: Act(verb, side) for puppet, side in enumerate(sides)}
+def _in_turn(rng, verb: str, scene, sides: tuple[str, str]) -> list[Beat]:
+    """One of two comes, or goes, and then the other; whoever is there meanwhile stands."""
+    one = int(rng.integers(2))
+    other = 1 - one
+    first, then = {one: Act(verb, sides[one])}, {other: Act(verb, sides[other])}
+    if verb == "enter":
+        then[one] = Act("stand")
+    else:
+        first[other] = Act("stand")
+    return [Beat(COMING_CHUNKS, *scene, dict(sorted(acts.items()))) for acts in (first, then)]
 
 
 def _acts_together(rng) -> dict[int, Act]:
     """Mostly one of two acts and the other waits; else both act, alike or not."""
     first, second = (str(verb) for verb in rng.choice(ACTIONS_ON_THE_SPOT, 2))
-    if rng.random() < 0.55:
-        verbs = [first, "stand"]
-        rng.shuffle(verbs)
-    else:
-        verbs = [first, second]
+    verbs = [first, "stand" if rng.random() < ONE_ACTS else second]
+    rng.shuffle(verbs)
     return {puppet: Act(verb) for puppet, verb in enumerate(verbs)}
 
 
