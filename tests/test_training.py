@@ -98,7 +98,9 @@ def test_faults_come_from_the_same_scene():
 
 
 def test_small_and_quick_actions_weigh_more():
-    assert emphasis_of(Beat(3, "forest", 0, {0: Act("stand"), 1: Act("wave")})) == EMPHASIS["wave"] > EMPHASIS["walk"] > 1
+    assert (
+        emphasis_of(Beat(3, "forest", 0, {0: Act("stand"), 1: Act("wave")})) == EMPHASIS["wave"] > EMPHASIS["walk"] > 1
+    )
     assert emphasis_of(Beat(3, "forest", 0, {0: Act("jump")})) == 1
 
 
