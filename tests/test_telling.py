@@ -22,7 +22,7 @@ from memflow_cli.cli.app import run
 from memflow_cli.cli.streams import open_standard_streams, sure_streams
 from memflow_cli.errors import Interrupted
 from memflow_cli.film.shooting import make_film
-from memflow_cli.machine.stop_requests import StopRequests, stopped_by_signals
+from memflow_cli.machine.stop_requests import Stopped, StopRequests, stopped_by_signals
 from memflow_cli.story.texts import clock, one_line, printable
 from tiny_model import story as tiny_story
 from tiny_model import tiny_backbone, tiny_entry
@@ -310,6 +310,26 @@ def test_a_signal_that_comes_in_a_finaliser_still_stops():
                 raise AssertionError("nothing is loaded any more")
     with StopRequests() as stop:
         assert stop() is None
+
+
+def test_a_signal_that_comes_in_an_import_waits_until_it_is_over(tmp_path, monkeypatch):
+    """An exception that came through a library's C++ ended the process: "terminate called", and no line of ours."""
+    module = tmp_path / "slow_to_import.py"
+    module.write_text(
+        "import os, signal, time\n"
+        "for _ in range(3):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    time.sleep(0.1)\n"
+        "is_whole = True\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    received: list[int] = []
+    with stopped_by_signals(received), pytest.raises(Stopped):
+        import slow_to_import
+
+        assert slow_to_import.is_whole
+        time.sleep(10)
+    assert received == [signal.SIGINT] and sys.modules.pop("slow_to_import").is_whole
 
 
 def test_a_terminal_that_closes_does_not_end_what_nohup_runs(story, tmp_path):

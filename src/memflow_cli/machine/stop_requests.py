@@ -2,6 +2,7 @@
 
 import contextlib
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,6 +21,8 @@ ENDINGS: dict[int, tuple[type[Interrupted], str]] = {
 if hasattr(signal, "SIGHUP"):
     ENDINGS[signal.SIGHUP] = (HungUp, "stopped by SIGHUP, as when a terminal closes")
 
+
+ONCE_MORE_AFTER = 0.05  # seconds after which a signal that came in an import comes again
 
 _raised: ContextVar[Sequence[int]] = ContextVar("raised", default=())
 """Signals that have raised `Stopped` in this command. If it still runs, that was lost: in a `__del__`, or a callback of a
@@ -41,17 +44,46 @@ def error_of(number: int) -> Interrupted:
 
 @contextlib.contextmanager
 def signals_go_to(handler: Handler) -> Iterator[None]:
-    """While entered, the signals that end a command go to `handler`. One that is ignored, as by nohup, stays ignored."""
+    """While entered, the signals that end a command go to `handler`. One that is ignored, as by nohup, stays ignored.
+
+    One that comes while a module is imported goes there when it has been: an exception that comes through a library's C++
+    code ends the process.
+    """
+    imports_before = _num_imports(sys._getframe())
     previous: dict[int, Any] = {}
+    waiting: set[int] = set()
+
+    def receive(number: int, frame: FrameType | None) -> None:
+        if _num_imports(frame) <= imports_before:
+            handler(number, frame)
+        elif number not in waiting:
+            waiting.add(number)
+            again = threading.Timer(ONCE_MORE_AFTER, come_again, (number,))
+            again.daemon = True
+            again.start()
+
+    def come_again(number: int) -> None:
+        waiting.discard(number)
+        signal.raise_signal(number)
+
     if threading.current_thread() is threading.main_thread():
         for number in ENDINGS:
             if signal.getsignal(number) != signal.SIG_IGN:
-                previous[number] = signal.signal(number, handler)
+                previous[number] = signal.signal(number, receive)
     try:
         yield
     finally:
         for number, handler_before in previous.items():
             signal.signal(number, handler_before)
+
+
+def _num_imports(frame: FrameType | None) -> int:
+    """How many frames of imports under way a frame is called from."""
+    count = 0
+    while frame is not None:
+        count += frame.f_code.co_filename == "<frozen importlib._bootstrap>"
+        frame = frame.f_back
+    return count
 
 
 @contextlib.contextmanager
