@@ -46,8 +46,8 @@ def right_one_of_two(rng, scene, num_chunks: int) -> list[Beat]:
 
 
 def comings_and_goings(rng, scene, count: int, num_chunks: int) -> list[Beat]:
-    """Begins empty; one puppet after the other comes and goes, mostly on the side where it was not last time."""
-    beats, last_side = [Beat(1, *scene)], {}
+    """Begins empty, or with an entrance; one puppet after the other comes and goes, mostly where it did not last time."""
+    beats, last_side = _before_an_entrance(rng, scene), {}
     while (remaining := num_chunks - sum(beat.num_chunks for beat in beats)) > 0:
         puppet = len(last_side) if len(last_side) < count else int(rng.integers(count))
         opposite = rng.random() < OTHER_SIDE
@@ -118,7 +118,7 @@ def both_at_once(rng, scene, num_chunks: int) -> list[Beat]:
     beats = [Beat(2, *scene, {0: Act("stand"), 1: Act("stand")})]
     if rng.random() < 0.5:
         sides = _either_way(rng)
-        beats = [Beat(1, *scene), *_in_turn(rng, "enter", scene, sides)]
+        beats = [*_before_an_entrance(rng, scene), *_in_turn(rng, "enter", scene, sides)]
     while sum(beat.num_chunks for beat in beats) < num_chunks:
         beats += [Beat(3, *scene, _acts_together(rng)) for _ in range(int(rng.integers(1, 3)))]
         beats += _in_turn(rng, "leave", scene, sides)
@@ -127,6 +127,11 @@ def both_at_once(rng, scene, num_chunks: int) -> list[Beat]:
         sides = sides[::-1] if rng.random() < OTHER_SIDE else sides
         beats += _in_turn(rng, "enter", scene, sides)
     return _cut_to_length(beats, num_chunks)
+
+
+def _before_an_entrance(rng, scene) -> list[Beat]:
+    """An empty stage, or nothing: many films begin with somebody who comes in."""
+    return [Beat(1, *scene)] if rng.random() < 0.5 else []
 
 
 def _either_way(rng) -> tuple[str, str]:
