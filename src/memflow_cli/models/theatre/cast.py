@@ -35,6 +35,22 @@ class Told:
     is_empty: bool = False
     notes: list[str] = field(default_factory=list)
     newcomers: list[str] = field(default_factory=list)  # species that this prompt introduces
+    sides: dict[str, str] = field(default_factory=dict)  # where on the stage it says that somebody is: left or right
+    turns: dict[str, tuple[int, int]] = field(default_factory=dict)  # of those who come or go: `turns.turns_told`
+
+    @property
+    def leaving(self) -> list[str]:
+        """Who leaves in what was told so far."""
+        return [species for species, acts in self.acts.items() if acts[-1][0] == "leave"]
+
+    @property
+    def next_turn(self) -> int:
+        return 1 + max((number for number, _ in self.turns.values()), default=-1)
+
+    def turn(self, species: str) -> tuple[int, int]:
+        """Of two who come or go, the one with the lesser turn does so first. Two newcomers told of as one are equal."""
+        number, place = self.turns.get(species, (0, 0))
+        return number, 0 if species in self.newcomers else place
 
 
 def tells_of_others_elsewhere(told: Told, before: Sequence[Member], setting: str | None) -> bool:

@@ -18,6 +18,14 @@ _ONE_BACK = re.compile(
 )
 _NOT_BACK = re.compile(r"\b(not|never|neither)( \w+)? (back|here|there|again)\b")
 _DESERT = re.compile(r"\b(deserts?|dunes?|cact\w+|sahara|nothing)\b")
+_THEY = re.compile(
+    r"^(?:(?:and|but|then|now|later|suddenly|happily|,) )*(?:they|both|the two|together they|everyone|everybody)\b"
+)
+_ONE_LEAVES = re.compile(
+    r"\b(?:(?:it|he|she) (?:leaves|left|exits|goes|walks|runs|hops|is (?:leaving|gone|off|away))"
+    r"|(?:off|there|away|out) (?:it|he|she) goes)\b"
+)
+_ONE_OR_OTHER = re.compile(r"\b(it|he|she|his|her|him|not|never|one|other|first|second|former|latter)\b")
 _ONE_OR_NONE = re.compile(r"\b(it|he|she|not|never|nobody|no|one)\b")
 
 
@@ -91,15 +99,35 @@ def one_back(reading: Reading, words: Sequence[Word], known: Mapping[str, Member
     return replace(reading, acts=acts | {away[0]: (("enter", ""),)}, is_empty=False)
 
 
-def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str]) -> Reading:
-    """ "They are back", "both meet": where fewer are on stage, `two` are meant, and do alike, or just come."""
+def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str], cut: bool) -> Reading:
+    """ "They are back", "both meet", after a cut "both are in the forest": where fewer are on stage, `two` are meant, and do
+    alike, or just come.
+    """
     text = _text(words)
     said = [acts for acts in reading.acts.values() if is_there(acts)]
     is_exit = bool(reading.acts) and not said
-    if len(two) < 2 or is_exit or not (_TWO.search(text) and _BACK.search(text)) or _ONE_OR_NONE.search(text):
+    if len(two) < 2 or is_exit or not (_TWO.search(text) and (cut or _BACK.search(text))) or _ONE_OR_NONE.search(text):
         return reading
     acts = {species: reading.acts.get(species, said[0] if said else (("enter", ""),)) for species in two}
     return replace(reading, acts=acts, is_empty=False)
+
+
+def one_leaves(reading: Reading, words: Sequence[Word], named: Iterable[str], left: Iterable[str]) -> Reading:
+    """ "There it goes" is said of one: of who has `left` earlier in the prompt, or else of who is named."""
+    leaving = {who for who, acts in reading.acts.items() if acts[-1][0] == "leave"}
+    meant = set(left) or leaving & set(named)
+    if not meant or not leaving - meant or not _ONE_LEAVES.search(_text(words)):
+        return reading
+    stay = {who: tuple(act for act in reading.acts[who] if act[0] != "leave") for who in leaving - meant}
+    return replace(reading, acts=reading.acts | {who: acts or (("idle", ""),) for who, acts in stay.items()})
+
+
+def alike(reading: Reading, words: Sequence[Word], named: Iterable[str]) -> Reading:
+    """What "they" do in a sentence that names nobody, all of them do: "the two of them wave and leave"."""
+    if len(reading.acts) < 2 or any(named) or not _THEY.search(_text(words)) or _ONE_OR_OTHER.search(_text(words)):
+        return reading
+    fullest = max(reading.acts.values(), key=len)
+    return replace(reading, acts=dict.fromkeys(reading.acts, fullest))
 
 
 def _text(words: Sequence[Word]) -> str:

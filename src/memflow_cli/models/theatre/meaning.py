@@ -34,6 +34,7 @@ class Role:
     worn: tuple[str, str] | None  # accessory, its colour
     acts: tuple[Act, ...]
     says_looks: bool  # a caption tells how it looks; else memory knows
+    turn: tuple[int, int] = (0, 0)  # of two who come or go, the one with the lesser does so first
 
     @property
     def main_act(self) -> Act:
@@ -91,8 +92,9 @@ class Meaning:
 
     @property
     def _travellers(self) -> list[int]:
-        """Those who come or go; two of them do so one after the other."""
-        return [index for index, role in enumerate(self.roles) if role.main_act.verb in TRAVELS]
+        """Those who come or go; two of them do so one after the other, in this order."""
+        travelling = [index for index, role in enumerate(self.roles) if role.main_act.verb in TRAVELS]
+        return sorted(travelling, key=lambda index: self.roles[index].turn)
 
     def _turns(self, index: int) -> tuple[Act | None, ...]:
         """What a puppet does in each part; None: it is not there."""
@@ -102,6 +104,9 @@ class Meaning:
         if self._acts_after_all_came:
             last = role.acts[-1] if len(role.acts) > 1 else stand
             return (None, role.acts[0], last) if waits else (role.acts[0], stand, last)
+        if self._act_before_all_go:
+            first = role.acts[0] if len(role.acts) > 1 else stand
+            return (first, stand, role.acts[-1]) if waits else (first, role.acts[-1], None)
         if len(role.acts) > 1:
             before, after = role.acts[0], role.acts[-1]
             return None if before.verb == "away" else before, None if before.verb == "leave" else after
@@ -119,6 +124,13 @@ class Meaning:
         return (
             all_come and len(self._travellers) == len(self.roles) > 1 and any(len(role.acts) > 1 for role in self.roles)
         )
+
+    @property
+    def _act_before_all_go(self) -> bool:
+        """Whether all leave, and some of them do something before."""
+        all_go = all(role.acts[-1].verb == "leave" for role in self.roles)
+        first = [role.acts[0].verb for role in self.roles if len(role.acts) > 1]
+        return all_go and len(self.roles) > 1 and bool(first) and not {*first} & {"away", *TRAVELS}
 
     def _caption(self, acts: Acts, described: set[int] | None = None) -> str:
         """`described`: who was, in the captions before this one."""

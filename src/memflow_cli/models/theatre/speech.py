@@ -8,7 +8,13 @@ from memflow_cli.models.theatre.words import WORN, Vocabulary, Word, plain_lette
 
 _SIDES = {"r": "right", "l": "left"}
 _SIDE = re.compile(r"\b((?:frame|screen|stage|camera|[Ee]xits?|[Ee]nters?|[Ff]rom|[Tt]o)(?: the)?) ([RL])\b")
+_NO = r"(?:no|er|oh|sorry|wait|I mean|rather)\b"
+_LEFT_NO_RIGHT = rf"\b(?:left|right),?\s*{_NO}(?:,?\s*{_NO})*,?\s*(?:(?:from|to|on) )?(?:the )?(?=(?:left|right)\b)"
 _PLAIN = (
+    (re.compile(_LEFT_NO_RIGHT, re.IGNORECASE), ""),
+    (re.compile(r"\b(show(?:s|ed|ing)?) off\b"), r"\1"),
+    (re.compile(r"\b[Ee]xeunt\b(?: (?:both|all|omnes))?"), "They leave"),
+    (re.compile(r"(?<!not )(?<!n't )(?<!never )(?<!without )\b(?:stop|stops|stopped) \w+ing\b"), "stands still"),
     (re.compile(r"\b(?:goes|go|went),?\s+(?=\")"), "says "),
     (re.compile(r",\s*right\s*(?=[,?])"), ""),
     (re.compile(r"^\s*(?:\w+[- ])?(?:shot|close-?up)s?\s*,\s*", re.IGNORECASE), ""),

@@ -5,18 +5,19 @@ A prompt that is a caption as theatre was trained on stays as it is written, too
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from collections.abc import Mapping, Sequence
 
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Scenes, Told, clear_for_scene, tells_of_others_elsewhere
 from memflow_cli.models.theatre.corrections import (
+    alike,
     arrived,
     both_there,
     is_there,
     of_those_named,
     on_the_sand,
     one_back,
+    one_leaves,
     reading_of,
     with_somebody_there,
     with_those_met,
@@ -25,39 +26,28 @@ from memflow_cli.models.theatre.corrections import (
 )
 from memflow_cli.models.theatre.looks import is_as_trained, leaves_to_pictures, looks_of, says_looks
 from memflow_cli.models.theatre.meaning import Act, Meaning, Role
-from memflow_cli.models.theatre.naming import take_names
-from memflow_cli.models.theatre.pronouns import Pronouns
+from memflow_cli.models.theatre.places import stay_in_place, without_places
+from memflow_cli.models.theatre.plain_words import PlainWords
 from memflow_cli.models.theatre.reader import NOTHING_READ, Reader, Reading, Seen
-from memflow_cli.models.theatre.speech import is_name_in, plainly_said, quoted
+from memflow_cli.models.theatre.speech import is_name_in, quoted
 from memflow_cli.models.theatre.trained_captions import (
     MOST_WORDS,
     read_caption,
     write_empty_caption,
 )
-from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
+from memflow_cli.models.theatre.turns import turns_told, with_those_who_went_too
+from memflow_cli.models.theatre.vocabulary import SETTINGS
 from memflow_cli.models.theatre.wording import (
-    in_active_words,
     lacks_subject,
-    where_they_have_gone,
     who_is_gone,
     who_is_met,
-    with_colour_first,
-    with_species,
-    with_the_same_looks,
-    with_what_was_done,
-    without_comparisons,
-    without_dressing,
-    without_strangers,
-    without_the_missing,
-    without_what_is_not_worn,
 )
-from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, UNKNOWN, Word, sentences
+from memflow_cli.models.theatre.words import UNKNOWN, Word
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
 _DRESSES = re.compile(
     r"(put|wear|get|gett|got|take|tak|took|gave|give|giv|receive)(s|ing)?|wore|own|another|both|too|also"
 )
-_INTO = re.compile(r"\b(?:in|on)?to (?:the|an?) (?=(\w+))(?=(\w+ \w+)?)")
 _SHORT = 8  # words of a sentence that may do no more than give a name
 _FOREIGN = 0.25  # share of words that no English vocabulary has, from which on a text is none
 
@@ -70,12 +60,10 @@ class Stage:
         self._cast: dict[str, Member] = {}  # in the order of their introduction
         self._introduced: list[str] = []  # in the order in which they were told of
         self._recent: list[str] = []  # species, most recently mentioned first
-        self._names: dict[str, str] = {}
+        self._words = PlainWords(reader)
         self._setting: str | None = None
         self._scenes = Scenes()
-        self._last_deed: str | None = None
-        self._pronouns = Pronouns()
-        self._species_of = cache(self._named_by)
+        self._species_of = self._words.species_of
         self._is_open = False  # whether any prompt was read
 
     def meet(self, description: str) -> Told:
@@ -102,9 +90,9 @@ class Stage:
         if caption is not None:
             self._take(reading_of(caption), told)
         else:
-            self._take_sentences(prompt, told, cut)
+            self._take_sentences(prompt, told, opens, cut)
             if told.setting is None and self._setting is None:
-                told.setting = self._place_entered(prompt)
+                told.setting = self._words.place_entered(prompt)
         is_elsewhere = caption is None and tells_of_others_elsewhere(told, before, self._setting)
         if is_elsewhere or (opens and cut):
             opens = True
@@ -113,7 +101,7 @@ class Stage:
         moved = told.setting is not None and told.setting != self._setting
         self._setting = told.setting or self._setting or FIRST_SETTING
         acts = Blocking(self._cast, self._recent, told).acts(before, opens)
-        self._introduce(told.newcomers, acts)
+        self._introduce(told, acts)
         roles = self.roles(told, acts)
         is_apart = self._scenes.show(self._setting, {role.species for role in roles}, self._cast, cut)
         is_short = len(prompt.split()) < MOST_WORDS
@@ -124,41 +112,47 @@ class Stage:
             self._setting, roles, names_setting, written, tuple(told.notes), told.setting is not None, is_apart
         )
 
-    def _introduce(self, newcomers: Sequence[str], acts: Mapping[str, Sequence[Act]]) -> None:
+    def _introduce(self, told: Told, acts: Mapping[str, Sequence[Act]]) -> None:
         """Two who come in at once are introduced from left to right, as two are who open a scene."""
-        from_right = {species: Act("enter", "right") in acts.get(species, ()) for species in newcomers}
-        for species in sorted(newcomers, key=from_right.__getitem__):
+
+        def order(species: str) -> tuple[int, bool]:
+            is_right = Act("enter", "right") in acts.get(species, ()) or told.sides.get(species) == "right"
+            return told.turn(species)[0], is_right
+
+        for species in sorted(told.newcomers, key=order):
             self._cast[species] = self._cast.pop(species)
 
     def roles(self, told: Told, acts: Mapping[str, Sequence[Act]]) -> tuple[Role, ...]:
         """Those who act, in the order of their introduction."""
         return tuple(
-            Role(member.species, *looks_of(member, told), tuple(acts[member.species]), says_looks(member, told))
-            for member in self._cast.values()
-            if member.species in acts
+            Role(who, *looks_of(member, told), tuple(acts[who]), says_looks(member, told), told.turn(who))
+            for who, member in self._cast.items()
+            if who in acts
         )
 
     # reading
 
-    def _take_sentences(self, prompt: str, told: Told, cut: bool = False) -> None:
+    def _take_sentences(self, prompt: str, told: Told, opens: bool = True, cut: bool = False) -> None:
         """Each sentence in the light of those before it. A name that comes before whoever bears it is kept until then."""
         nameless, unknown, num_words, understood = [], 0, 0, False
-        for words in self._sentences(plainly_said(prompt)):
-            words, gone = who_is_gone(self._in_plain_words(words, cut), self._present(), self._species_of)
-            reading = self._read(words)
+        for words in self._words.sentences(prompt, lambda: self._recent[0] if self._recent else None):
+            words = self._words.plain(words, self._cast, self._introduced, cut)
+            words, gone = who_is_gone(words, self._present(), self._species_of)
+            words, reading = self._read_with_places(words, told, opens)
             reading = on_the_sand(reading, words, told.setting or self._setting)
             there = self._reader.species_named(words)
             gone = [(species, colour) for species, colour in gone if species not in there]
-            reading = without_who_is_gone(self._corrected(reading, words, cut), gone, self._cast)
+            reading = without_who_is_gone(self._corrected(reading, words, told, cut), gone, self._cast)
+            told.turns = dict.fromkeys((species for species, _ in gone), (told.next_turn, 0)) | told.turns
             self._take(reading, told, words)
-            self._pronouns.learn(words, self._introduced)
+            self._words.learn(words, self._introduced, reading.names)
             num_words += len(words)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
             if not reading.acts and len(words) <= _SHORT:
                 nameless += [word.written for word in words if is_name_in(prompt, word, self._reader.vocabulary)]
-        if nameless and len(told.newcomers) == 1 and told.newcomers[0] not in self._names.values():
-            self._names |= dict.fromkeys(nameless, told.newcomers[0])
+        if nameless and len(told.newcomers) == 1:
+            self._words.name(told.newcomers[0], nameless)
         if not understood and unknown > _FOREIGN * num_words:
             told.notes.append(f"theatre reads English and understood nothing of {quoted(prompt)}; all stays as it was")
 
@@ -174,89 +168,36 @@ class Stage:
         goes_nowhere = any(acts[-1] == ("leave", "") for acts in again.acts.values())  # "Leaves on the ground."
         return reading if goes_nowhere and len(words) > 2 else again
 
-    def _corrected(self, reading: Reading, words: Sequence[Word], cut: bool) -> Reading:
+    def _read_with_places(self, words: list[Word], told: Told, opens: bool) -> tuple[list[Word], Reading]:
+        """A sentence, without places that are none to go to ("stands on the left"), if the prompt so tells; and what it says."""
+        bare, sides = without_places(words, self._species_of, self._reader.vocabulary)
+        reading = self._read(bare)
+        if not sides:
+            return words, reading
+        if not stay_in_place(reading, sides, self._present(), opens):
+            return words, self._read(words)
+        told.sides |= sides
+        return bare, reading
+
+    def _corrected(self, reading: Reading, words: Sequence[Word], told: Told, cut: bool) -> Reading:
         named = self._reader.species_named(words)
         reading = of_those_named(reading, self._cast, named)
         reading = with_those_met(reading, who_is_met(words, self._species_of), self._cast, named)
         reading = with_somebody_there(without_who_is_not_back(reading, words), words)
+        reading = one_leaves(alike(reading, words, named), words, named, told.leaving)
+        reading = with_those_who_went_too(reading, words, self._species_of, self._cast)
         if cut:
             reading = arrived(reading, words)
         two = sorted(self._recent, key=lambda species: not self._cast[species].is_on_stage)[:2]
         if not named:
             reading = one_back(reading, words, self._cast)
-        if named or all(self._cast[species].is_on_stage for species in two):
+        if named or (not cut and all(self._cast[species].is_on_stage for species in two)):
             return reading
-        return both_there(reading, words, two)
-
-    def _place_entered(self, prompt: str) -> str | None:
-        """Of a story's first prompt that names a place only as the one that somebody enters: "a robot marches into the city"."""
-        places = (
-            f"in the {place}" for match in _INTO.finditer(plainly_said(prompt)) for place in match.groups() if place
-        )
-        settings = (self._reader.read(self._reader.vocabulary.read(place), (), None).setting for place in places)
-        return next((setting for setting in settings if setting), None)
-
-    def _first_mentions(self, words: Sequence[Word]) -> dict[str, int]:
-        """Of each species that the words name, the place of the first that does."""
-        mentions: dict[str, int] = {}
-        for place, word in enumerate(words):
-            species = self._species_of(word)
-            if species is not None:
-                mentions.setdefault(species, place)
-        return mentions
-
-    def _sentences(self, prompt: str) -> Iterator[list[Word]]:
-        """Each sentence's words, in pieces that the reader takes; names that the story gave are put in plain words."""
-        for sentence in sentences(prompt):
-            known = self._recent[0] if self._recent else None
-            plain, names = take_names(
-                self._without_names(sentence), self._species_in, known, self._reader.vocabulary.is_word
-            )
-            self._names |= names
-            words = self._reader.vocabulary.read(plain)
-            while len(words) > MAX_WORDS:
-                commas = [place for place, word in enumerate(words[:MAX_WORDS]) if word.row == COMMA]
-                end = commas[-1] if commas and commas[-1] > MAX_WORDS // 3 else MAX_WORDS
-                yield words[:end]
-                words = words[end:]
-            if words:
-                yield words
-
-    def _without_names(self, sentence: str) -> str:
-        """A name that is a word, too ("Snowy"), is one only where it has a capital."""
-        for name, species in self._names.items():
-            written = name.capitalize() if self._reader.vocabulary.is_word(name) else f"(?i:{name})"
-            sentence = re.sub(rf"\b{written}\b", species, sentence)
-        return sentence
-
-    def _species_in(self, text: str) -> list[str]:
-        named = map(self._species_of, self._reader.vocabulary.read(text))
-        return [species for species in named if species is not None]
-
-    def _in_plain_words(self, words: list[Word], cut: bool) -> list[Word]:
-        """A sentence as the reader takes it best, in the light of the story."""
-        vocabulary = self._reader.vocabulary
-        words = self._pronouns.resolved(words, self._introduced, self._species_of, vocabulary)
-        if cut:
-            words = where_they_have_gone(without_the_missing(words, self._species_of), self._species_of, vocabulary)
-        words = without_dressing(words, self._species_of, vocabulary)
-        words = with_what_was_done(words, self._last_deed, self._species_of, vocabulary)
-        words = in_active_words(words, self._species_of, vocabulary)
-        words = with_colour_first(words, self._species_of, vocabulary)
-        words = without_strangers(without_what_is_not_worn(words, self._species_of), self._species_of)
-        bare = without_comparisons(words, self._species_of)
-        words = bare if self._cast or self._reader.species_named(bare) else words
-        present = self._present()
-        members = [self._cast[species] for species in (present if len(present) > 1 else self._introduced)]
-        words = with_species(words, members, self._species_of, vocabulary)
-        return with_the_same_looks(words, members, self._species_of, vocabulary)
+        return both_there(reading, words, two, cut)
 
     def _present(self) -> list[str]:
         """Who is on stage, in the order in which the story told of them."""
         return [species for species in self._introduced if self._cast[species].is_on_stage]
-
-    def _named_by(self, word: Word) -> str | None:
-        return next(iter(self._reader.species_named([word])), None)
 
     def _known(self) -> list[Seen]:
         members = [self._cast[species] for species in self._recent]
@@ -267,15 +208,16 @@ class Stage:
         told.setting = reading.setting or told.setting
         meant = {species: acts for species, acts in reading.acts.items() if not self._is_another(species, reading)}
         newcomers = [species for species in meant if species not in self._cast]
-        mentions = self._first_mentions(words) if len(newcomers) > 1 else {}
+        mentions = self._words.first_mentions(words)
         for species in sorted(newcomers, key=lambda species: mentions.get(species, len(words))):
             self._cast[species] = Member(species)
             told.newcomers.append(species)
             self._introduced.append(species)
+        told.turns = turns_told(reading, words, mentions, self._species_of, told.next_turn) | told.turns
         for species, acts in meant.items():
             member = self._cast[species]
             told.acts.setdefault(species, []).extend(acts)
-            self._last_deed = acts[-1][0] if acts[-1][0] not in ("idle", "stand") else self._last_deed
+            self._words.last_deed = acts[-1][0] if acts[-1][0] not in ("idle", "stand") else self._words.last_deed
             if species in reading.colours:
                 if member.is_on_stage and member.colour not in (None, reading.colours[species]):
                     told.notes.append(
@@ -299,7 +241,6 @@ class Stage:
             told.is_empty = False
         lively_first = sorted(meant, key=lambda species: meant[species][-1][0] in ("idle", "stand"))
         self._recent = lively_first + [species for species in self._recent if species not in meant]
-        self._names |= {name: species for name, species in reading.names.items() if name not in SPECIES}
 
     def _is_another(self, species: str, reading: Reading) -> bool:
         """Whether a known puppet is told of in a colour that is not its own but another's who is told of, too: that one is

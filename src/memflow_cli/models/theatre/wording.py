@@ -23,6 +23,8 @@ _WORN = rf"(?:{WORN})"
 _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
     rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
+    r"|(?:(?:(?: ,)? (?:and|but))?(?:^| )(?:it|he|she))? (?:has|have|had|does|did|is|was) not (?:(?:got|have|wear|wearing) )?"
+    rf"(?:an?|any) (?:\w+ )?{_WORN}\b"
     rf"|(?:(?:(?: ,)? (?:and|but))? (?:it|he|she))? (?:has|had|wears?|wore) no (?:\w+ )?{_WORN}\b"
 )
 _ITS = r"(?:its|his|her|their|the|an?)"
@@ -61,8 +63,8 @@ _NOT_MET = re.compile(
 )
 _OF_COLOUR = re.compile(rf"\b(?:(?:an?|the) )?(?P<kind>{_KIND}) of (?P<colour>{_COLOUR})(?: colou?r)?\b")
 _GREETED = re.compile(
-    rf"\b(?:the (?:{_SPECIES})|it|he|she) (?:is|was|gets|got) (?:greeted|saluted|welcomed|waved (?:at|to)) by"
-    rf" (?P<who>the (?:{_SPECIES}))(?: with (?:an? )?(?:friendly )?wave)?\b"
+    rf"\b(?:the (?:{_SPECIES})|it|he|she) (?:is|was|gets|got) (?:greeted|saluted|welcomed|waved (?:at|to))"
+    rf"(?: with (?:an? )?(?:\w+ )?wave)? by (?P<who>the (?:{_SPECIES}))(?: with (?:an? )?(?:friendly )?wave)?\b"
 )
 _MINDED = re.compile(
     rf"\b(?:the (?:{_SPECIES})|it|he|she) (?:is|was) (?:missed|watched|remembered|admired|observed|loved|seen|noticed) by "
@@ -80,6 +82,7 @@ _ALIKE = re.compile(
     r"\b(?:does|do|did) (?:(?:just|exactly) )?(?:the (?:very )?same(?: thing)?|it too|so too|that too|likewise)\b"
     r"|\b(?:responds?|answers?|repl(?:y|ies)) in kind\b"
 )
+_GOES_TOO = re.compile(r"\bgoes (?:too|as well|also)(?= ,|$)")
 _SO_DOES = re.compile(rf"^(?:and )?so (?:does|do|did) (?P<who>the (?:{_SPECIES}))\b")
 _GONE_TO = re.compile(
     r"\b(?:(?:(?:has|have|is|are) (?:gone|moved|travelled|been taken)|went|moved|travelled)(?: (?:away|off|over))?) (?:in)?to"
@@ -89,7 +92,9 @@ _SAME = re.compile(
     rf"\b(?:an?|the) (?:very )?(?:same|similar|matching|identical) (?P<same>{_KIND})\b"
     rf"|\b(?:an?|the) (?P<worn>{_KIND}) of the same colou?r\b|\b(?P<article>an?|the) (?P<who>{_SPECIES}) of the same colou?r\b"
 )
-_A_GREEN_ONE = re.compile(rf"\b(?P<who>{_SPECIES}) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?")
+_A_GREEN_ONE = re.compile(
+    rf"\b(?P<who>{_SPECIES})(?P<where>(?: (?:in|on|at) (?:the|an?) \w+)?) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?"
+)
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
     rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{_COLOUR}) )?"
@@ -106,12 +111,12 @@ _NO_VERBS = r"\w+thing|this|is|was|has|his|its|as|us|yes|always|perhaps|morning|
 
 def without_comparisons(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """Whom somebody is like, bigger than or dreams of does not come in: "hops like a rabbit"."""
-    return _without(_COMPARISON, words, species_of)
+    return without(_COMPARISON, words, species_of)
 
 
 def without_what_is_not_worn(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """What a newcomer does not wear is no news: "a cat, with neither hat nor scarf"."""
-    return _without(_NOT_WORN, words, species_of)
+    return without(_NOT_WORN, words, species_of)
 
 
 def without_dressing(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
@@ -133,22 +138,36 @@ def in_active_words(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vo
     """
     words = _with_words_for(_ONE_OF_THEM, lambda match: match["who"].split(), words, species_of, vocabulary)
     greets = _with_words_for(_GREETED, lambda match: [*match["who"].split(), "waves"], words, species_of, vocabulary)
-    return _without(_EARLIER, _without(_MINDED, greets, species_of), species_of)
+    return without(_EARLIER, without(_MINDED, greets, species_of), species_of)
 
 
 def with_what_was_done(
-    words: Sequence[Word], deed: str | None, species_of: SpeciesOf, vocabulary: Vocabulary
+    words: Sequence[Word],
+    deed_in: Callable[[Sequence[Word]], str | None],
+    last_deed: str | None,
+    species_of: SpeciesOf,
+    vocabulary: Vocabulary,
 ) -> list[Word]:
-    """ "The robot does the same" does what was done last: `deed`, a verb of the vocabulary's actions."""
-    if deed not in _DEEDS:
-        return list(words)
-    alike = _with_words_for(_ALIKE, lambda match: [_DEEDS[deed]], words, species_of, vocabulary)
-    return _with_words_for(_SO_DOES, lambda match: [*match["who"].split(), _DEEDS[deed]], alike, species_of, vocabulary)
+    """ "The robot does the same" does what was done last, in the words before it or in the story, both verbs of `ACTIONS`."""
+
+    def instead(match: re.Match[str]) -> list[str]:
+        deed = deed_in(words[: words_of_match(match).start]) or last_deed
+        who = match["who"].split() if match.re is _SO_DOES else []
+        return [*who, _DEEDS[deed]] if deed in _DEEDS else match[0].split()
+
+    words = _with_words_for(_GOES_TOO, lambda match: ["leaves"], words, species_of, vocabulary)
+    for pattern in (_ALIKE, _SO_DOES):
+        words = _with_words_for(pattern, instead, words, species_of, vocabulary)
+    return words
 
 
 def with_colour_first(words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary) -> list[Word]:
     """ "A fox, a green one" is a green fox, and "a hat of blue colour" a blue hat."""
-    fox = _with_words_for(_A_GREEN_ONE, lambda match: [match["colour"], match["who"]], words, species_of, vocabulary)
+
+    def instead(match: re.Match[str]) -> list[str]:
+        return [match["colour"], match["who"], *match["where"].split()]
+
+    fox = _with_words_for(_A_GREEN_ONE, instead, words, species_of, vocabulary)
     return _with_words_for(_OF_COLOUR, lambda match: ["a", match["colour"], match["kind"]], fox, species_of, vocabulary)
 
 
@@ -175,19 +194,19 @@ def _with_words_for(
     vocabulary: Vocabulary,
 ) -> list[Word]:
     plain = list(words)
-    for match in reversed(list(pattern.finditer(_text(words, species_of)))):
-        plain[_places(match)] = map(vocabulary.word, instead(match))
+    for match in reversed(list(pattern.finditer(spoken(words, species_of)))):
+        plain[words_of_match(match)] = map(vocabulary.word, instead(match))
     return plain
 
 
 def without_the_missing(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """Without whom somebody is there after a cut is not there: "without the cat, the fox stands in the desert"."""
-    return _without(_MISSING, words, species_of)
+    return without(_MISSING, words, species_of)
 
 
 def without_strangers(words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     """That no stranger is there is no news of those who are: "there is no dragon here", "no wolf is to be seen"."""
-    return _without(_NO_STRANGER, words, species_of)
+    return without(_NO_STRANGER, words, species_of)
 
 
 def who_is_gone(
@@ -197,17 +216,17 @@ def who_is_gone(
     "we see the bird, but no fox". `present`: those on stage, who are "neither of them".
     """
     rest, gone = list(words), list[tuple[str, str]]()
-    found = [*_NOT_THERE.finditer(_text(words, species_of)), *_SINCE_GONE.finditer(_text(words, species_of))]
+    found = [*_NOT_THERE.finditer(spoken(words, species_of)), *_SINCE_GONE.finditer(spoken(words, species_of))]
     for match in sorted(found, key=lambda match: match.start(), reverse=True):
         named = re.findall(rf"(?:({_COLOUR}) )?\b({_SPECIES})\b", match["who"] or "")
         gone += [(species, colour) for colour, species in named] if named else [(species, "") for species in present]
-        rest[_places(match)] = []
+        rest[words_of_match(match)] = []
     return rest, gone
 
 
 def who_is_met(words: Sequence[Word], species_of: SpeciesOf) -> list[Seen]:
     """Whom somebody meets, and how they look: "the cat meets a fox", "it is joined by a red bear in a blue hat"."""
-    text = _text(words, species_of)
+    text = spoken(words, species_of)
     if _NOT_MET.search(text):
         return []
     met = []
@@ -218,10 +237,10 @@ def who_is_met(words: Sequence[Word], species_of: SpeciesOf) -> list[Seen]:
     return met
 
 
-def _without(pattern: re.Pattern[str], words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
+def without(pattern: re.Pattern[str], words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
     kept = list(words)
-    for match in reversed(list(pattern.finditer(_text(words, species_of)))):
-        kept[_places(match, match.lastgroup or 0)] = []
+    for match in reversed(list(pattern.finditer(spoken(words, species_of)))):
+        kept[words_of_match(match, match.lastgroup or 0)] = []
     return kept
 
 
@@ -234,7 +253,7 @@ def with_species(
     """
     plain = list(words)
     names_nobody = all(species_of(word) is None for word in words)
-    for match in reversed(list(_REFERENCE.finditer(_text(words, species_of)))):
+    for match in reversed(list(_REFERENCE.finditer(spoken(words, species_of)))):
         kind, colour, rank = match["kind"], match["colour"] or match["worn_colour"], match["rank"]
         if rank:
             meant = [members[rank in ("latter", "second")]] if names_nobody and len(members) == 2 else []
@@ -244,7 +263,7 @@ def with_species(
             meant = [member for member in members if member.colour == colour]
         if len(meant) == 1:
             species = meant[0].species
-            places = _places(match)
+            places = words_of_match(match)
             plain[places.start + 1 : places.stop] = [vocabulary.word(species)]
     return plain
 
@@ -259,12 +278,12 @@ def lacks_subject(words: Sequence[Word], ending: str = "s|ing") -> bool:
     return re.match(rf"{then}(?!(?:{_NO_VERBS})\b)\w+(?:{ending})(?:$| (?:{_AFTER_VERBS})(?!\S))", text) is not None
 
 
-def _text(words: Sequence[Word], species_of: SpeciesOf) -> str:
+def spoken(words: Sequence[Word], species_of: SpeciesOf) -> str:
     """The words with a space between them, and a species for each that names one."""
     return " ".join(species_of(word) or word.known_as for word in words)
 
 
-def _places(match: re.Match[str], group: str | int = 0) -> slice:
-    """Of the words that were found."""
+def words_of_match(match: re.Match[str], group: str | int = 0) -> slice:
+    """Where the words are that a pattern found in what is `spoken`."""
     start, end = match.span(group)
     return slice(match.string[: start + 1].count(" "), match.string[:end].count(" ") + 1)

@@ -1,0 +1,44 @@
+"""Sentences that are none, made whole by the one before them: "A hat! It is blue.", "Yes, a red one.", "And jump!"."""
+
+import re
+from collections.abc import Sequence
+
+from memflow_cli.models.theatre.vocabulary import COLOURS, SPECIES
+from memflow_cli.models.theatre.wording import SpeciesOf, spoken
+from memflow_cli.models.theatre.words import WORN, Vocabulary, Word
+
+_COLOUR, _SPECIES = "|".join(COLOURS), "|".join(SPECIES)
+_UNCOLOURED = "".join(f"(?<!{colour} )" for colour in COLOURS)
+_FIRST = r"^(?:(?:and|now|then|so|next|,) )*"
+_TAKE_AWAY = re.compile(
+    rf"{_FIRST}(?:lose|remove|delete|drop|get rid of|take (?:away|out|off)) (?P<who>the (?:\w+ )?(?:{_SPECIES}))"
+)
+_DO_IT = re.compile(
+    rf"{_FIRST}(?P<deed>jump|hop|leap|wave|spin|twirl|dance)"
+    r"(?: (?:up|down|and|again|once|twice|now|please|round|around|a|little))*$"
+)
+_COLOUR_ALONE = re.compile(rf"^(?:all |quite )?(?P<colour>{_COLOUR})$")
+_IS_OF_COLOUR = re.compile(
+    rf"^(?:it|they) (?:is|are|was) (?:(?:a|bright|dark|very|all|of) )*(?P<colour>{_COLOUR})(?: one)?$"
+)
+_ENDS_WITH_WORN = re.compile(rf"{_UNCOLOURED}\b(?P<worn>{WORN})(?: (?:too|now|on|today))?$")
+_A_HAT_ALONE = re.compile(rf"^(?:yes|sure|indeed|right|oh)? ?,? ?(?P<what>an? (?:\w+ )?(?:{WORN}))(?: of course)?$")
+
+
+def as_sentence(
+    words: Sequence[Word], before: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary
+) -> list[Word]:
+    """The words, as a sentence that says whom and what it is about; `before`: the sentence before."""
+    text, last = spoken(words, species_of), spoken(before, species_of)
+    plain: str | None = None
+    if match := _TAKE_AWAY.search(text):
+        plain = f"{match['who']} leaves{text[match.end() :]}"
+    elif match := _DO_IT.search(text):
+        plain = f"it {match['deed']}s"
+    elif match := _COLOUR_ALONE.search(text) if before else None:
+        plain = f"it is {match['colour']}"
+    elif (match := _IS_OF_COLOUR.search(text)) and (worn := _ENDS_WITH_WORN.search(last)):
+        plain = f"it wears a {match['colour']} {worn['worn']}"
+    elif match := _A_HAT_ALONE.search(text) if before else None:
+        plain = f"it wears {match['what']}"
+    return list(words) if plain is None else list(map(vocabulary.word, plain.split()))

@@ -1,0 +1,195 @@
+"""Ways of telling that the network alone misread: each with its siblings, read by the shipped reader in the light of a story."""
+
+import pytest
+
+from memflow_cli.models.catalog import THEATRE_FOLDER
+from memflow_cli.models.theatre.stage import read_story
+from memflow_cli.models.theatre.told_story import load_reader
+
+TWO = "A pink robot and a green bear stand on a beach."
+ROBOT_GOES, BEAR_GOES = "The robot leaves to the left", "the bear leaves to the right"
+
+
+def told(*prompts, cut=False):
+    """The captions of a story's last prompt, which begins a new scene if `cut`."""
+    cuts = [False] * (len(prompts) - 1) + [cut]
+    return read_story(load_reader(THEATRE_FOLDER / "reader"), prompts, cuts)[-1].beats
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "A red fox stands on the left and a blue cat on the right in a meadow.",
+        "On the left of the meadow stands a red fox, on the right a blue cat.",
+        "To the left we see a red fox, to the right a blue cat, in a meadow.",
+        "A blue cat waits on the right side of a meadow, and a red fox waits at the left edge.",
+        "Stage left, a red fox; stage right, a blue cat. A meadow.",
+    ],
+)
+def test_who_stands_on_a_side_has_not_come_from_there(prompt):
+    """ "Stands on the left" was read as coming in from the left."""
+    assert told(prompt) == ("A red fox stands still and a blue cat stands still in a meadow.",)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["The robot on the left jumps.", "The robot, on the left, jumps.", "Over on the left the robot jumps."]
+)
+def test_a_side_on_which_somebody_acts_is_no_exit(prompt):
+    assert told(TWO, prompt) == ("The robot jumps up and down and the bear stands still.",)
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["A cat comes in on the left.", "A cat appears on the left of the picture.", "A cat stands on the left now."],
+)
+def test_who_comes_in_on_a_side_comes_from_there(prompt):
+    assert "cat enters from the left" in told("An empty beach.", prompt)[0]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "The bear leaves, followed by the robot.",
+        "The bear goes out to the right, and then the robot leaves to the left.",
+        "The robot goes away after the bear has left.",
+        "After the bear has left, the robot goes away.",
+        "The robot follows the bear out.",
+        "First the bear leaves, then the robot does.",
+        "The bear goes home. The robot goes home too.",
+    ],
+)
+def test_of_two_who_leave_the_one_who_is_told_to_goes_first(prompt):
+    """Whoever was introduced first went first, whatever the prompt said."""
+    assert told(TWO, prompt) == (f"The robot stands still and {BEAR_GOES}.", f"{ROBOT_GOES}.")
+
+
+@pytest.mark.parametrize("between", [". Then", ", followed by", ", and then"])
+def test_of_two_newcomers_the_one_who_is_told_first_comes_first(between):
+    first, second = told("An empty beach.", f"A red cat comes in from the right{between} a white rabbit from the left.")
+    assert first == "A red cat enters from the right."
+    assert second == "The cat stands still and a white rabbit enters from the left."
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "The robot leaves with the bear.",
+        "The robot takes the bear by the hand and they leave.",
+        "The two of them go home.",
+    ],
+)
+def test_they_who_leave_are_two(prompt):
+    assert told(TWO, prompt) == (f"{ROBOT_GOES} and the bear stands still.", "The bear leaves to the right.")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["The two of them wave and leave.", "They wave goodbye and then both leave.", "They both wave. Then they go away."],
+)
+def test_two_who_wave_and_leave_wave_first_and_go_in_turn(prompt):
+    waves, robot, bear = told(TWO, prompt)
+    assert waves == "The robot waves a hand and the bear waves a hand."
+    assert (robot, bear) == (f"{ROBOT_GOES} and the bear stands still.", "The bear leaves to the right.")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["They would like to go home, but they stay.", "The bear waves after it.", "They do not go home yet."]
+)
+def test_nobody_leaves_who_is_not_told_to(prompt):
+    assert not any("leaves" in caption for caption in told(TWO, prompt))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "The robot has to go now. It leaves to the left, and the bear waves after it.",
+        "Why is the robot leaving? Because it's late, and there it goes, out to the left.",
+        "Now it's the robot's turn to hide, so off it goes to the left.",
+    ],
+)
+def test_one_who_goes_is_one(prompt):
+    captions = told(TWO, prompt)
+    assert any(ROBOT_GOES.lower() in caption.lower() for caption in captions)
+    assert not any("bear leaves" in caption for caption in captions)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "captions"),
+    [
+        ("He turns round once to show off his hat.", ("The bear spins around.",)),
+        ("It wears a red hat, because red is its favourite colour.", ("A white bear with a red hat stands still.",)),
+        (
+            "It got a blue scarf from its grandma, and never takes it off.",
+            ("A white bear with a blue scarf stands still.",),
+        ),
+        ("It jumps, but it can't see the cat anywhere.", ("The bear jumps up and down.",)),
+        ("Good night, little bear!", ("The bear stands still.",)),
+        ("It comes from the ice cream van, with orange juice.", ("The bear stands still.",)),
+        ("It stops jumping and looks around.", ("The bear stands still.",)),
+        ("It can't stop jumping.", ("The bear jumps up and down.",)),
+        ("And jump!", ("The bear jumps up and down.",)),
+        ("Remove the bear.", ("The bear leaves to the left.",)),
+        ("Exeunt.", ("The bear leaves to the left.",)),
+    ],
+)
+def test_what_is_said_in_passing_is_no_news_of_the_stage(prompt, captions):
+    assert told("A white bear stands in the snow.", prompt) == captions
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [
+        ("A robot. It's got a new hat! It is blue.",),
+        ("A robot stands in the forest.", "Does it have anything on its head? Yes, a blue hat."),
+        ("A robot stands in the forest.", "Here is its hat. Blue, of course: a blue hat."),
+    ],
+)
+def test_a_hat_whose_colour_is_told_afterwards_has_it(prompts):
+    assert "robot with a blue hat" in " ".join(told(*prompts))
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    ["A red cat comes in. It hasn't got a hat.", "A red cat comes in, and it does not wear a scarf.", "Cat in. Red."],
+)
+def test_what_it_has_not_got_it_does_not_wear(prompt):
+    assert "a red cat enters" in told("An empty meadow.", prompt)[0].lower()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "A white bear comes in from the left, no, sorry, from the right.",
+        "A white bear comes in from the left, I mean the right.",
+    ],
+)
+def test_who_corrects_himself_means_the_second(prompt):
+    assert told("An empty forest.", prompt) == ("A white bear enters from the right.",)
+
+
+@pytest.mark.parametrize("prompt", ["Both are in the forest now.", "The two of them stand in a dark wood."])
+def test_both_are_there_after_a_cut(prompt):
+    (caption,) = told(TWO, prompt, cut=True)
+    assert "robot" in caption and "bear" in caption
+
+
+def test_the_same_is_what_was_done_in_the_same_sentence():
+    assert told(TWO, "The robot jumps.", "The robot waves to a boat, and the bear does the same.") == (
+        "The robot waves a hand and the bear waves a hand.",
+    )
+
+
+def test_he_and_she_are_told_apart_within_a_sentence():
+    story = ("A red fox stands in a forest. She is happy.", "A bear comes in. He is big.")
+    assert told(*story, "So the fox does a little spin for him, and now he spins as well.") == (
+        "The fox spins around and the bear spins around.",
+    )
+
+
+def test_somebody_on_the_stage_may_tell_the_story():
+    """ "I" was nobody."""
+    story = ["I am a pink fox in a white hat, and I live in the desert.", "I wave.", "A green bear comes in. He jumps."]
+    assert told(*story[:1]) == ("A pink fox with a white hat stands still in a desert.",)
+    assert told(*story[:2]) == ("The fox waves a hand.",)
+    assert told(*story, "He stops, and I spin round.") == ("The fox spins around and the bear stands still.",)
+    assert told(*story, "I'm leaving now, to the left.")[0].startswith("The fox leaves to the left")
