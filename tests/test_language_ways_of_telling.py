@@ -193,3 +193,69 @@ def test_somebody_on_the_stage_may_tell_the_story():
     assert told(*story[:2]) == ("The fox waves a hand.",)
     assert told(*story, "He stops, and I spin round.") == ("The fox spins around and the bear stands still.",)
     assert told(*story, "I'm leaving now, to the left.")[0].startswith("The fox leaves to the left")
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "A cat has lost its way and stands there.",
+        "Seven years went by.",
+        "The cat stays where it is, and all the drops fly off.",
+        "The cat is out playing.",
+        "CAT says nothing, does not move a bolt.",
+        "It is lonely here without them.",
+        "The cat stays, but the fox does not.",
+    ],
+)
+def test_nobody_leaves_or_comes_without_a_word_for_it(prompt):
+    """ "Lost its way" was an exit, and "without them" a return."""
+    assert told("A green cat stands in a meadow.", prompt) == ("The cat stands still.",)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "setting"),
+    [
+        ("A pink bear lives where there is always snow.", "in the snow"),
+        ("A pink bear, and the sea is so blue today!", "on a beach"),
+        ("Too many trees here, says a pink bear.", "in a forest"),
+    ],
+)
+def test_a_first_place_may_be_told_in_passing(prompt, setting):
+    assert told(prompt)[0].endswith(f"{setting}.")
+
+
+@pytest.mark.parametrize("prompt", ["The bear waves to the houses.", "The bear waves to the snowman and to the trees."])
+def test_what_somebody_waves_to_is_not_where_it_is(prompt):
+    assert told("A pink bear stands in a desert.", prompt) == ("The bear waves a hand.",)
+
+
+@pytest.mark.parametrize(
+    "prompt", ["Now it goes to the forest.", "Later, in the woods, it waits.", "It walks on to the forest."]
+)
+def test_a_story_may_go_on_somewhere_else_without_a_cut(prompt):
+    assert "in a forest" in told("A pink bear stands in a desert.", prompt)[0]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "caption"),
+    [
+        ("The robot waves first, then the bear.", "The robot waves a hand and the bear waves a hand."),
+        ("The left one jumps and the right one waves.", "The robot jumps up and down and the bear waves a hand."),
+        ("They wave at one another.", "The robot waves a hand and the bear waves a hand."),
+        ("The robot jumps. The bear tries it too.", "The robot jumps up and down and the bear jumps up and down."),
+        ("He turns around, but there is no ball behind him.", "The robot stands still and the bear spins around."),
+    ],
+)
+def test_of_two_the_right_one_acts(prompt, caption):
+    assert told(TWO, prompt) == (caption,)
+
+
+def test_the_one_without_a_hat_is_the_other():
+    story = "A pink robot with a blue hat and a green bear stand on a beach."
+    assert told(story, "The one without a hat jumps.") == ("The robot stands still and the bear jumps up and down.",)
+
+
+def test_never_without_its_hat_is_with_it():
+    assert told("A pink bear never goes out without its white hat, and it likes the beach.") == (
+        "A pink bear with a white hat stands still on a beach.",
+    )

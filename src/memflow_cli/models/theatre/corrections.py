@@ -25,7 +25,15 @@ _ONE_LEAVES = re.compile(
     r"\b(?:(?:it|he|she) (?:leaves|left|exits|goes|walks|runs|hops|is (?:leaving|gone|off|away))"
     r"|(?:off|there|away|out) (?:it|he|she) goes)\b"
 )
-_ONE_OR_OTHER = re.compile(r"\b(it|he|she|his|her|him|not|never|one|other|first|second|former|latter)\b")
+_FOLLOWS = re.compile(r"\b(?:behind|after|with) (?:it|him|her)\b|\b(?:too|as well|also|follow\w*)\b")
+_LEAVES = re.compile(
+    r"\b(?:leav\w*|exit\w*|depart\w*|g[eo]|goes|went|going|gone|off|away|out|home|back|past|through|on|vanish\w*|disappear\w*"
+    r"|retire\w*|withdraw\w*|retreat\w*|escap\w*|flee\w*|fled|bye|goodbye|farewell|quit\w*|return\w*|head\w*"
+    r"|(?<!the )(?<!the far )left|to (?:the|its|his|her|their|one) \w+|cross\w*|follow\w*|absent|missing|no (?:more|longer)"
+    r"|lose|remove|walk\w*|run\w*|ran|hurr\w*|fl[ie]\w*|flew|sneak\w*|slip\w*|march\w*|wander\w*|stroll\w*|trot\w*|hop\w*|step\w*|sail\w*)\b"
+)
+_EACH_OTHER = re.compile(r"\b(?:each|one an?) ?other\b")
+_ONE_OR_OTHER = re.compile(r"\b(it|he|she|his|her|him|one|other|first|second|former|latter)\b")
 _ONE_OR_NONE = re.compile(r"\b(it|he|she|not|never|nobody|no|one)\b")
 
 
@@ -112,22 +120,36 @@ def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str], cut:
     return replace(reading, acts=acts, is_empty=False)
 
 
-def one_leaves(reading: Reading, words: Sequence[Word], named: Iterable[str], left: Iterable[str]) -> Reading:
-    """ "There it goes" is said of one: of who has `left` earlier in the prompt, or else of who is named."""
+def one_leaves(reading: Reading, words: Sequence[Word], mentions: Mapping[str, int], left: Iterable[str]) -> Reading:
+    """ "There it goes" is said of one: of who has `left` earlier in the prompt, or else of who is named before.
+
+    `mentions`: the place of the first word that names each species.
+    """
+    match = _ONE_LEAVES.search(_text(words))
     leaving = {who for who, acts in reading.acts.items() if acts[-1][0] == "leave"}
-    meant = set(left) or leaving & set(named)
-    if not meant or not leaving - meant or not _ONE_LEAVES.search(_text(words)):
+    if match is None or _FOLLOWS.search(_text(words)):
         return reading
-    stay = {who: tuple(act for act in reading.acts[who] if act[0] != "leave") for who in leaving - meant}
+    place = match.string[: match.start()].count(" ")
+    meant = set(left) or {who for who in leaving if mentions.get(who, place) < place}
+    stay = {who: tuple(act for act in reading.acts[who] if act[0] != "leave") for who in leaving - meant if meant}
     return replace(reading, acts=reading.acts | {who: acts or (("idle", ""),) for who, acts in stay.items()})
 
 
-def alike(reading: Reading, words: Sequence[Word], named: Iterable[str]) -> Reading:
-    """What "they" do in a sentence that names nobody, all of them do: "the two of them wave and leave"."""
-    if len(reading.acts) < 2 or any(named) or not _THEY.search(_text(words)) or _ONE_OR_OTHER.search(_text(words)):
+def leaves_if_told(reading: Reading, words: Sequence[Word]) -> Reading:
+    """Nobody leaves without a word that may say so: "has lost its way", "does not move a bolt"."""
+    if _LEAVES.search(_text(words)):
+        return reading
+    stay = {who: tuple(act for act in acts if act[0] != "leave") for who, acts in reading.acts.items()}
+    return replace(reading, acts={who: acts or (("idle", ""),) for who, acts in stay.items()})
+
+
+def alike(reading: Reading, words: Sequence[Word], named: Iterable[str], present: Sequence[str]) -> Reading:
+    """What "they" do in a sentence that names nobody, both do who are `present`: "the two of them wave and leave"."""
+    text = _EACH_OTHER.sub("", _text(words))
+    if not reading.acts or any(named) or not _THEY.search(text) or _ONE_OR_OTHER.search(text):
         return reading
     fullest = max(reading.acts.values(), key=len)
-    return replace(reading, acts=dict.fromkeys(reading.acts, fullest))
+    return replace(reading, acts=dict.fromkeys([*reading.acts, *(present if len(present) == 2 else ())], fullest))
 
 
 def _text(words: Sequence[Word]) -> str:

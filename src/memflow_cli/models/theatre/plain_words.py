@@ -12,6 +12,7 @@ from memflow_cli.models.theatre.pronouns import Pronouns
 from memflow_cli.models.theatre.reader import Reader
 from memflow_cli.models.theatre.speech import plainly_said
 from memflow_cli.models.theatre.vocabulary import SPECIES
+from memflow_cli.models.theatre.whereabouts import place_in_passing
 from memflow_cli.models.theatre.wording import (
     in_active_words,
     where_they_have_gone,
@@ -103,13 +104,14 @@ class PlainWords:
                 mentions.setdefault(species, place)
         return mentions
 
-    def place_entered(self, prompt: str) -> str | None:
-        """Of a story's first prompt that names a place only as the one that somebody enters: "a robot marches into the city"."""
-        places = (
-            f"in the {place}" for match in _INTO.finditer(plainly_said(prompt)) for place in match.groups() if place
-        )
+    def place_of(self, prompt: str) -> str | None:
+        """Where a story's first prompt is that names a place only as the one that somebody enters ("a robot marches into the
+        city"), or in passing.
+        """
+        text = plainly_said(prompt)
+        places = (f"in the {place}" for match in _INTO.finditer(text) for place in match.groups() if place)
         settings = (self._reader.read(self._vocabulary.read(place), (), None).setting for place in places)
-        return next((setting for setting in settings if setting), None)
+        return next((setting for setting in settings if setting), None) or place_in_passing(self._vocabulary.read(text))
 
     def _without_names(self, sentence: str) -> str:
         """A name that is a word, too ("Snowy"), is one only where it has a capital."""

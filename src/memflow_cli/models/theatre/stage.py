@@ -6,14 +6,17 @@ A prompt that is a caption as theatre was trained on stays as it is written, too
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Scenes, Told, clear_for_scene, tells_of_others_elsewhere
+from memflow_cli.models.theatre.clauses import clauses_of
 from memflow_cli.models.theatre.corrections import (
     alike,
     arrived,
     both_there,
     is_there,
+    leaves_if_told,
     of_those_named,
     on_the_sand,
     one_back,
@@ -37,6 +40,7 @@ from memflow_cli.models.theatre.trained_captions import (
 )
 from memflow_cli.models.theatre.turns import turns_told, with_those_who_went_too
 from memflow_cli.models.theatre.vocabulary import SETTINGS
+from memflow_cli.models.theatre.whereabouts import is_about_a_place
 from memflow_cli.models.theatre.wording import (
     lacks_subject,
     who_is_gone,
@@ -92,7 +96,7 @@ class Stage:
         else:
             self._take_sentences(prompt, told, opens, cut)
             if told.setting is None and self._setting is None:
-                told.setting = self._words.place_entered(prompt)
+                told.setting = self._words.place_of(prompt)
         is_elsewhere = caption is None and tells_of_others_elsewhere(told, before, self._setting)
         if is_elsewhere or (opens and cut):
             opens = True
@@ -140,6 +144,8 @@ class Stage:
             words, gone = who_is_gone(words, self._present(), self._species_of)
             words, reading = self._read_with_places(words, told, opens)
             reading = on_the_sand(reading, words, told.setting or self._setting)
+            if not opens and not is_about_a_place(words):
+                reading = replace(reading, setting=None)
             there = self._reader.species_named(words)
             gone = [(species, colour) for species, colour in gone if species not in there]
             reading = without_who_is_gone(self._corrected(reading, words, told, cut), gone, self._cast)
@@ -168,14 +174,29 @@ class Stage:
         goes_nowhere = any(acts[-1] == ("leave", "") for acts in again.acts.values())  # "Leaves on the ground."
         return reading if goes_nowhere and len(words) > 2 else again
 
+    def _read_clauses(self, words: Sequence[Word]) -> Reading:
+        """A sentence in which one does this and the other that, clause by clause."""
+        clauses = clauses_of(words, self._species_of)
+        if len(clauses) < 2:
+            return self._read(words)
+        first, second = (self._read(clause) for clause in clauses)
+        return Reading(
+            first.acts | second.acts,
+            first.colours | second.colours,
+            first.worn | second.worn,
+            first.setting or second.setting,
+            False,
+            first.names | second.names,
+        )
+
     def _read_with_places(self, words: list[Word], told: Told, opens: bool) -> tuple[list[Word], Reading]:
         """A sentence, without places that are none to go to ("stands on the left"), if the prompt so tells; and what it says."""
         bare, sides = without_places(words, self._species_of, self._reader.vocabulary)
-        reading = self._read(bare)
+        reading = self._read_clauses(bare)
         if not sides:
             return words, reading
         if not stay_in_place(reading, sides, self._present(), opens):
-            return words, self._read(words)
+            return words, self._read_clauses(words)
         told.sides |= sides
         return bare, reading
 
@@ -184,7 +205,8 @@ class Stage:
         reading = of_those_named(reading, self._cast, named)
         reading = with_those_met(reading, who_is_met(words, self._species_of), self._cast, named)
         reading = with_somebody_there(without_who_is_not_back(reading, words), words)
-        reading = one_leaves(alike(reading, words, named), words, named, told.leaving)
+        reading = leaves_if_told(alike(reading, words, named, self._present()), words)
+        reading = one_leaves(reading, words, self._words.first_mentions(words), told.leaving)
         reading = with_those_who_went_too(reading, words, self._species_of, self._cast)
         if cut:
             reading = arrived(reading, words)

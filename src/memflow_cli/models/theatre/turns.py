@@ -15,8 +15,8 @@ _SECOND_FIRST = re.compile(r"\b(after|once|as soon as|when|follow(?:s|ing)?|behi
 _FIRST_FIRST = re.compile(r"\b(then|followed|before|until|later|next|afterwards|soon)\b")
 _SPECIES = "|".join(SPECIES)
 _THEY_LEAVE = re.compile(
-    r"(?<!before )(?<!if )(?<!when )(?<!until )(?<!as )\b(?:they|(?:both|the two)(?: of them)?)(?: then| now| both| all)?"
-    r" (?:leave|exit|depart|(?:go|walk|run|wander|stroll|hop|head) (?:away|off|out|home))\b"
+    r"(?<!before )(?<!if )(?<!when )(?<!until )(?<!as )\b(?:they|(?:both|the two)(?: of them)?)(?: then| now| both| all| just)*"
+    r" (?:leave|left|exit|depart|(?:go|went|walk|run|wander|stroll|hop|head) (?:away|off|out|home))\b"
 )
 _GONE_BEFORE = re.compile(
     rf"\b(?:after|once|when|as soon as) the (?P<gone>{_SPECIES}) (?:has|had|is|was) (?:left|gone)\b"

@@ -22,7 +22,7 @@ _MISSING = re.compile(rf"\bwithout (?:(?:the|an?|his|her|its) )?(?:\w+ )?(?:{_SP
 _WORN = rf"(?:{WORN})"
 _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
-    rf"|\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
+    rf"|(?<!\bone )\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
     r"|(?:(?:(?: ,)? (?:and|but))?(?:^| )(?:it|he|she))? (?:has|have|had|does|did|is|was) not (?:(?:got|have|wear|wearing) )?"
     rf"(?:an?|any) (?:\w+ )?{_WORN}\b"
     rf"|(?:(?:(?: ,)? (?:and|but))? (?:it|he|she))? (?:has|had|wears?|wore) no (?:\w+ )?{_WORN}\b"
@@ -34,7 +34,10 @@ _DRESSING = re.compile(
 )
 _COLOUR, _KIND = "|".join(COLOURS), "|".join(ACCESSORIES)
 _ONE = rf"(?:(?:{_COLOUR}|more) )?(?:{_SPECIES})"
-_SEEN = r"(?:to be seen|there|here|in sight|in view|around|visible|anywhere|any ?more|now)"
+_SEEN = (
+    r"(?:(?:behind|near|before|beside|in front of) (?:it|him|her|them)"
+    r"|to be seen|there|here|in sight|in view|around|visible|anywhere|any ?more|now)"
+)
 _CLAUSE_ENDS = r"(?=(?: (?:in|on|at|by) the \w+)?(?:$| ,| but\b| only\b| and the\b))"
 _NOT_THERE = re.compile(
     r"(?:(?:^|, )(?:(?:but|and|then|now) )?(?:there (?:is|are) )?|\b(?:but|and) (?:there (?:is|are) )?"
@@ -81,6 +84,7 @@ _SINCE_GONE = re.compile(
 _ALIKE = re.compile(
     r"\b(?:does|do|did) (?:(?:just|exactly) )?(?:the (?:very )?same(?: thing)?|it too|so too|that too|likewise)\b"
     r"|\b(?:responds?|answers?|repl(?:y|ies)) in kind\b"
+    r"|\b(?:tries|tried|copies|copied|repeats|does|did) (?:it|that)(?: too| as well| also)?(?= ,|$)"
 )
 _GOES_TOO = re.compile(r"\bgoes (?:too|as well|also)(?= ,|$)")
 _SO_DOES = re.compile(rf"^(?:and )?so (?:does|do|did) (?P<who>the (?:{_SPECIES}))\b")
@@ -96,7 +100,8 @@ _A_GREEN_ONE = re.compile(
     rf"\b(?P<who>{_SPECIES})(?P<where>(?: (?:in|on|at) (?:the|an?) \w+)?) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?"
 )
 _REFERENCE = re.compile(
-    rf"\bthe (?:(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
+    rf"\bthe (?:(?P<place>left|right) one|one without (?:the|an?) (?P<lacks>{_KIND})"
+    rf"|(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
     rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{_COLOUR}) )?"
     rf"(?P<kind>{_KIND}))\b"
 )
@@ -255,7 +260,11 @@ def with_species(
     names_nobody = all(species_of(word) is None for word in words)
     for match in reversed(list(_REFERENCE.finditer(spoken(words, species_of)))):
         kind, colour, rank = match["kind"], match["colour"] or match["worn_colour"], match["rank"]
-        if rank:
+        if match["place"]:
+            meant = [member for member in members if member.place == match["place"]]
+        elif match["lacks"]:
+            meant = [member for member in members if not member.wears(match["lacks"], None)]
+        elif rank:
             meant = [members[rank in ("latter", "second")]] if names_nobody and len(members) == 2 else []
         elif kind:
             meant = [member for member in members if member.wears(kind, colour)]

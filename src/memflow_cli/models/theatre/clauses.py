@@ -1,0 +1,30 @@
+"""Clauses of a sentence that tell of one each: "the robot jumps and the bear waves"."""
+
+import re
+from collections.abc import Sequence
+
+from memflow_cli.models.theatre.vocabulary import SPECIES
+from memflow_cli.models.theatre.wording import SpeciesOf, spoken, words_of_match
+from memflow_cli.models.theatre.words import Word
+
+_SPECIES = "|".join(SPECIES)
+_JOINT = re.compile(rf"(?: ,)? (?:and|while|but|whereas)(?= the (?:{_SPECIES}) (?!(?:and|or|,)\b)\w+)")
+_NO_CLAUSES = re.compile(
+    r"\b(?:they|both|two|each|neither|nor|not|no|same|too|also|as|like|before|after|when|if|until)\b"
+)
+
+
+def clauses_of(words: Sequence[Word], species_of: SpeciesOf) -> list[list[Word]]:
+    """The two clauses of a sentence that begins with one puppet and goes on with the other; else the whole sentence."""
+    text = spoken(words, species_of)
+    joints = list(_JOINT.finditer(text))
+    if (
+        len(joints) != 1
+        or _NO_CLAUSES.search(text)
+        or not text.startswith(tuple(f"the {species} " for species in SPECIES))
+    ):
+        return [list(words)]
+    joint = words_of_match(joints[0])
+    first, second = list(words[: joint.start]), list(words[joint.stop :])
+    named = [{species for word in clause if (species := species_of(word))} for clause in (first, second)]
+    return [first, second] if all(len(each) == 1 for each in named) and named[0] != named[1] else [list(words)]
