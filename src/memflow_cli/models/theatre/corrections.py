@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from memflow_cli.models.theatre.cast import Member
-from memflow_cli.models.theatre.reader import Reading, Seen
+from memflow_cli.models.theatre.reader import NOTHING_READ, Reading, Seen
 from memflow_cli.models.theatre.trained_captions import TrainedCaption
 from memflow_cli.models.theatre.words import Word
 
@@ -24,6 +24,10 @@ _THEY = re.compile(
 _ONE_LEAVES = re.compile(
     r"\b(?:(?:it|he|she) (?:leaves|left|exits|goes|walks|runs|hops|is (?:leaving|gone|off|away))"
     r"|(?:off|there|away|out) (?:it|he|she) goes)\b"
+)
+_ASKS = re.compile(
+    r"^(?:(?:and|but|so|oh|now|,) )*(?!what about|how about|(?:who|what) (?:comes|is (?:that|this|it|coming)) )"
+    r"(?:where|who|whose|what|when|how|which|should|does|did)\b"
 )
 _FOLLOWS = re.compile(r"\b(?:behind|after|with) (?:it|him|her)\b|\b(?:too|as well|also|follow\w*)\b")
 _LEAVES = re.compile(
@@ -133,6 +137,13 @@ def one_leaves(reading: Reading, words: Sequence[Word], mentions: Mapping[str, i
     meant = set(left) or {who for who in leaving if mentions.get(who, place) < place}
     stay = {who: tuple(act for act in reading.acts[who] if act[0] != "leave") for who in leaving - meant if meant}
     return replace(reading, acts=reading.acts | {who: acts or (("idle", ""),) for who, acts in stay.items()})
+
+
+def unanswered(reading: Reading, words: Sequence[Word], present: Iterable[str]) -> Reading:
+    """A question that asks what is not known tells nothing: "where is your hat?", "does it go?". It is about those it names."""
+    if not _ASKS.search(_text(words)):
+        return reading
+    return replace(NOTHING_READ, acts={who: (("idle", ""),) for who in reading.acts if who in present})
 
 
 def leaves_if_told(reading: Reading, words: Sequence[Word]) -> Reading:

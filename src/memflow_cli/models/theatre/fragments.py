@@ -23,6 +23,7 @@ _IS_OF_COLOUR = re.compile(
 )
 _ENDS_WITH_WORN = re.compile(rf"{_UNCOLOURED}\b(?P<worn>{WORN})(?: (?:too|now|on|today))?$")
 _A_HAT_ALONE = re.compile(rf"^(?:yes|sure|indeed|right|oh)? ?,? ?(?P<what>an? (?:\w+ )?(?:{WORN}))(?: of course)?$")
+_THE_SAME = re.compile(r"^(?:and |exactly |just )*the (?:very )?same(?: thing| again)?$")
 _THEN_THE_OTHER = re.compile(rf"\w (?:first )?, (?:and )?then (?:the |an? )(?:{_SPECIES})$")
 _NEVER_WITHOUT = re.compile(
     r"(?: ,)?(?: and)?(?: (?:it|he|she))? (?:never|does not)(?: \w+){1,4} without (?:its|his|her|the|an?)"
@@ -46,6 +47,8 @@ def as_sentence(
         plain = f"it wears a {match['colour']} {worn['worn']}"
     elif match := _A_HAT_ALONE.search(text) if before else None:
         plain = f"it wears {match['what']}"
+    elif _THE_SAME.search(text):
+        plain = "it does the same"
     elif match := _THEN_THE_OTHER.search(text):
         plain = f"{text} does the same"
     elif match := _NEVER_WITHOUT.search(text):

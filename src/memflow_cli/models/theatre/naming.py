@@ -18,12 +18,14 @@ class _Pattern(NamedTuple):
 
 _NEAR = 4  # words within which a species is told after the name
 _NAME = r"(?P<name>[A-Z][a-z]+)\b"
+_TITLES = "Inspector|Captain|Mister|Mr|Mrs|Miss|Doctor|Dr|Professor|King|Queen|Prince|Princess|Sir|Lady|Lord|Uncle|Aunt|Granny"
 _PATTERNS = (
     _Pattern(re.compile(rf",? (?:(?:is|was) )?(?:called|named) {_NAME}"), "", "before", True),
     _Pattern(re.compile(rf",? whose name (?:is|was) {_NAME}"), "", "before", True),
     _Pattern(re.compile(rf"\b(?:[Hh]is|[Hh]er|[Ii]ts) name (?:is|was) {_NAME}(?:,? and\b|,)?"), "", "known", True),
     _Pattern(re.compile(rf"^{_NAME} (?:is|was) (?:his|her|its) name\b(?:,? and\b|,)?"), "", "known", True),
     _Pattern(re.compile(rf"(?:(?<=[Tt]his is )|(?<=friend is )){_NAME}, (?=(?:an?|the|my|our)\b)"), "", "after", True),
+    _Pattern(re.compile(rf"\b(?:{_TITLES}) {_NAME}, (?=an? )"), "", "after", True),
     _Pattern(re.compile(rf"\b{_NAME} (?=the (?:[a-z]+ )?[a-z]+\b)"), "", "after", False),
     _Pattern(re.compile(rf"\b{_NAME} (?:is|was) (?=an? [a-z]+)"), "There is ", "after", False),
 )

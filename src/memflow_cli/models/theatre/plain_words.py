@@ -41,6 +41,7 @@ class PlainWords:
         self._pronouns = Pronouns()
         self._before: Sequence[Word] = ()  # the sentence before
         self.last_deed: str | None = None  # a verb of the vocabulary's actions
+        self.asks = False  # whether the sentence is a question
         self.species_of = cache(self._named_by)
 
     def sentences(self, prompt: str, told_last: Callable[[], str | None]) -> Iterator[list[Word]]:
@@ -49,6 +50,7 @@ class PlainWords:
         `told_last`: of whom the story told last, when it is asked.
         """
         for sentence in sentences(plainly_said(prompt)):
+            self.asks = sentence.rstrip("\"')").endswith("?")
             sentence = self._without_names(sentence)
             plain, names = take_names(sentence, self._species_in, told_last(), self._vocabulary.is_word)
             self._names |= names

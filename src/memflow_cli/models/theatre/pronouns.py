@@ -12,7 +12,7 @@ _IS_ONE = re.compile(rf"\b(?P<called>he|she) (?:is|was) an? (?:\w+ ){{0,3}}?(?P<
 
 
 _I_AM = re.compile(rf"\bi (?P<am>am )?an? (?:\w+ ){{0,3}}?(?P<who>{'|'.join(SPECIES)})\b")
-_MINE = {"my": "its", "mine": "its", "am": "is", "myself": "itself"}
+_MINE = {"my": "its", "mine": "its", "am": "is", "myself": "itself", "we": "they", "us": "them", "our": "their"}
 
 
 class Pronouns:

@@ -68,6 +68,18 @@ class Reading:
     is_empty: bool
     names: dict[str, str]  # a word that names somebody -> species
 
+    def followed_by(self, then: "Reading") -> "Reading":
+        """What two clauses say, one after the other."""
+        acts = {who: (*self.acts.get(who, ()), *then.acts.get(who, ())) for who in {**self.acts, **then.acts}}
+        return Reading(
+            acts,
+            self.colours | then.colours,
+            self.worn | then.worn,
+            self.setting or then.setting,
+            self.is_empty and then.is_empty,
+            self.names | then.names,
+        )
+
 
 NOTHING_READ = Reading({}, {}, {}, None, False, {})
 

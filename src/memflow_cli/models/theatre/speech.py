@@ -11,6 +11,7 @@ _SIDE = re.compile(r"\b((?:frame|screen|stage|camera|[Ee]xits?|[Ee]nters?|[Ff]ro
 _NO = r"(?:no|er|oh|sorry|wait|I mean|rather)\b"
 _LEFT_NO_RIGHT = rf"\b(?:left|right),?\s*{_NO}(?:,?\s*{_NO})*,?\s*(?:(?:from|to|on) )?(?:the )?(?=(?:left|right)\b)"
 _PLAIN = (
+    (re.compile(r"\s/\s"), ". "),
     (re.compile(_LEFT_NO_RIGHT, re.IGNORECASE), ""),
     (re.compile(r"\b(show(?:s|ed|ing)?) off\b"), r"\1"),
     (re.compile(r"\b[Ee]xeunt\b(?: (?:both|all|omnes))?"), "They leave"),

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from memflow_cli.models.theatre.blocking import Blocking
 from memflow_cli.models.theatre.cast import Member, Scenes, Told, clear_for_scene, tells_of_others_elsewhere
-from memflow_cli.models.theatre.clauses import clauses_of
+from memflow_cli.models.theatre.clauses import and_they, clauses_of
 from memflow_cli.models.theatre.corrections import (
     alike,
     arrived,
@@ -22,6 +22,7 @@ from memflow_cli.models.theatre.corrections import (
     one_back,
     one_leaves,
     reading_of,
+    unanswered,
     with_somebody_there,
     with_those_met,
     without_who_is_gone,
@@ -95,7 +96,7 @@ class Stage:
             self._take(reading_of(caption), told)
         else:
             self._take_sentences(prompt, told, opens, cut)
-            if told.setting is None and self._setting is None:
+            if told.setting is None and (cut or self._setting is None):
                 told.setting = self._words.place_of(prompt)
         is_elsewhere = caption is None and tells_of_others_elsewhere(told, before, self._setting)
         if is_elsewhere or (opens and cut):
@@ -143,6 +144,7 @@ class Stage:
             words = self._words.plain(words, self._cast, self._introduced, cut)
             words, gone = who_is_gone(words, self._present(), self._species_of)
             words, reading = self._read_with_places(words, told, opens)
+            reading = unanswered(reading, words, self._present()) if self._words.asks else reading
             reading = on_the_sand(reading, words, told.setting or self._setting)
             if not opens and not is_about_a_place(words):
                 reading = replace(reading, setting=None)
@@ -176,18 +178,12 @@ class Stage:
 
     def _read_clauses(self, words: Sequence[Word]) -> Reading:
         """A sentence in which one does this and the other that, clause by clause."""
-        clauses = clauses_of(words, self._species_of)
-        if len(clauses) < 2:
-            return self._read(words)
-        first, second = (self._read(clause) for clause in clauses)
-        return Reading(
-            first.acts | second.acts,
-            first.colours | second.colours,
-            first.worn | second.worn,
-            first.setting or second.setting,
-            False,
-            first.names | second.names,
-        )
+        if clauses := and_they(words):
+            first = self._read(clauses[0])
+            here = [*self._present(), *(who for who, acts in first.acts.items() if is_there(acts))]
+            return first.followed_by(alike(self._read(clauses[1]), clauses[1], (), list(dict.fromkeys(here))))
+        first, *others = map(self._read, clauses_of(words, self._species_of))
+        return first.followed_by(others[0]) if others else first
 
     def _read_with_places(self, words: list[Word], told: Told, opens: bool) -> tuple[list[Word], Reading]:
         """A sentence, without places that are none to go to ("stands on the left"), if the prompt so tells; and what it says."""

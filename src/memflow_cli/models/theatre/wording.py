@@ -22,6 +22,7 @@ _MISSING = re.compile(rf"\bwithout (?:(?:the|an?|his|her|its) )?(?:\w+ )?(?:{_SP
 _WORN = rf"(?:{WORN})"
 _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
+    rf"|(?:^|, )(?:and |but )?no (?:\w+ )?{_WORN}(?= ,| and| or|$)"
     rf"|(?<!\bone )\bwithout (?:an?|any) {_WORN}(?: (?:nor|and|or)(?: an?| any)? {_WORN})?\b"
     r"|(?:(?:(?: ,)? (?:and|but))?(?:^| )(?:it|he|she))? (?:has|have|had|does|did|is|was) not (?:(?:got|have|wear|wearing) )?"
     rf"(?:an?|any) (?:\w+ )?{_WORN}\b"
@@ -84,10 +85,11 @@ _SINCE_GONE = re.compile(
 _ALIKE = re.compile(
     r"\b(?:does|do|did) (?:(?:just|exactly) )?(?:the (?:very )?same(?: thing)?|it too|so too|that too|likewise)\b"
     r"|\b(?:responds?|answers?|repl(?:y|ies)) in kind\b"
-    r"|\b(?:tries|tried|copies|copied|repeats|does|did) (?:it|that)(?: too| as well| also)?(?= ,|$)"
+    r"|\b(?:tries|tried|copies|copied|repeats|imitates|does|did) (?:it|that|him|her|them)(?: too| as well| also)?(?= ,|$)"
 )
 _GOES_TOO = re.compile(r"\bgoes (?:too|as well|also)(?= ,|$)")
-_SO_DOES = re.compile(rf"^(?:and )?so (?:does|do|did) (?P<who>the (?:{_SPECIES}))\b")
+_SO_DOES = re.compile(rf"(?:^|(?<=, )|(?<=and ))(?:and )?so (?:does|do|did) (?P<who>the (?:{_SPECIES}))\b")
+_SPUN = re.compile(r"\b(?:wind|gust|gust of wind|breeze|storm|music) (?:spins|turns|whirls) (?:it|him|her)\b")
 _GONE_TO = re.compile(
     r"\b(?:(?:(?:has|have|is|are) (?:gone|moved|travelled|been taken)|went|moved|travelled)(?: (?:away|off|over))?) (?:in)?to"
     rf"(?= (?:an?|the) (?!(?:{'|'.join(SIDES)}|other|opposite|same|far)\b))"
@@ -97,7 +99,7 @@ _SAME = re.compile(
     rf"|\b(?:an?|the) (?P<worn>{_KIND}) of the same colou?r\b|\b(?P<article>an?|the) (?P<who>{_SPECIES}) of the same colou?r\b"
 )
 _A_GREEN_ONE = re.compile(
-    rf"\b(?P<who>{_SPECIES})(?P<where>(?: (?:in|on|at) (?:the|an?) \w+)?) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?"
+    rf"\b(?P<who>{_SPECIES})(?P<where>(?: (?!and\b|but\b)\w+){{0,5}}) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?"
 )
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<place>left|right) one|one without (?:the|an?) (?P<lacks>{_KIND})"
@@ -160,6 +162,7 @@ def with_what_was_done(
         who = match["who"].split() if match.re is _SO_DOES else []
         return [*who, _DEEDS[deed]] if deed in _DEEDS else match[0].split()
 
+    words = _with_words_for(_SPUN, lambda match: [",", "it", "spins"], words, species_of, vocabulary)
     words = _with_words_for(_GOES_TOO, lambda match: ["leaves"], words, species_of, vocabulary)
     for pattern in (_ALIKE, _SO_DOES):
         words = _with_words_for(pattern, instead, words, species_of, vocabulary)
