@@ -13,7 +13,7 @@ from benchmarks.films import Studio, Watched
 from benchmarks.judge import Answers
 from benchmarks.returns import WALKING, failure_of, majority
 from benchmarks.true_clips import MOVES
-from memflow_cli.models.theatre.vocabulary import SETTINGS, SIDES, SPECIES
+from memflow_cli.models.theatre.language.vocabulary import SETTINGS, SIDES, SPECIES
 from training.beats import Act, Beat
 from training.data import visibility
 from training.plots import ACTIONS_ON_THE_SPOT

@@ -34,7 +34,7 @@ from memflow_cli.film.given_picture import GivenPicture
 from memflow_cli.film.recipe import resolve
 from memflow_cli.kv_cache import KVCache
 from memflow_cli.memory.options import MemoryOptions
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, SETTINGS
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, SETTINGS
 from memflow_cli.pipeline import generate_chunks
 from memflow_cli.story.plan import FilmPlan, plan_film
 from memflow_cli.story.storyboard import Segment, Storyboard, Subject

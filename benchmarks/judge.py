@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from benchmarks.true_clips import ACCESSORY_CLASSES, IGNORED, LOOKED_AT, MOVES, Labels
-from memflow_cli.models.theatre.vocabulary import COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.vocabulary import COLOURS, SETTINGS, SPECIES
 
 WEIGHTS = Path(__file__).with_name("judge.safetensors")
 QUESTIONS = ("setting", "species", "once", "colour", "accessory", "action")

@@ -18,8 +18,8 @@ from memflow_cli.cli.device import choose_dtype
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
-from memflow_cli.models.theatre.trained_captions import write_caption
-from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.trained_captions import write_caption
+from memflow_cli.models.theatre.language.vocabulary import SETTINGS, SPECIES
 from memflow_cli.story.storyboard import Segment, Storyboard
 from training.world import Puppet, sample_puppets
 

@@ -22,9 +22,9 @@ from memflow_cli.cli.device import choose_dtype
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
-from memflow_cli.models.theatre.stage import read_story
-from memflow_cli.models.theatre.told_story import load_reader, reader_folder
-from memflow_cli.models.theatre.vocabulary import COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.stage import read_story
+from memflow_cli.models.theatre.language.told_story import load_reader, reader_folder
+from memflow_cli.models.theatre.language.vocabulary import COLOURS, SETTINGS, SPECIES
 from memflow_cli.story.storyboard import Segment, Storyboard
 from training.language.check import Line, expected_roles, read_lines, tell
 

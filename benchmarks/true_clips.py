@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, COLOURS, SETTINGS, SPECIES
 from training.drawing import draw_frame, sprite
 from training.world import FRAMES_PER_CHUNK, MARKS, Motion, Puppet, Story, sample_story, stage
 

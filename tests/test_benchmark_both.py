@@ -15,8 +15,8 @@ from benchmarks.true_clips import IGNORED, LOOKED_AT, half_size, label_chunks
 from memflow_cli.memory.record import ChunkRecord, Recalled
 from memflow_cli.models.catalog import find_model
 from memflow_cli.models.load import load_model
-from memflow_cli.models.theatre.trained_captions import read_caption
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES, words_of
+from memflow_cli.models.theatre.language.trained_captions import read_caption
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SPECIES, words_of
 from training.data import visibility
 from training.drawing import draw_frame
 from training.world import FRAMES_PER_CHUNK, stage

@@ -33,7 +33,7 @@ from memflow_cli.memory.nam import NarrativeMemory
 from memflow_cli.models.catalog import THEATRE_FOLDER, find_model
 from memflow_cli.models.load import load_model
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES, words_of
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SPECIES, words_of
 from training.beats import Act, Beat
 from training.drawing import render
 from training.world import FIRST_HELD_OUT_SEED, Puppet, Story, sample_story, stage

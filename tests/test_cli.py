@@ -189,7 +189,7 @@ def test_an_unknown_model_is_told_with_its_place(memflow, tmp_path, options):
 
 
 def test_theatre_tells_the_words_that_it_knows(memflow):
-    from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
+    from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SPECIES
 
     code, out, _ = memflow("models", "show", "theatre")
     _, heading, words = out.partition("It draws what these words say")
@@ -238,7 +238,7 @@ def test_init_writes_a_storyboard_that_is_right(memflow, tmp_path):
 
 
 def test_inits_storyboard_asks_for_nothing_that_theatre_cannot_draw(memflow, tmp_path):
-    from memflow_cli.models.theatre.limits import cannot_draw
+    from memflow_cli.models.theatre.language.limits import cannot_draw
     from memflow_cli.story.load import load_storyboard
 
     memflow("init", tmp_path / "new.yaml")

@@ -12,7 +12,7 @@ from memflow_cli.film.prompt_embeds import StoryEmbeds, encode_story
 from memflow_cli.memory.cast import NewScene
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.memory.policies import make_policy
-from memflow_cli.models.theatre.limits import cannot_draw
+from memflow_cli.models.theatre.language.limits import cannot_draw
 from memflow_cli.pipeline import Walk, generate_chunks, planned_shots
 from memflow_cli.sampler import chunk_noise
 from memflow_cli.story.plan import plan_film

@@ -9,11 +9,11 @@ import torch
 
 from memflow_cli.errors import ModelError
 from memflow_cli.models.catalog import THEATRE_FOLDER
-from memflow_cli.models.theatre.limits import cannot_draw
-from memflow_cli.models.theatre.naming import take_names
-from memflow_cli.models.theatre.reader import SPECIES_HEADS, WHOLE_HEADS, Reader, make_reading
-from memflow_cli.models.theatre.stage import read_story
-from memflow_cli.models.theatre.vocabulary import SPECIES
+from memflow_cli.models.theatre.language.limits import cannot_draw
+from memflow_cli.models.theatre.language.naming import take_names
+from memflow_cli.models.theatre.language.reader import SPECIES_HEADS, WHOLE_HEADS, Reader, make_reading
+from memflow_cli.models.theatre.language.stage import read_story
+from memflow_cli.models.theatre.language.vocabulary import SPECIES
 from training.language.check import DEV_STORIES, check
 from training.language.network import Network, save
 from training.language.story import Writer

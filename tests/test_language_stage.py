@@ -5,13 +5,13 @@ from itertools import product
 import numpy as np
 import pytest
 
-from memflow_cli.models.theatre.meaning import Act, Meaning, Role
-from memflow_cli.models.theatre.reader import Reading
-from memflow_cli.models.theatre.stage import Stage, picture_caption, read_story
-from memflow_cli.models.theatre.told_story import texts_of
-from memflow_cli.models.theatre.trained_captions import MOST_WORDS, read_caption
-from memflow_cli.models.theatre.vocabulary import SETTINGS, SPECIES
-from memflow_cli.models.theatre.words import Vocabulary, sentences
+from memflow_cli.models.theatre.language.meaning import Act, Meaning, Role
+from memflow_cli.models.theatre.language.reader import Reading
+from memflow_cli.models.theatre.language.stage import Stage, picture_caption, read_story
+from memflow_cli.models.theatre.language.told_story import texts_of
+from memflow_cli.models.theatre.language.trained_captions import MOST_WORDS, read_caption
+from memflow_cli.models.theatre.language.vocabulary import SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.words import Vocabulary, sentences
 from training.captions import captions
 from training.world import KINDS, sample_story
 

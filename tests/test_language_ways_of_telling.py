@@ -3,10 +3,10 @@
 import pytest
 
 from memflow_cli.models.catalog import THEATRE_FOLDER
-from memflow_cli.models.theatre.asides import ASIDES, without_asides
-from memflow_cli.models.theatre.plain_words import PlainWords
-from memflow_cli.models.theatre.stage import read_story
-from memflow_cli.models.theatre.told_story import load_reader
+from memflow_cli.models.theatre.language.asides import ASIDES, without_asides
+from memflow_cli.models.theatre.language.plain_words import PlainWords
+from memflow_cli.models.theatre.language.stage import read_story
+from memflow_cli.models.theatre.language.told_story import load_reader
 
 TWO = "A pink robot and a green bear stand on a beach."
 ROBOT_GOES, BEAR_GOES = "The robot leaves to the left", "the bear leaves to the right"

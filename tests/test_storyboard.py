@@ -16,7 +16,7 @@ from memflow_cli.cli.stories import read_stories
 from memflow_cli.errors import MemflowError, StoryboardError, UsageError
 from memflow_cli.memory.options import MemoryOptions
 from memflow_cli.models.catalog import find_model
-from memflow_cli.models.theatre.limits import cannot_draw
+from memflow_cli.models.theatre.language.limits import cannot_draw
 from memflow_cli.story.attached import check_attached
 from memflow_cli.story.load import load_stories, load_storyboard
 from memflow_cli.story.overrides import Override, parse_override

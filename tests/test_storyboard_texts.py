@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from memflow_cli.errors import StoryboardError
-from memflow_cli.models.theatre.vocabulary import words_of
+from memflow_cli.models.theatre.language.vocabulary import words_of
 from memflow_cli.story.load import load_stories, load_storyboard
 from memflow_cli.story.overrides import parse_override
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from memflow_cli.models.theatre.vocabulary import COLOURS, SETTINGS, SPECIES, WORDS, words_of
+from memflow_cli.models.theatre.language.vocabulary import COLOURS, SETTINGS, SPECIES, WORDS, words_of
 from training.captions import captions
 from training.data import sample_picture, visibility
 from training.drawing import cell_masks, render

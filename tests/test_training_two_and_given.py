@@ -8,11 +8,11 @@ import torch
 
 from memflow_cli.models.catalog import THEATRE_FOLDER
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.models.theatre.reader import Reader
-from memflow_cli.models.theatre.stage import read_story
-from memflow_cli.models.theatre.told_story import COMING_CHUNKS, load_reader
-from memflow_cli.models.theatre.trained_captions import read_caption
-from memflow_cli.models.theatre.vocabulary import COLOURS, words_of
+from memflow_cli.models.theatre.language.reader import Reader
+from memflow_cli.models.theatre.language.stage import read_story
+from memflow_cli.models.theatre.language.told_story import COMING_CHUNKS, load_reader
+from memflow_cli.models.theatre.language.trained_captions import read_caption
+from memflow_cli.models.theatre.language.vocabulary import COLOURS, words_of
 from training.beats import Act, Beat
 from training.captions import captions
 from training.contexts import StoryContexts

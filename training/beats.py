@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from memflow_cli.models.theatre.vocabulary import SIDES
+from memflow_cli.models.theatre.language.vocabulary import SIDES
 
 
 @dataclass(frozen=True)

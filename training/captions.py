@@ -1,13 +1,13 @@
 """Captions of a story's beats: colour and accessory are said when a puppet is first seen, later mostly left out.
 
-Of two, who was introduced first is named first, as the reader of prompts writes it (`memflow_cli.models.theatre.meaning`).
+Of two, who was introduced first is named first, as the reader of prompts writes it (`theatre.language.meaning`).
 """
 
 from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from memflow_cli.models.theatre.vocabulary import (
+from memflow_cli.models.theatre.language.vocabulary import (
     ACTIONS,
     EMPTY_PLACES,
     EMPTY_SCENES,

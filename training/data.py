@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.models.theatre.vocabulary import SETTINGS
+from memflow_cli.models.theatre.language.vocabulary import SETTINGS
 from training.beats import Act, Beat
 from training.drawing import cell_masks, render
 from training.world import (

@@ -4,7 +4,7 @@ from functools import cache
 
 import numpy as np
 
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES
 from training.beats import Beat
 from training.data import CELL
 from training.drawing import paste

@@ -7,7 +7,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from memflow_cli.models.theatre.vocabulary import SETTINGS
+from memflow_cli.models.theatre.language.vocabulary import SETTINGS
 from training.world import (
     FRAMES_PER_CHUNK,
     FRAMES_PER_LATENT,

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from memflow_cli.models.theatre.told_story import COMING_CHUNKS
-from memflow_cli.models.theatre.vocabulary import SIDES
+from memflow_cli.models.theatre.language.told_story import COMING_CHUNKS
+from memflow_cli.models.theatre.language.vocabulary import SIDES
 from training.beats import Act, Beat, move
 
 ACTIONS_ON_THE_SPOT = ("jump", "wave", "spin")
@@ -112,7 +112,7 @@ def company(rng, scene, num_chunks: int) -> list[Beat]:
 def both_at_once(rng, scene, num_chunks: int) -> list[Beat]:
     """Two puppets stand there, or come in; one or both act; both leave and are called back, perhaps changed in sides.
 
-    They come and go one after the other, as a film shows it (`memflow_cli.models.theatre.told_story`).
+    They come and go one after the other, as a film shows it (`memflow_cli.models.theatre.language.told_story`).
     """
     sides = tuple(SIDES)
     beats = [Beat(2, *scene, {0: Act("stand"), 1: Act("stand")})]

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from memflow_cli.models.theatre.autoencoder import PatchAutoencoder
-from memflow_cli.models.theatre.vocabulary import ACTIONS, SETTINGS
+from memflow_cli.models.theatre.language.vocabulary import ACTIONS, SETTINGS
 from training.captions import describe
 from training.drawing import backdrop, cell_masks, paste
 from training.teacher_forcing import CHUNK

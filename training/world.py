@@ -11,7 +11,7 @@ from itertools import accumulate
 
 import numpy as np
 
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, ACCESSORY_COLOURS, COLOURS, SETTINGS, SPECIES
 from training import plots
 from training.beats import Act, Beat, move
 

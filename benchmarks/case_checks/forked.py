@@ -20,7 +20,7 @@ def warm_up() -> None:
     import memflow_cli.cli.generate
     import memflow_cli.cli.inspect_memory
     import memflow_cli.models.load
-    import memflow_cli.models.theatre.vocabulary
+    import memflow_cli.models.theatre.language.vocabulary
     import memflow_cli.report
     import memflow_cli.studio.studio  # noqa: F401
 

@@ -1,6 +1,6 @@
 """What narrators say besides: of themselves, of what was or might be; it changes nothing, whatever words it is said in."""
 
-from memflow_cli.models.theatre.vocabulary import COLOURS, SETTINGS, SIDES
+from memflow_cli.models.theatre.language.vocabulary import COLOURS, SETTINGS, SIDES
 from training.language import phrases
 from training.language.company import Company
 from training.language.patterns import expand

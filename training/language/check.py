@@ -9,9 +9,9 @@ from typing import NamedTuple
 import yaml
 
 from memflow_cli.models.catalog import THEATRE_FOLDER
-from memflow_cli.models.theatre.meaning import Meaning
-from memflow_cli.models.theatre.reader import Reader
-from memflow_cli.models.theatre.stage import read_story
+from memflow_cli.models.theatre.language.meaning import Meaning
+from memflow_cli.models.theatre.language.reader import Reader
+from memflow_cli.models.theatre.language.stage import read_story
 
 DEV_STORIES = Path(__file__).parent / "dev_stories.yaml"
 

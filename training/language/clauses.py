@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.vocabulary import SETTINGS, SIDES
+from memflow_cli.models.theatre.language.vocabulary import SETTINGS, SIDES
 from training.language import phrases
 from training.language.patterns import expand
 from training.language.subjects import NOWHERE, Subject, Subjects

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from memflow_cli.models.theatre.reader import Seen
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SIDES, SPECIES
+from memflow_cli.models.theatre.language.reader import Seen
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SIDES, SPECIES
 from training.language import phrases
 from training.language.doings import Doings
 from training.language.patterns import expand

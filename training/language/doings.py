@@ -1,6 +1,6 @@
 """Sentences in which somebody does something, alone or in company."""
 
-from memflow_cli.models.theatre.vocabulary import SIDES
+from memflow_cli.models.theatre.language.vocabulary import SIDES
 from training.language import phrases
 from training.language.clauses import Clauses
 from training.language.patterns import expand

@@ -1,4 +1,4 @@
-"""The reader as it is trained: the network of `theatre/reader.py` in torch, on batches; and its files."""
+"""The reader as it is trained: the network of `memflow_cli/models/theatre/language/reader.py` in torch, on batches; and its files."""
 
 import json
 from pathlib import Path
@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from safetensors.numpy import load_file, save_file
 from torch import Tensor, nn
 
-from memflow_cli.models.theatre.reader import MAX_KNOWN, NUM_QUERIES, SPECIES_HEADS, WHOLE_HEADS
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SPECIES
-from memflow_cli.models.theatre.words import FIRST_WORD, MAX_WORDS
+from memflow_cli.models.theatre.language.reader import MAX_KNOWN, NUM_QUERIES, SPECIES_HEADS, WHOLE_HEADS
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.words import FIRST_WORD, MAX_WORDS
 from training.language.phrases import NAMES
 from training.language.vectors import LARGEST
 

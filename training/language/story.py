@@ -6,7 +6,7 @@ A sentence is written into a context: the puppets that the story knows, most rec
 import re
 from collections.abc import Callable
 
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SETTINGS
 from training.language import phrases
 from training.language.asides import Asides
 from training.language.patterns import all_words, expand

@@ -7,8 +7,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from memflow_cli.models.theatre.reader import Seen
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.reader import Seen
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SPECIES
 from training.language import phrases
 from training.language.patterns import expand
 

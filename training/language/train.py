@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from memflow_cli.models.theatre.reader import (
+from memflow_cli.models.theatre.language.reader import (
     MAX_KNOWN,
     SIDED,
     SPECIES_HEADS,
@@ -26,8 +26,8 @@ from memflow_cli.models.theatre.reader import (
     context_rows,
     setting_row,
 )
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SPECIES
-from memflow_cli.models.theatre.words import MAX_WORDS, UNKNOWN, Vocabulary
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SPECIES
+from memflow_cli.models.theatre.language.words import MAX_WORDS, UNKNOWN, Vocabulary
 from training.language import phrases
 from training.language.network import Network, read, save
 from training.language.patterns import all_words

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from memflow_cli.models.entry import ModelEntry
 from memflow_cli.models.family import LoadOptions
-from memflow_cli.models.theatre import vocabulary
+from memflow_cli.models.theatre.language import vocabulary
 from memflow_cli.models.wan.family import WanFamily
 
 if TYPE_CHECKING:
@@ -26,13 +26,13 @@ class TheatreFamily(WanFamily):
     def load(
         self, entry: ModelEntry, device: torch.device, dtype: torch.dtype, options: LoadOptions = LoadOptions()
     ) -> Backbone:
-        from memflow_cli.models.theatre.told_story import picture_captioner, scene_reader, story_reader
+        from memflow_cli.models.theatre.language.told_story import picture_captioner, scene_reader, story_reader
         from memflow_cli.models.wan.loading import load
 
         return load(entry, device, dtype, options, story_reader(entry), picture_captioner(entry), scene_reader(entry))
 
     def check(self, entry: ModelEntry) -> Iterator[str]:
-        from memflow_cli.models.theatre.told_story import load_reader, reader_folder
+        from memflow_cli.models.theatre.language.told_story import load_reader, reader_folder
 
         yield from super().check(entry)
         if (folder := reader_folder(entry)) is not None:
@@ -47,7 +47,7 @@ class TheatreFamily(WanFamily):
     def meanings(
         self, entry: ModelEntry, prompts: Sequence[str], cuts: Sequence[bool], pictured: Sequence[str] = ()
     ) -> list[str] | None:
-        from memflow_cli.models.theatre.told_story import meanings_of
+        from memflow_cli.models.theatre.language.told_story import meanings_of
 
         found = meanings_of(entry, prompts, cuts, pictured)
         return None if found is None else [meaning.in_words() for meaning in found]
@@ -60,8 +60,8 @@ class TheatreFamily(WanFamily):
         pictured: Sequence[str] = (),
         places: Sequence[tuple[int, str]] = (),
     ) -> list[str]:
-        from memflow_cli.models.theatre.limits import cannot_draw
-        from memflow_cli.models.theatre.told_story import meanings_of, setting_of
+        from memflow_cli.models.theatre.language.limits import cannot_draw
+        from memflow_cli.models.theatre.language.told_story import meanings_of, setting_of
 
         meanings = meanings_of(entry, prompts, cuts, pictured) or []
         noted = [f"{note} (segment {index})" for index, item in enumerate(meanings, start=1) for note in item.notes]
@@ -75,7 +75,7 @@ class TheatreFamily(WanFamily):
         return [*cannot_draw(prompts), *noted]
 
     def _reads(self, entry: ModelEntry) -> bool:
-        from memflow_cli.models.theatre.told_story import reader_folder
+        from memflow_cli.models.theatre.language.told_story import reader_folder
 
         return reader_folder(entry) is not None
 

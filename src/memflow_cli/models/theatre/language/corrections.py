@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from memflow_cli.models.theatre.cast import Member
-from memflow_cli.models.theatre.reader import NOTHING_READ, Reading, Seen
-from memflow_cli.models.theatre.trained_captions import TrainedCaption
-from memflow_cli.models.theatre.words import Word
+from memflow_cli.models.theatre.language.cast import Member
+from memflow_cli.models.theatre.language.reader import NOTHING_READ, Reading, Seen
+from memflow_cli.models.theatre.language.trained_captions import TrainedCaption
+from memflow_cli.models.theatre.language.words import Word
 
 _ARRIVES = re.compile(r"\b(to|into|stands?|standing|waits?|waiting)\b")
 _TWO = re.compile(r"\b(they|both|two|everybody|everyone|all)\b")

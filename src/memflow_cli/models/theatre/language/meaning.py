@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from memflow_cli.models.theatre.trained_captions import (
+from memflow_cli.models.theatre.language.trained_captions import (
     MOST_CLAUSES,
     MOST_WORDS,
     Clause,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SPECIES
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SPECIES
 
 UNKNOWN = 0  # row of what no vocabulary has
 COMMA = 1

@@ -4,11 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from memflow_cli.models.theatre.cast import Member
-from memflow_cli.models.theatre.reader import Reading
-from memflow_cli.models.theatre.vocabulary import SPECIES
-from memflow_cli.models.theatre.wording import SpeciesOf, spoken
-from memflow_cli.models.theatre.words import Word
+from memflow_cli.models.theatre.language.cast import Member
+from memflow_cli.models.theatre.language.reader import Reading
+from memflow_cli.models.theatre.language.vocabulary import SPECIES
+from memflow_cli.models.theatre.language.wording import SpeciesOf, spoken
+from memflow_cli.models.theatre.language.words import Word
 
 _TRAVELS = {"enter", "leave", "absent"}
 _SECOND_FIRST = re.compile(r"\b(after|once|as soon as|when|follow(?:s|ing)?|behind)\b")

@@ -3,8 +3,8 @@
 import re
 from collections.abc import Callable, Sequence
 
-from memflow_cli.models.theatre.vocabulary import SPECIES
-from memflow_cli.models.theatre.words import Vocabulary, Word
+from memflow_cli.models.theatre.language.vocabulary import SPECIES
+from memflow_cli.models.theatre.language.words import Vocabulary, Word
 
 _CALLED = {"he": "he", "she": "she", "him": "he"}  # "her" may mean what is hers
 _OTHER = {"he": "she", "she": "he"}

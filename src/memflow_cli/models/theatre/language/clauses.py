@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.vocabulary import SPECIES
-from memflow_cli.models.theatre.wording import SpeciesOf, spoken, words_of_match
-from memflow_cli.models.theatre.words import Word
+from memflow_cli.models.theatre.language.vocabulary import SPECIES
+from memflow_cli.models.theatre.language.wording import SpeciesOf, spoken, words_of_match
+from memflow_cli.models.theatre.language.words import Word
 
 _SPECIES = "|".join(SPECIES)
 _JOINT = re.compile(rf"(?: ,)? (?:and|while|but|whereas)(?= the (?:{_SPECIES}) (?!(?:and|or|,)\b)\w+)")

@@ -4,7 +4,7 @@ sentences are told apart.
 
 import re
 
-from memflow_cli.models.theatre.words import WORN, Vocabulary, Word, plain_letters
+from memflow_cli.models.theatre.language.words import WORN, Vocabulary, Word, plain_letters
 
 _SIDES = {"r": "right", "l": "left"}
 _SIDE = re.compile(r"\b((?:frame|screen|stage|camera|[Ee]xits?|[Ee]nters?|[Ff]rom|[Tt]o)(?: the)?) ([RL])\b")

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.vocabulary import COLOURS, SPECIES
-from memflow_cli.models.theatre.wording import SpeciesOf, spoken
-from memflow_cli.models.theatre.words import WORN, Vocabulary, Word
+from memflow_cli.models.theatre.language.vocabulary import COLOURS, SPECIES
+from memflow_cli.models.theatre.language.wording import SpeciesOf, spoken
+from memflow_cli.models.theatre.language.words import WORN, Vocabulary, Word
 
 _COLOUR, _SPECIES = "|".join(COLOURS), "|".join(SPECIES)
 _UNCOLOURED = "".join(f"(?<!{colour} )" for colour in COLOURS)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.words import Word
+from memflow_cli.models.theatre.language.words import Word
 
 _PLACE_WORDS = {
     "snow": r"snow(?:y|ing|s|flakes?|drifts?|fields?)?|ic[ey]|frozen|arctic|glacier",

@@ -3,9 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.vocabulary import COLOURS, SPECIES
-from memflow_cli.models.theatre.wording import SpeciesOf, without
-from memflow_cli.models.theatre.words import WORN, Word
+from memflow_cli.models.theatre.language.vocabulary import COLOURS, SPECIES
+from memflow_cli.models.theatre.language.wording import SpeciesOf, without
+from memflow_cli.models.theatre.language.words import WORN, Word
 
 _COLOUR, _SPECIES = f"(?:{'|'.join(COLOURS)})", f"(?:{'|'.join(SPECIES)})"
 _WHO = rf"(?:it|he|she|they|(?:the )?{_SPECIES})"

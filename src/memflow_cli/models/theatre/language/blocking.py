@@ -6,8 +6,8 @@ one puppet makes for another are added here.
 
 from collections.abc import Mapping, Sequence
 
-from memflow_cli.models.theatre.cast import Member, Told
-from memflow_cli.models.theatre.meaning import Act
+from memflow_cli.models.theatre.language.cast import Member, Told
+from memflow_cli.models.theatre.language.meaning import Act
 
 MOST_ON_STAGE = 2
 ON_THE_SPOT = ("stand", "jump", "wave", "spin")

@@ -3,10 +3,10 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from memflow_cli.models.theatre.reader import Reading
-from memflow_cli.models.theatre.vocabulary import SPECIES
-from memflow_cli.models.theatre.wording import SpeciesOf, spoken, words_of_match
-from memflow_cli.models.theatre.words import Vocabulary, Word
+from memflow_cli.models.theatre.language.reader import Reading
+from memflow_cli.models.theatre.language.vocabulary import SPECIES
+from memflow_cli.models.theatre.language.wording import SpeciesOf, spoken, words_of_match
+from memflow_cli.models.theatre.language.words import Vocabulary, Word
 
 _STAGE = r"(?:stage|picture|frame|screen|scene|image|shot|view)"
 _SIDE = r"(?:far |very )?(?P<{name}>left|right)(?: hand)?(?: (?:side|edge|end|corner|half|part|of centre))*"

@@ -4,16 +4,16 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 
-from memflow_cli.models.theatre.asides import without_asides
-from memflow_cli.models.theatre.cast import Member
-from memflow_cli.models.theatre.fragments import as_sentence
-from memflow_cli.models.theatre.naming import take_names
-from memflow_cli.models.theatre.pronouns import Pronouns
-from memflow_cli.models.theatre.reader import Reader
-from memflow_cli.models.theatre.speech import plainly_said
-from memflow_cli.models.theatre.vocabulary import SPECIES
-from memflow_cli.models.theatre.whereabouts import place_in_passing
-from memflow_cli.models.theatre.wording import (
+from memflow_cli.models.theatre.language.asides import without_asides
+from memflow_cli.models.theatre.language.cast import Member
+from memflow_cli.models.theatre.language.fragments import as_sentence
+from memflow_cli.models.theatre.language.naming import take_names
+from memflow_cli.models.theatre.language.pronouns import Pronouns
+from memflow_cli.models.theatre.language.reader import Reader
+from memflow_cli.models.theatre.language.speech import plainly_said
+from memflow_cli.models.theatre.language.vocabulary import SPECIES
+from memflow_cli.models.theatre.language.whereabouts import place_in_passing
+from memflow_cli.models.theatre.language.wording import (
     in_active_words,
     where_they_have_gone,
     with_colour_first,
@@ -26,7 +26,7 @@ from memflow_cli.models.theatre.wording import (
     without_the_missing,
     without_what_is_not_worn,
 )
-from memflow_cli.models.theatre.words import COMMA, MAX_WORDS, Word, sentences
+from memflow_cli.models.theatre.language.words import COMMA, MAX_WORDS, Word, sentences
 
 _INTO = re.compile(r"\b(?:in|on)?to (?:the|an?) (?=(\w+))(?=(\w+ \w+)?)")
 

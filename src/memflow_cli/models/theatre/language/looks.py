@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from memflow_cli.models.theatre.cast import Member, Told
-from memflow_cli.models.theatre.meaning import TRAVELS, Role
-from memflow_cli.models.theatre.trained_captions import TrainedCaption
-from memflow_cli.models.theatre.vocabulary import ACCESSORY_COLOURS
+from memflow_cli.models.theatre.language.cast import Member, Told
+from memflow_cli.models.theatre.language.meaning import TRAVELS, Role
+from memflow_cli.models.theatre.language.trained_captions import TrainedCaption
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORY_COLOURS
 
 USUAL_COLOURS = {
     "fox": "orange",

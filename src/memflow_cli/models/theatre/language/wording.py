@@ -3,10 +3,10 @@
 import re
 from collections.abc import Callable, Sequence
 
-from memflow_cli.models.theatre.cast import Member
-from memflow_cli.models.theatre.reader import Seen
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SIDES, SPECIES
-from memflow_cli.models.theatre.words import WORN, Vocabulary, Word
+from memflow_cli.models.theatre.language.cast import Member
+from memflow_cli.models.theatre.language.reader import Seen
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SIDES, SPECIES
+from memflow_cli.models.theatre.language.words import WORN, Vocabulary, Word
 
 SpeciesOf = Callable[[Word], str | None]  # for which a word stands
 

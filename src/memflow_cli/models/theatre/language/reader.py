@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from memflow_cli.errors import ModelError
-from memflow_cli.models.theatre.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SIDES, SPECIES
-from memflow_cli.models.theatre.words import FIRST_WORD, MAX_WORDS, Vocabulary, Word
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SETTINGS, SIDES, SPECIES
+from memflow_cli.models.theatre.language.words import FIRST_WORD, MAX_WORDS, Vocabulary, Word
 
 VERBS = ("", "idle", "stand", "walk", "jump", "wave", "spin", "enter", "leave", "absent")
 WAYS = ("", *SIDES, "same", "opposite")  # a side; the one where the puppet came in, or the other

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.words import WORN, plain_letters
+from memflow_cli.models.theatre.language.words import WORN, plain_letters
 
 # Of each concept the name that is told, then the words that mean it; a name alone means itself, its plural too.
 _CREATURES = """dogs:dog,doggy,puppy,hound,terrier,poodle|dragons|horses:horse,pony,stallion,mare,foal|cows:cow,bull,calf,ox|

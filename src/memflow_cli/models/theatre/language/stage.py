@@ -8,10 +8,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from memflow_cli.models.theatre.blocking import Blocking
-from memflow_cli.models.theatre.cast import Member, Scenes, Told, clear_for_scene, tells_of_others_elsewhere
-from memflow_cli.models.theatre.clauses import and_they, clauses_of
-from memflow_cli.models.theatre.corrections import (
+from memflow_cli.models.theatre.language.blocking import Blocking
+from memflow_cli.models.theatre.language.cast import Member, Scenes, Told, clear_for_scene, tells_of_others_elsewhere
+from memflow_cli.models.theatre.language.clauses import and_they, clauses_of
+from memflow_cli.models.theatre.language.corrections import (
     alike,
     arrived,
     both_there,
@@ -28,26 +28,26 @@ from memflow_cli.models.theatre.corrections import (
     without_who_is_gone,
     without_who_is_not_back,
 )
-from memflow_cli.models.theatre.looks import is_as_trained, leaves_to_pictures, looks_of, says_looks
-from memflow_cli.models.theatre.meaning import Act, Meaning, Role
-from memflow_cli.models.theatre.places import stay_in_place, without_places
-from memflow_cli.models.theatre.plain_words import PlainWords
-from memflow_cli.models.theatre.reader import NOTHING_READ, Reader, Reading, Seen
-from memflow_cli.models.theatre.speech import is_name_in, quoted
-from memflow_cli.models.theatre.trained_captions import (
+from memflow_cli.models.theatre.language.looks import is_as_trained, leaves_to_pictures, looks_of, says_looks
+from memflow_cli.models.theatre.language.meaning import Act, Meaning, Role
+from memflow_cli.models.theatre.language.places import stay_in_place, without_places
+from memflow_cli.models.theatre.language.plain_words import PlainWords
+from memflow_cli.models.theatre.language.reader import NOTHING_READ, Reader, Reading, Seen
+from memflow_cli.models.theatre.language.speech import is_name_in, quoted
+from memflow_cli.models.theatre.language.trained_captions import (
     MOST_WORDS,
     read_caption,
     write_empty_caption,
 )
-from memflow_cli.models.theatre.turns import turns_told, with_those_who_went_too
-from memflow_cli.models.theatre.vocabulary import SETTINGS
-from memflow_cli.models.theatre.whereabouts import is_about_a_place
-from memflow_cli.models.theatre.wording import (
+from memflow_cli.models.theatre.language.turns import turns_told, with_those_who_went_too
+from memflow_cli.models.theatre.language.vocabulary import SETTINGS
+from memflow_cli.models.theatre.language.whereabouts import is_about_a_place
+from memflow_cli.models.theatre.language.wording import (
     lacks_subject,
     who_is_gone,
     who_is_met,
 )
-from memflow_cli.models.theatre.words import UNKNOWN, Word
+from memflow_cli.models.theatre.language.words import UNKNOWN, Word
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is
 _DRESSES = re.compile(

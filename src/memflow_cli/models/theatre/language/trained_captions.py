@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from memflow_cli.models.theatre.vocabulary import (
+from memflow_cli.models.theatre.language.vocabulary import (
     ACCESSORIES,
     ACCESSORY_COLOURS,
     ACTIONS,

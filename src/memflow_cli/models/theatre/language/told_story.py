@@ -6,9 +6,9 @@ from itertools import zip_longest
 from pathlib import Path
 
 from memflow_cli.models.entry import ModelEntry
-from memflow_cli.models.theatre.meaning import Meaning
-from memflow_cli.models.theatre.reader import Reader
-from memflow_cli.models.theatre.stage import picture_caption, read_story, setting_in
+from memflow_cli.models.theatre.language.meaning import Meaning
+from memflow_cli.models.theatre.language.reader import Reader
+from memflow_cli.models.theatre.language.stage import picture_caption, read_story, setting_in
 
 Texts = tuple[tuple[int, str], ...]  # of a segment: (chunk, what holds from there on)
 StandsApart = Callable[[Sequence[str], Sequence[bool], Sequence[str]], Sequence[bool]]
