@@ -38,6 +38,7 @@ WITHOUT_ASIDE = {
     "they are out playing": "they are playing",
     "seven years went by": "seven",
     "it spins and all the drops fly off": "it spins",
+    "it leaves , and the forest belongs to the fox again": "it leaves",
     "a man in a red hat looks on": "a man looks on",
     "with ice cream all over its face": "all over its face",
     "they leave , it first and she behind it": "they leave",
@@ -342,3 +343,22 @@ def test_a_title_makes_a_name_of_any_word():
 def test_a_table_is_read_line_by_line():
     (caption,) = told(TWO, "Shot 5 / Robot: wave / Bear: no change")
     assert caption == "The robot waves a hand and the bear stands still."
+
+
+@pytest.mark.parametrize(
+    "prompt", ["A little later it is back.", "Where is the bear? Ah, there it comes.", "And look, there he comes!"]
+)
+def test_who_is_back_is_the_one_who_was_away(prompt):
+    assert "the bear comes back" in told(TWO, "The bear leaves to the right.", prompt)[-1]
+
+
+@pytest.mark.parametrize(
+    "prompt", ["The robot and the bear whirl around together.", "Robot and bear turn around, side by side."]
+)
+def test_what_two_do_together_both_do(prompt):
+    assert told(TWO, prompt) == ("The robot spins around and the bear spins around.",)
+
+
+@pytest.mark.parametrize("prompt", ["The bear listens to the leaves.", "Leaves on the ground."])
+def test_leaves_may_be_things(prompt):
+    assert told("A white bear stands in a forest.", prompt) == ("The bear stands still.",)

@@ -58,6 +58,8 @@ ASIDES = {
     "seven years went by": rf"\b{_TIME} (?:goe?s?|went|pass(?:es|ed)?|flew|fly|flies) (?:by|past|on){_END}",
     "it spins and all the drops fly off": rf"(?: ,)?(?: and)?(?: all)? {_ITS} {_THING}"
     rf" (?:fl(?:y|ies|ew)|falls?) (?:off|down|away){_END}",
+    "it leaves , and the forest belongs to the fox again": rf"(?: ,)?(?: and)? the \w+ belongs to (?:{_IT}|(?:the )?{_SPECIES})"
+    rf"(?: again| alone| now)*{_END}",
     "a man in a red hat looks on": rf"\b(?:the|an?) {_PERSON}"
     rf"(?P<theirs> (?:with|in|wearing) (?:the|an?) (?:\w+ )?(?:{WORN})){_END}",
     "with ice cream all over its face": r"\b(?:with |an? |some )?"

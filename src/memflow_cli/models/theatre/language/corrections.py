@@ -7,14 +7,15 @@ from dataclasses import replace
 from memflow_cli.models.theatre.language.cast import Member
 from memflow_cli.models.theatre.language.reader import NOTHING_READ, Reading, Seen
 from memflow_cli.models.theatre.language.trained_captions import TrainedCaption
+from memflow_cli.models.theatre.language.vocabulary import SPECIES
 from memflow_cli.models.theatre.language.words import Word
 
 _ARRIVES = re.compile(r"\b(to|into|stands?|standing|waits?|waiting)\b")
 _TWO = re.compile(r"\b(they|both|two|everybody|everyone|all)\b")
 _BACK = re.compile(r"\b(back|again|here|returns?|returned|meets?|met)\b")
 _ONE_BACK = re.compile(
-    r"^(?:(?:and|but|then|now|look|suddenly|later|,) )*(?:it|he|she|the other(?: one)?)"
-    r" (?:(?:is|was) (?:back|here again|there again)|(?:comes?|came) back|has come back|returns?|returned|has returned)\b"
+    r"^(?:(?:\w+|,) ){0,6}?(?:(?:there|here) (?:it|he|she) comes\b|(?:it|he|she|the other(?: one)?)"
+    r" (?:(?:is|was) (?:back|here again|there again)|(?:comes?|came) back|has come back|returns?|returned|has returned)\b)"
 )
 _NOT_BACK = re.compile(r"\b(not|never|neither)( \w+)? (back|here|there|again)\b")
 _DESERT = re.compile(r"\b(deserts?|dunes?|cact\w+|sahara|nothing)\b")
@@ -31,10 +32,14 @@ _ASKS = re.compile(
 )
 _FOLLOWS = re.compile(r"\b(?:behind|after|with) (?:it|him|her)\b|\b(?:too|as well|also|follow\w*)\b")
 _LEAVES = re.compile(
-    r"\b(?:leav\w*|exit\w*|depart\w*|g[eo]|goes|went|going|gone|off|away|out|home|back|past|through|on|vanish\w*|disappear\w*"
-    r"|retire\w*|withdraw\w*|retreat\w*|escap\w*|flee\w*|fled|bye|goodbye|farewell|quit\w*|return\w*|head\w*"
+    r"\b(?:(?<!the )leav\w*|exit\w*|depart\w*|g[eo]|goes|went|going|gone|off|away|out|home|back|past|through|on|vanish\w*"
+    r"|disappear\w*|retire\w*|withdraw\w*|retreat\w*|escap\w*|flee\w*|fled|bye|goodbye|farewell|quit\w*|return\w*|head\w*"
     r"|(?<!the )(?<!the far )left|to (?:the|its|his|her|their|one) \w+|cross\w*|follow\w*|absent|missing|no (?:more|longer)"
     r"|lose|remove|walk\w*|run\w*|ran|hurr\w*|fl[ie]\w*|flew|sneak\w*|slip\w*|march\w*|wander\w*|stroll\w*|trot\w*|hop\w*|step\w*|sail\w*)\b"
+)
+_ONE_OF_TWO = rf"(?:the )?(?:{'|'.join(SPECIES)})"
+_JOINT = re.compile(
+    rf"^(?:(?:then|now|so|and|,) )*{_ONE_OF_TWO} and {_ONE_OF_TWO} (?!.*\b(?:and|while|but|then|first)\b)"
 )
 _EACH_OTHER = re.compile(r"\b(?:each|one an?) ?other\b")
 _ONE_OR_OTHER = re.compile(r"\b(it|he|she|his|her|him|one|other|first|second|former|latter)\b")
@@ -139,11 +144,12 @@ def one_leaves(reading: Reading, words: Sequence[Word], mentions: Mapping[str, i
     return replace(reading, acts=reading.acts | {who: acts or (("idle", ""),) for who, acts in stay.items()})
 
 
-def unanswered(reading: Reading, words: Sequence[Word], present: Iterable[str]) -> Reading:
+def unanswered(reading: Reading, words: Sequence[Word], known: Iterable[str], present: Iterable[str]) -> Reading:
     """A question that asks what is not known tells nothing: "where is your hat?", "does it go?". It is about those it names."""
     if not _ASKS.search(_text(words)):
         return reading
-    return replace(NOTHING_READ, acts={who: (("idle", ""),) for who in reading.acts if who in present})
+    asked = {who: (("idle" if who in present else "absent", ""),) for who in reading.acts if who in known}
+    return replace(NOTHING_READ, acts=asked)
 
 
 def leaves_if_told(reading: Reading, words: Sequence[Word]) -> Reading:
@@ -155,12 +161,15 @@ def leaves_if_told(reading: Reading, words: Sequence[Word]) -> Reading:
 
 
 def alike(reading: Reading, words: Sequence[Word], named: Iterable[str], present: Sequence[str]) -> Reading:
-    """What "they" do in a sentence that names nobody, both do who are `present`: "the two of them wave and leave"."""
-    text = _EACH_OTHER.sub("", _text(words))
-    if not reading.acts or any(named) or not _THEY.search(text) or _ONE_OR_OTHER.search(text):
+    """What "they" do in a sentence that names nobody, both do who are `present`: "the two of them wave and leave". And what
+    "the cat and the bird" do, both do.
+    """
+    text, named = _EACH_OTHER.sub("", _text(words)), list(named)
+    they = present if not named and _THEY.search(text) else named if _JOINT.search(text) else ()
+    if not reading.acts or len(they) != 2 or _ONE_OR_OTHER.search(text):
         return reading
-    fullest = max(reading.acts.values(), key=len)
-    return replace(reading, acts=dict.fromkeys([*reading.acts, *(present if len(present) == 2 else ())], fullest))
+    fullest = max(reading.acts.values(), key=lambda acts: (len(acts), acts[0][0] != "idle"))
+    return replace(reading, acts=dict.fromkeys([*reading.acts, *they], fullest))
 
 
 def _text(words: Sequence[Word]) -> str:

@@ -14,7 +14,8 @@ _TAKE_AWAY = re.compile(
     rf"{_FIRST}(?:lose|remove|delete|drop|get rid of|take (?:away|out|off)) (?P<who>the (?:\w+ )?(?:{_SPECIES}))"
 )
 _DO_IT = re.compile(
-    rf"{_FIRST}(?P<deed>jump|hop|leap|wave|spin|twirl|dance)"
+    rf"{_FIRST}(?:(?:a few|some|two|three) (?P<deeds>jump|hop|leap|spin|twirl)s"
+    r"|(?:(?:another|one more) )?(?P<deed>jump|hop|leap|wave|spin|twirl|dance))"
     r"(?: (?:up|down|and|again|once|twice|now|please|round|around|a|little))*$"
 )
 _COLOUR_ALONE = re.compile(rf"^(?:all |quite )?(?P<colour>{_COLOUR})$")
@@ -40,7 +41,7 @@ def as_sentence(
     if match := _TAKE_AWAY.search(text):
         plain = f"{match['who']} leaves{text[match.end() :]}"
     elif match := _DO_IT.search(text):
-        plain = f"it {match['deed']}s"
+        plain = f"it {match['deed'] or match['deeds']}s"
     elif match := _COLOUR_ALONE.search(text) if before else None:
         plain = f"it is {match['colour']}"
     elif (match := _IS_OF_COLOUR.search(text)) and (worn := _ENDS_WITH_WORN.search(last)):

@@ -144,7 +144,7 @@ class Stage:
             words = self._words.plain(words, self._cast, self._introduced, cut)
             words, gone = who_is_gone(words, self._present(), self._species_of)
             words, reading = self._read_with_places(words, told, opens)
-            reading = unanswered(reading, words, self._present()) if self._words.asks else reading
+            reading = unanswered(reading, words, self._cast, self._present()) if self._words.asks else reading
             reading = on_the_sand(reading, words, told.setting or self._setting)
             if not opens and not is_about_a_place(words):
                 reading = replace(reading, setting=None)
