@@ -15,7 +15,7 @@ _PART = (
     "|hands?)"
 )
 _TIME = "(?:hours?|days?|weeks?|months?|years?|time|minutes?|seasons?)"
-_THING = "(?:drops?|snow|sand|leaves|water|dust|flakes?)"
+_THING = "(?:hat|scarf|drops?|snow|sand|leaves|water|dust|flakes?)"
 _PERSON = (
     "(?:(?:gentle|police|post)?m[ae]n|lady|ladies|wom[ae]n|boys?|girls?|child|children|somebody|someone|person|people)"
 )
@@ -55,8 +55,15 @@ ASIDES = {
     "also on its way is a bird": rf"(?:^| )on {_ITS} way{_END}(?! (?:home|out|off|away|to)\b)(?: ,)?",
     "it gets off and comes in": rf"\bgets? (?:off|out)(?: (?:of )?{_ITS} \w+)?(?: (?:and|,))?{_END}",
     "they are out playing": r"\b(?:is|are|was|were)(?P<out> out) (?=\w+ing\b)",
+    "nobody leaves": r"^(?:nobody|no one|none)(?: of (?:them|us|the two))? (?:leaves?|waves?|jumps?|spins?|goes|comes?|dances?)"
+    rf"(?: \w+)*{_END}",
+    "but no bear comes": rf"(?:^| )(?:(?:and|but) )?no {_SPECIES} (?:comes?|came|appears?|enters?)"
+    r"(?: \w+){0,3}(?= ,|$)",
+    "it comes in at the right moment": rf" at (?:just |exactly )?the right (?:time|moment){_END}",
+    "a cat as white as snow": rf"(?P<as> as snow){_END}",
+    "a snow white cat": r"(?P<snow>\bsnow) white\b",
     "seven years went by": rf"\b{_TIME} (?:goe?s?|went|pass(?:es|ed)?|flew|fly|flies) (?:by|past|on){_END}",
-    "it spins and all the drops fly off": rf"(?: ,)?(?: and)?(?: all)? {_ITS} {_THING}"
+    "it spins and all the drops fly off": rf"(?: ,)?(?: and)?(?: all)?(?:^| ){_ITS} {_THING}"
     rf" (?:fl(?:y|ies|ew)|falls?) (?:off|down|away){_END}",
     "it leaves , and the forest belongs to the fox again": rf"(?: ,)?(?: and)? the \w+ belongs to (?:{_IT}|(?:the )?{_SPECIES})"
     rf"(?: again| alone| now)*{_END}",

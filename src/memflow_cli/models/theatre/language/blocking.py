@@ -120,27 +120,33 @@ class Blocking:
         return "left" if "right" in others else "right"
 
     def _make_room(self, acts: dict[str, list[Act]]) -> None:
-        """No more puppets than theatre draws at once: who has been there longest without a word steps back, and no newcomer."""
+        """No more puppets than theatre draws at once: who has been there longest without a word steps back. Of newcomers alone,
+        who is told of last does not come.
+        """
         while sum(member.is_on_stage for member in self._cast.values()) > MOST_ON_STAGE:
             there = [species for species in reversed(self._recent) if self._cast[species].is_on_stage]
-            last = next((species for species in there if species not in self._told.newcomers), there[0])
-            member = self._cast[last]
+            last = next((species for species in there if species not in self._told.newcomers), None)
+            member = self._cast[last or self._told.newcomers.pop()]
             member.is_on_stage = False
-            acts[last] = [Act("leave", self._side(member, ""))]
-            self._told.notes.append(f"theatre shows two puppets at once; the {last} makes room")
+            if last:
+                acts[last] = [Act("leave", self._side(member, ""))]
+            else:
+                del acts[member.species]
+            does = "makes room" if last else "is left out"
+            self._told.notes.append(f"theatre shows two puppets at once; the {member.species} {does}")
 
     def _step_aside(self, acts: dict[str, list[Act]]) -> None:
         """Who stands where another is about to come in goes to the middle first, and the other waits so long."""
         for species, done in list(acts.items()):
-            arrival = next((act for act in done if act.verb in ("enter", "return")), None)
-            if arrival is None:
+            arrival = done[0]
+            if arrival.verb not in ("enter", "return"):
                 continue
             for other in self._cast.values():
                 stays = other.is_on_stage and other.species != species and other.place == arrival.side
                 if stays and all(act.verb in ON_THE_SPOT for act in acts[other.species]):
                     after = [act for act in acts[other.species][-1:] if act.verb != "stand"]
                     acts[other.species] = [Act("walk", _OTHER_SIDE[other.place]), *after]
-                    acts[species] = [Act("away"), arrival]
+                    acts[species] = [Act("away"), *done]
 
     def _place(self, acts: dict[str, list[Act]]) -> None:
         """Where everybody is afterwards, as in theatre's world: who opens a scene alone stands in the middle."""

@@ -24,6 +24,8 @@ def clauses_of(words: Sequence[Word], species_of: SpeciesOf) -> list[list[Word]]
         return [list(words)]
     joint = words_of_match(joints[0])
     first, second = list(words[: joint.start]), list(words[joint.stop :])
+    if first and species_of(first[-1]):  # "the fox and the cat wear hats"
+        return [list(words)]
     named = [{species for word in clause if (species := species_of(word))} for clause in (first, second)]
     return [first, second] if all(len(each) == 1 for each in named) and named[0] != named[1] else [list(words)]
 

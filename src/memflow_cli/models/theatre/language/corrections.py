@@ -30,6 +30,22 @@ _ASKS = re.compile(
     r"^(?:(?:and|but|so|oh|now|,) )*(?!what about|how about|(?:who|what) (?:comes|is (?:that|this|it|coming)) )"
     r"(?:where|who|whose|what|when|how|which|should|does|did)\b"
 )
+_EMPTY = re.compile(
+    r"\b(?:empty|deserted|gone|away|left|leaves?|quiet|nothing|soul|alone|lonely|silent|still|abandoned|bare|without|only|just|out|off|home"
+    r"|(?:nobody|no one|none|neither)(?: of (?:them|the two))?(?: (?:is|was|are|were|remains|left|there|here|in|on|at|to)\b|$)"
+    r"|no (?!one\b)\w+)\b"
+)
+_STAYS = re.compile(
+    r"\b(?:(?:dozes?|nods?|shows?) off|looks? (?:away|out|back|past|through|on)|go(?:es)? (?:quiet|wild|on)|slips? on"
+    r"|(?:peeks?|peers?|takes?|took|holds?|reach(?:es)?|calls?|cries|laughs?|finds?|found) out"
+    r"|(?:leaves?|left) (?:an?|its|his|her|their|footprints|tracks|nothing|everything|no|the door)\b.*"
+    r"|(?:waves?|points?|turns?|looks?|nods?) to the (?:left|right)|on (?:the|its|his|her|an?|their|top)\b)"
+)
+_ABSENT = re.compile(
+    r"\b(?:gone|away|vanish\w*|disappear\w*|missing|nowhere|alone|only|without|lost|left|leav\w+|nobody|no one|out|off|home"
+    r"|neither|never"
+    r"|not (?:there|here|back|to be seen|in)|no \w+)\b(?<!no longer)|\bno longer (?:there|here|in|on|to be seen)\b"
+)
 _FOLLOWS = re.compile(r"\b(?:behind|after|with) (?:it|him|her)\b|\b(?:too|as well|also|follow\w*)\b")
 _LEAVES = re.compile(
     r"\b(?:(?<!the )leav\w*|exit\w*|depart\w*|g[eo]|goes|went|going|gone|off|away|out|home|back|past|through|on|vanish\w*"
@@ -38,7 +54,11 @@ _LEAVES = re.compile(
     r"|lose|remove|walk\w*|run\w*|ran|hurr\w*|fl[ie]\w*|flew|sneak\w*|slip\w*|march\w*|wander\w*|stroll\w*|trot\w*|hop\w*|step\w*|sail\w*)\b"
 )
 _ONE_OF_TWO = rf"(?:the )?(?:{'|'.join(SPECIES)})"
-_JOINT = re.compile(
+_ONE_OF_THEM = re.compile(r"\bone of (?:them|the two|both|the (?!two\b)\w+s)\b")
+_DENIES = re.compile(
+    r"\b(?:no|not|without|never|nobody|nothing|like|than|of|for|once|dream\w*|think\w*|story|tale|about|\w+ s)\b"
+)
+_JOINT_SUBJECT = re.compile(
     rf"^(?:(?:then|now|so|and|,) )*{_ONE_OF_TWO} and {_ONE_OF_TWO} (?!.*\b(?:and|while|but|then|first)\b)"
 )
 _EACH_OTHER = re.compile(r"\b(?:each|one an?) ?other\b")
@@ -71,9 +91,11 @@ def with_those_met(reading: Reading, met: Sequence[Seen], known: Mapping[str, Me
     return replace(reading, acts=acts, colours=colours, worn=worn)
 
 
-def with_somebody_there(reading: Reading, words: Sequence[Word]) -> Reading:
-    """A stage where somebody is told to be, or nobody else ("nobody else is there"), is not empty."""
-    somebody = any(map(is_there, reading.acts.values()))
+def with_somebody_there(reading: Reading, words: Sequence[Word], present: Sequence[str]) -> Reading:
+    """A stage where somebody is told to be, or nobody else ("nobody else is there"), is not empty; nor is one on which somebody
+    was, without a word for it ("nobody waves").
+    """
+    somebody = any(map(is_there, reading.acts.values())) or (bool(present) and not _EMPTY.search(_text(words)))
     is_empty = reading.is_empty and not somebody and all(word.known_as != "else" for word in words)
     return replace(reading, is_empty=is_empty)
 
@@ -153,10 +175,12 @@ def unanswered(reading: Reading, words: Sequence[Word], known: Iterable[str], pr
 
 
 def leaves_if_told(reading: Reading, words: Sequence[Word]) -> Reading:
-    """Nobody leaves without a word that may say so: "has lost its way", "does not move a bolt"."""
-    if _LEAVES.search(_text(words)):
-        return reading
-    stay = {who: tuple(act for act in acts if act[0] != "leave") for who, acts in reading.acts.items()}
+    """Nobody leaves, or is gone, without a word that may say so: "has lost its way", "looks away", "does not see it"."""
+    text = _STAYS.sub("", _text(words))
+    untold = {"leave"} - {"leave" if _LEAVES.search(text) else ""} | {"absent"} - {
+        "absent" if _ABSENT.search(text) else ""
+    }
+    stay = {who: tuple(act for act in acts if act[0] not in untold) for who, acts in reading.acts.items()}
     return replace(reading, acts={who: acts or (("idle", ""),) for who, acts in stay.items()})
 
 
@@ -165,11 +189,30 @@ def alike(reading: Reading, words: Sequence[Word], named: Iterable[str], present
     "the cat and the bird" do, both do.
     """
     text, named = _EACH_OTHER.sub("", _text(words)), list(named)
-    they = present if not named and _THEY.search(text) else named if _JOINT.search(text) else ()
+    they = present if not named and _THEY.search(text) else named if _JOINT_SUBJECT.search(text) else ()
     if not reading.acts or len(they) != 2 or _ONE_OR_OTHER.search(text):
         return reading
     fullest = max(reading.acts.values(), key=lambda acts: (len(acts), acts[0][0] != "idle"))
-    return replace(reading, acts=dict.fromkeys([*reading.acts, *they], fullest))
+    worn = reading.worn
+    if named and len(worn) == 1 and any(word.written.endswith(("hats", "scarves", "scarfs")) for word in words):
+        worn = dict.fromkeys(they, *worn.values())
+    return replace(reading, acts=dict.fromkeys([*reading.acts, *they], fullest), worn=worn)
+
+
+def one_of_them(reading: Reading, words: Sequence[Word], recent: Sequence[str]) -> Reading:
+    """ "One of them leaves" is said of the one told of last, where nobody is named."""
+    if len(reading.acts) < 2 or not _ONE_OF_THEM.search(_text(words)):
+        return reading
+    one = next((who for who in recent if who in reading.acts), None)
+    return replace(reading, acts={who: acts for who, acts in reading.acts.items() if who == one})
+
+
+def with_who_is_named(reading: Reading, words: Sequence[Word], named: Iterable[str]) -> Reading:
+    """Of whom alone a first sentence tells is there, whatever of it was understood: "three birds sing"."""
+    named = list(named)
+    if reading.acts or len(named) != 1 or _DENIES.search(_text(words)):
+        return reading
+    return replace(reading, acts={named[0]: (("idle", ""),)}, is_empty=False)
 
 
 def _text(words: Sequence[Word]) -> str:

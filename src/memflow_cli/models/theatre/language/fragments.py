@@ -26,6 +26,9 @@ _ENDS_WITH_WORN = re.compile(rf"{_UNCOLOURED}\b(?P<worn>{WORN})(?: (?:too|now|on
 _A_HAT_ALONE = re.compile(rf"^(?:yes|sure|indeed|right|oh)? ?,? ?(?P<what>an? (?:\w+ )?(?:{WORN}))(?: of course)?$")
 _THE_SAME = re.compile(r"^(?:and |exactly |just )*the (?:very )?same(?: thing| again)?$")
 _THEN_THE_OTHER = re.compile(rf"\w (?:first )?, (?:and )?then (?:the |an? )(?:{_SPECIES})$")
+_THE_CAT_TOO = re.compile(
+    rf"^(?:and |then )*(?P<who>the (?:{_SPECIES}))(?: ,)? (?:too|as well|also)$|^(?:and )?then (?P<next>the (?:{_SPECIES}))$"
+)
 _NEVER_WITHOUT = re.compile(
     r"(?: ,)?(?: and)?(?: (?:it|he|she))? (?:never|does not)(?: \w+){1,4} without (?:its|his|her|the|an?)"
     rf" (?P<what>(?:\w+ )?(?:{WORN}))\b"
@@ -52,6 +55,8 @@ def as_sentence(
         plain = "it does the same"
     elif match := _THEN_THE_OTHER.search(text):
         plain = f"{text} does the same"
+    elif (match := _THE_CAT_TOO.search(text)) and before:
+        plain = f"{match['who'] or match['next']} does the same"
     elif match := _NEVER_WITHOUT.search(text):
         plain = f"{text[: match.start()]} and it wears a {match['what']}{text[match.end() :]}"
     return list(words) if plain is None else list(map(vocabulary.word, plain.split()))

@@ -83,8 +83,14 @@ class Meaning:
 
     @property
     def _parts(self) -> list[Acts]:
-        """What everybody does, part by part."""
-        return list(zip(*map(self._turns, range(len(self.roles))), strict=True))
+        """What everybody does, part by part. Who has no more to do stands there, or does it still."""
+        turns = [list(self._turns(index)) for index in range(len(self.roles))]
+        for acts in turns:
+            last = acts[-1]
+            still = Act("stand") if last and last.verb in ("walk", *TRAVELS) else last
+            gone = last is None or last.verb == "leave"
+            acts += [None if gone else still] * (max(map(len, turns)) - len(acts))
+        return list(zip(*turns, strict=True))
 
     @property
     def _takes_turns(self) -> bool:
@@ -107,9 +113,11 @@ class Meaning:
         if self._act_before_all_go:
             first = role.acts[0] if len(role.acts) > 1 else stand
             return (first, stand, role.acts[-1]) if waits else (first, role.acts[-1], None)
+        if role.acts[0].verb == "away" and len(role.acts) > 2:
+            return None, role.acts[1], role.acts[-1]
         if len(role.acts) > 1:
             before, after = role.acts[0], role.acts[-1]
-            return None if before.verb == "away" else before, None if before.verb == "leave" else after
+            return None if before.verb == "away" else before, after
         act = role.acts[0]
         if arrives:
             return (None, act) if waits else (act, stand)

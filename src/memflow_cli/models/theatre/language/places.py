@@ -13,6 +13,7 @@ _SIDE = r"(?:far |very )?(?P<{name}>left|right)(?: hand)?(?: (?:side|edge|end|co
 _PLACE = re.compile(
     rf"(?:(?:over )?\b(?:on|at|in|(?P<to>to)) the {_SIDE.format(name='side')}(?: of (?:the|our) {_STAGE}\b)?"
     rf"|\b(?:on )?(?:the )?{_STAGE} {_SIDE.format(name='stage_side')})(?P<of> of(?= (?:the|an?)\b))?(?!\S)"
+    r"(?! (?:time|moment|place|track|leg|foot|hand|paw)\b)"
 )
 _CLAUSE = re.compile(r"(?:^|, )(?:and |then |now |with |while )?$")  # what stands before a place that begins a clause
 _A_PUPPET = re.compile(rf" (?:an?|the)(?: \w+)? (?:{'|'.join(SPECIES)})\b")
@@ -20,9 +21,12 @@ _IN_PLACE = {"idle", "stand", "jump", "wave", "spin"}
 
 
 def without_places(
-    words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary
+    words: Sequence[Word], species_of: SpeciesOf, vocabulary: Vocabulary, present: Sequence[str]
 ) -> tuple[list[Word], dict[str, str]]:
-    """The sentence without places on the stage, and who is where: left or right."""
+    """The sentence without places on the stage, and who is where: left or right.
+
+    `present`: who is on stage; "it" is the only one.
+    """
     bare, sides = list(words), dict[str, str]()
     text = spoken(words, species_of)
     for match in reversed(list(_PLACE.finditer(text))):
@@ -33,6 +37,8 @@ def without_places(
         before = [species for word in words[: place.start] if (species := species_of(word))]
         after = [species for word in words[place.stop :] if (species := species_of(word))]
         meant = after[:1] if begins and after else before[-1:]
+        if not meant and {word.known_as for word in words[: place.start]} & {"it", "he", "she"} and len(present) == 1:
+            meant = list(present)
         if not meant:
             continue
         sides[meant[0]] = match["side"] or match["stage_side"]

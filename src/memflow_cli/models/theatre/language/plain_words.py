@@ -50,7 +50,7 @@ class PlainWords:
         `told_last`: of whom the story told last, when it is asked.
         """
         for sentence in sentences(plainly_said(prompt)):
-            self.asks = sentence.rstrip("\"')").endswith("?")
+            self.asks = sentence.rstrip("\"')!").endswith("?")
             sentence = self._without_names(sentence)
             plain, names = take_names(sentence, self._species_in, told_last(), self._vocabulary.is_word)
             self._names |= names
@@ -87,9 +87,14 @@ class PlainWords:
         words = with_species(words, members, species_of, vocabulary)
         return with_the_same_looks(words, members, species_of, vocabulary)
 
-    def learn(self, words: Sequence[Word], introduced: Sequence[str], names: Mapping[str, str]) -> None:
-        """What a sentence teaches: whom it calls he or she, whose names it gives."""
-        self._pronouns.learn(words, introduced)
+    def learn(
+        self, words: Sequence[Word], before: Sequence[str], introduced: Sequence[str], names: Mapping[str, str]
+    ) -> None:
+        """What a sentence teaches: whom it calls he or she, whose names it gives. `before`: who was told of before it."""
+        mentions = self.first_mentions(words)
+        pronoun = next((place for place, word in enumerate(words) if word.known_as in ("he", "she")), len(words))
+        comes_first = pronoun < min(mentions.values(), default=len(words))  # "she meets a robot"
+        self._pronouns.learn(words, before if comes_first else introduced)
         self._names |= {name: species for name, species in names.items() if name not in SPECIES}
 
     def name(self, species: str, names: Sequence[str]) -> None:
@@ -132,4 +137,5 @@ class PlainWords:
         return next((verb for done in acts for verb, _ in reversed(done) if verb not in ("idle", "stand")), None)
 
     def _named_by(self, word: Word) -> str | None:
-        return next(iter(self._reader.species_named([word])), None)
+        named = self._reader.species_named([word])
+        return named.pop() if len(named) == 1 else None  # "animal" may be any of them

@@ -12,6 +12,7 @@ _IS_ONE = re.compile(rf"\b(?P<called>he|she) (?:is|was) an? (?:\w+ ){{0,3}}?(?P<
 
 
 _I_AM = re.compile(rf"\bi (?P<am>am )?an? (?:\w+ ){{0,3}}?(?P<who>{'|'.join(SPECIES)})\b")
+_SAYS = re.compile(rf"\b(?:the (?:{'|'.join(SPECIES)}) \w+s|\w+s the (?:{'|'.join(SPECIES)}))\b")
 _MINE = {"my": "its", "mine": "its", "am": "is", "myself": "itself", "we": "they", "us": "them", "our": "their"}
 
 
@@ -27,7 +28,7 @@ class Pronouns:
     ) -> list[Word]:
         """A sentence of a story that somebody on its stage tells: "I am a fox", then "I wave"."""
         text = " ".join(species_of(word) or word.known_as for word in words)
-        if match := _I_AM.search(text):
+        if (match := _I_AM.search(text)) and not _SAYS.search(text):
             self._narrator = match["who"]
             place = text[: match.start()].count(" ")
             rest = words[place + (2 if match["am"] else 1) :]

@@ -26,7 +26,8 @@ _PLAIN = (
 
 def plainly_said(prompt: str) -> str:
     """The prompt without what is not of the story: "And the fox goes, "Hello!"" says so, and does not go."""
-    text = _SIDE.sub(lambda match: f"{match[1]} {_SIDES[match[2].lower()]}", plain_letters(prompt))
+    text = re.sub(r"[ \t]+", " ", re.sub(r"\s*\n\s*", "\n", plain_letters(prompt)))
+    text = _SIDE.sub(lambda match: f"{match[1]} {_SIDES[match[2].lower()]}", text)
     for pattern, meant in _PLAIN:
         text = pattern.sub(meant, text)
     return text

@@ -21,10 +21,12 @@ from memflow_cli.models.theatre.language.corrections import (
     on_the_sand,
     one_back,
     one_leaves,
+    one_of_them,
     reading_of,
     unanswered,
     with_somebody_there,
     with_those_met,
+    with_who_is_named,
     without_who_is_gone,
     without_who_is_not_back,
 )
@@ -152,8 +154,9 @@ class Stage:
             gone = [(species, colour) for species, colour in gone if species not in there]
             reading = without_who_is_gone(self._corrected(reading, words, told, cut), gone, self._cast)
             told.turns = dict.fromkeys((species for species, _ in gone), (told.next_turn, 0)) | told.turns
+            introduced = list(self._introduced)
             self._take(reading, told, words)
-            self._words.learn(words, self._introduced, reading.names)
+            self._words.learn(words, introduced, self._introduced, reading.names)
             num_words += len(words)
             unknown += sum(word.row == UNKNOWN for word in words)
             understood = understood or bool(reading.acts or reading.setting or reading.is_empty)
@@ -187,7 +190,7 @@ class Stage:
 
     def _read_with_places(self, words: list[Word], told: Told, opens: bool) -> tuple[list[Word], Reading]:
         """A sentence, without places that are none to go to ("stands on the left"), if the prompt so tells; and what it says."""
-        bare, sides = without_places(words, self._species_of, self._reader.vocabulary)
+        bare, sides = without_places(words, self._species_of, self._reader.vocabulary, self._present())
         reading = self._read_clauses(bare)
         if not sides:
             return words, reading
@@ -200,10 +203,14 @@ class Stage:
         named = self._reader.species_named(words)
         reading = of_those_named(reading, self._cast, named)
         reading = with_those_met(reading, who_is_met(words, self._species_of), self._cast, named)
-        reading = with_somebody_there(without_who_is_not_back(reading, words), words)
+        reading = with_somebody_there(without_who_is_not_back(reading, words), words, self._present())
         reading = leaves_if_told(alike(reading, words, named, self._present()), words)
         reading = one_leaves(reading, words, self._words.first_mentions(words), told.leaving)
-        reading = with_those_who_went_too(reading, words, self._species_of, self._cast)
+        reading = one_of_them(reading, words, self._recent) if not named else reading
+        if not self._words.asks:
+            reading = with_those_who_went_too(reading, words, self._species_of, self._cast)
+        if not self._cast:
+            reading = with_who_is_named(reading, words, named)
         if cut:
             reading = arrived(reading, words)
         two = sorted(self._recent, key=lambda species: not self._cast[species].is_on_stage)[:2]

@@ -16,13 +16,14 @@ _FIRST_FIRST = re.compile(r"\b(then|followed|before|until|later|next|afterwards|
 _SPECIES = "|".join(SPECIES)
 _THEY_LEAVE = re.compile(
     r"(?<!before )(?<!if )(?<!when )(?<!until )(?<!as )\b(?:they|(?:both|the two)(?: of them)?)(?: then| now| both| all| just)*"
-    r" (?:leave|left|exit|depart|(?:go|went|walk|run|wander|stroll|hop|head) (?:away|off|out|home))\b"
+    r" (?:leave|left(?! (?:and right|paws?|hands?|feet|side)\b)|exit|depart"
+    r"|(?:go|went|walk|run|wander|stroll|hop|head) (?:away|off|out|home))\b"
 )
 _GONE_BEFORE = re.compile(
     rf"\b(?:after|once|when|as soon as) the (?P<gone>{_SPECIES}) (?:has|had|is|was) (?:left|gone)\b"
     rf"|\bfollow(?:s|ed)? the (?P<followed>{_SPECIES}) (?:out|away|off|home)\b"
     rf"|\b(?:leaves?|goes (?:away|off|out|home)|walks (?:away|off|out)|departs|exits?) (?:along |together )?(?:with|after|behind)"
-    rf" the (?P<other>{_SPECIES})\b"
+    rf" the (?P<other>{_SPECIES})(?= ,|$| too\b| and\b)"
 )
 
 Turn = tuple[int, int]  # of two turns the lesser comes first; those with the same first number are told of as one
@@ -34,9 +35,10 @@ def with_those_who_went_too(
     """Who is followed out, or gone with, leaves as well: "the robot leaves with the bear", "takes its hand and they leave"."""
     acts, text = dict(reading.acts), spoken(words, species_of)
     they_leave = _THEY_LEAVE.search(text) is not None
-    if not they_leave and not any(acts[who][-1][0] == "leave" for who in acts):
-        return reading
-    gone = {match["gone"] or match["followed"] or match["other"] for match in _GONE_BEFORE.finditer(text)}
+    somebody_leaves = any(done[-1][0] == "leave" for done in acts.values())
+    found = list(_GONE_BEFORE.finditer(text))
+    gone = {match["gone"] for match in found}
+    gone |= {match["followed"] or match["other"] for match in found if somebody_leaves}
     for who, member in known.items():
         if (they_leave or who in gone) and member.is_on_stage and not _travels(acts.get(who, ())):
             acts[who] = (*acts.get(who, ()), ("leave", ""))

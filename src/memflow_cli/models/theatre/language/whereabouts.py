@@ -8,7 +8,7 @@ from memflow_cli.models.theatre.language.words import Word
 _PLACE_WORDS = {
     "snow": r"snow(?:y|ing|s|flakes?|drifts?|fields?)?|ic[ey]|frozen|arctic|glacier",
     "beach": r"beach(?:es)?|sea(?:side|shore)?|ocean|shore|coast|seashells?",
-    "forest": r"forests?|woods?|woodland|trees|jungle",
+    "forest": r"forests?|woods?|woodland|(?<!palm )trees|jungle",
     "city": r"city|town|streets?|downtown|skyscrapers|lamp ?posts?|pavement",
     "desert": r"deserts?|dunes?|cactus(?:es)?|cacti|sahara",
     "meadow": r"meadows?|grass|fields?|lawn|pasture|flowers|daisies",

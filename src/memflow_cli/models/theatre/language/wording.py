@@ -30,8 +30,8 @@ _NOT_WORN = re.compile(
 )
 _ITS = r"(?:its|his|her|their|the|an?)"
 _DRESSING = re.compile(
-    rf"\b(?:(?:takes?|took|taking) off|(?:puts?|putting) on)(?= {_ITS} (?:\w+ )?{_WORN}\b)"
-    rf"|\b(?:takes?|took|taking|puts?|putting)(?P<what> {_ITS} (?:\w+ )?{_WORN}) (?:off|(?:back )?on)\b"
+    rf"\b(?:(?:takes?|took|taking) off|(?:puts?|putting) on)(?= {_ITS} (?:\w+ )?{_WORN}s?\b)"
+    rf"|\b(?:takes?|took|taking|puts?|putting)(?P<what> {_ITS} (?:\w+ )?{_WORN}s?) (?:off|(?:back )?on)\b(?! the (?:{_SPECIES}))"
 )
 _COLOUR, _KIND = "|".join(COLOURS), "|".join(ACCESSORIES)
 _ONE = rf"(?:(?:{_COLOUR}|more) )?(?:{_SPECIES})"
@@ -57,10 +57,29 @@ _MEETS = (
     r"|spots?|spotted|sees?|saw|(?:bump|run|ran|bumps|runs|bumped) into|(?:comes?|came) across|(?:waves?|waved) (?:to|at)"
     r"|(?:says?|said) (?:hello|hi) to|joined by|visited by|(?:makes?|made) friends with"
 )
+_ITS_THINGS = (
+    "s|nests?|holes?|houses?|toys?|feathers?|footprints?|tracks?|box|can|bottle|coin|costume|mask|suit|tail|book|picture|statue|song|egg"
+    "|food|bowl|basket|bed|cage|part|screw"
+)
 _MET = re.compile(
-    rf"\b(?:{_MEETS}) an?(?P<about>(?: \w+){{0,3}}?) (?P<who>{_SPECIES})\b"
+    rf"\b(?:{_MEETS}) an?(?P<about>(?: \w+){{0,3}}?) (?P<who>{_SPECIES})\b(?! (?:{_ITS_THINGS})\b)"
     rf"(?: (?:with|wearing|in) an? (?P<worn_colour>{_COLOUR}) (?P<worn>{_KIND})\b)?"
 )
+# Words near to a species' in meaning, which are none where somebody finds or meets them.
+_NO_SPECIES = {
+    "metal",
+    "mechanical",
+    "tin",
+    "plastic",
+    "copper",
+    "iron",
+    "steel",
+    "animal",
+    "app",
+    "tablet",
+    "computer",
+}
+_NO_SPECIES |= {"frog", "rat", "beak", "cotton"}
 _NOT_MET = re.compile(
     r"\b(?:not|never|no|nobody|none|neither|cannot|n't|if|would|could|might|may|wants?|hopes?|hoping|wishes|wishing|dreams?"
     r"|dreaming|remembers?|imagines?|had|used|tomorrow|yesterday|likes? to|like to|far away|distance)\b"
@@ -84,7 +103,7 @@ _SINCE_GONE = re.compile(
 )
 _ALIKE = re.compile(
     r"\b(?:does|do|did) (?:(?:just|exactly) )?(?:the (?:very )?same(?: thing)?|it too|so too|that too|likewise)\b"
-    r"|\b(?:responds?|answers?|repl(?:y|ies)) in kind\b"
+    r"|\b(?:does|did) (?:too|as well|also)$|\b(?:responds?|answers?|repl(?:y|ies)) in kind\b"
     r"|\b(?:tries|tried|copies|copied|repeats|imitates|does|did) (?:it|that|him|her|them)(?: too| as well| also)?(?= ,|$)"
 )
 _GOES_TOO = re.compile(r"\bgoes (?:too|as well|also)(?= ,|$)")
@@ -98,11 +117,18 @@ _SAME = re.compile(
     rf"\b(?:an?|the) (?:very )?(?:same|similar|matching|identical) (?P<same>{_KIND})\b"
     rf"|\b(?:an?|the) (?P<worn>{_KIND}) of the same colou?r\b|\b(?P<article>an?|the) (?P<who>{_SPECIES}) of the same colou?r\b"
 )
+_TURNS_BLUE = re.compile(rf"\b(?:turns?|goes|becomes?|turned) (?P<colour>{_COLOUR})(?= ,|$| and\b)")
+_HAT_THAT_IS_BLUE = re.compile(
+    rf"\b(?P<kind>{_KIND}) (?:that|which) (?:is|was) (?P<colour>{_COLOUR})\b"
+    rf"|(?: ,)? whose (?P<whose>{_KIND}) (?:is|was) (?P<their>{_COLOUR})\b"
+    rf"|, (?:its|his|her) (?P<its>{_KIND}) (?P<own>{_COLOUR})\b"
+)
 _A_GREEN_ONE = re.compile(
     rf"\b(?P<who>{_SPECIES})(?P<where>(?: (?!and\b|but\b)\w+){{0,5}}) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?"
 )
 _REFERENCE = re.compile(
-    rf"\bthe (?:(?P<place>left|right) one|one without (?:the|an?) (?P<lacks>{_KIND})"
+    rf"\bthe (?:(?P<place>left|right) (?:one|puppet|animal)|(?:one|puppet|animal|figure|friend)"
+    rf"(?: standing| who is)? (?:on|at) the (?P<at>left|right)|one without (?:the|an?) (?P<lacks>{_KIND})"
     rf"|(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
     rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{_COLOUR}) )?"
     rf"(?P<kind>{_KIND}))\b"
@@ -175,6 +201,13 @@ def with_colour_first(words: Sequence[Word], species_of: SpeciesOf, vocabulary: 
     def instead(match: re.Match[str]) -> list[str]:
         return [match["colour"], match["who"], *match["where"].split()]
 
+    def worn(match: re.Match[str]) -> list[str]:
+        if match["kind"]:
+            return [match["colour"], match["kind"]]
+        return ["with", "a", match["their"] or match["own"], match["whose"] or match["its"]]
+
+    words = _with_words_for(_TURNS_BLUE, lambda match: ["is", match["colour"]], words, species_of, vocabulary)
+    words = _with_words_for(_HAT_THAT_IS_BLUE, worn, words, species_of, vocabulary)
     fox = _with_words_for(_A_GREEN_ONE, instead, words, species_of, vocabulary)
     return _with_words_for(_OF_COLOUR, lambda match: ["a", match["colour"], match["kind"]], fox, species_of, vocabulary)
 
@@ -239,6 +272,9 @@ def who_is_met(words: Sequence[Word], species_of: SpeciesOf) -> list[Seen]:
         return []
     met = []
     for match in _MET.finditer(text):
+        named = words[words_of_match(match, "who")][0].known_as
+        if named in _NO_SPECIES:
+            continue
         colour = next((word for word in match["about"].split() if word in COLOURS), None)
         worn = (match["worn"], match["worn_colour"]) if match["worn"] else None
         met.append(Seen(match["who"], colour, worn, False))
@@ -263,8 +299,8 @@ def with_species(
     names_nobody = all(species_of(word) is None for word in words)
     for match in reversed(list(_REFERENCE.finditer(spoken(words, species_of)))):
         kind, colour, rank = match["kind"], match["colour"] or match["worn_colour"], match["rank"]
-        if match["place"]:
-            meant = [member for member in members if member.place == match["place"]]
+        if place := match["place"] or match["at"]:
+            meant = [member for member in members if member.place == place]
         elif match["lacks"]:
             meant = [member for member in members if not member.wears(match["lacks"], None)]
         elif rank:

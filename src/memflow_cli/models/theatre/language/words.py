@@ -51,6 +51,7 @@ _INNER_CAPITAL = re.compile(r"(?<=[a-z,] )(?<!the )[A-Z][a-z]+")  # "Bluebell" i
 _DRAWN_OUT = re.compile(r"(.)\1{2,}")  # "sooo", "yesss"
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')\]]*\s+|\n+|(?<=[.!?])(?=[A-Z])")
 _ENDINGS = (
+    ("ves", "f"),
     ("ies", "y"),
     ("es", ""),
     ("s", ""),
