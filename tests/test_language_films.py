@@ -145,3 +145,10 @@ def test_what_cannot_be_drawn_is_named_by_what_it_is(prompt, told):
     sentences = cannot_draw(["A red fox waves.", prompt])
     assert all(any(part in sentence and "segment 2" in sentence for sentence in sentences) for part in told)
     assert bool(sentences) == bool(told)
+
+
+def test_many_of_what_theatre_cannot_draw_are_told_as_one_is():
+    several = "zombies, puppies, butterflies, fairies, ponies, babies, geese, policemen, wolves, elves, buses, churches, squids"
+    told = cannot_draw([f"A meadow with {several}."])
+    assert len(told) == 12
+    assert cannot_draw(["A bird wants to fly."]) == ["theatre's puppets know no flying (segment 1)"]

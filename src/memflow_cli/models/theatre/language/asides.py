@@ -3,11 +3,10 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.language.vocabulary import COLOURS, SPECIES
-from memflow_cli.models.theatre.language.wording import SpeciesOf, without
-from memflow_cli.models.theatre.language.words import WORN, Word
+from memflow_cli.models.theatre.language.wording import without
+from memflow_cli.models.theatre.language.words import ANY_COLOUR, ANY_SPECIES, WORN, SpeciesOf, Word
 
-_COLOUR, _SPECIES = f"(?:{'|'.join(COLOURS)})", f"(?:{'|'.join(SPECIES)})"
+_COLOUR, _SPECIES = f"(?:{ANY_COLOUR})", f"(?:{ANY_SPECIES})"
 _WHO = rf"(?:it|he|she|they|(?:the )?{_SPECIES})"
 _ITS, _IT = "(?:its|his|her|their|the)", "(?:it|him|her|them)"
 _PART = (

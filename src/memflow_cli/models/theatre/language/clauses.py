@@ -3,12 +3,9 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.language.vocabulary import SPECIES
-from memflow_cli.models.theatre.language.wording import SpeciesOf, spoken, words_of_match
-from memflow_cli.models.theatre.language.words import Word
+from memflow_cli.models.theatre.language.words import ANY_SPECIES, SpeciesOf, Word, spoken, text_of, words_of_match
 
-_SPECIES = "|".join(SPECIES)
-_JOINT = re.compile(rf"(?: ,)? (?:and|while|but|whereas)(?= the (?:{_SPECIES}) (?!(?:and|or|,)\b)\w+)")
+_JOINT = re.compile(rf"(?: ,)? (?:and|while|but|whereas)(?= the (?:{ANY_SPECIES}) (?!(?:and|or|,)\b)\w+)")
 _AND_THEY = re.compile(r"(?: ,)? and(?: (?:now|then|so|soon))*(?= (?:they|both|the two)\b)")
 _ONE = re.compile(r"\b(?:it|he|she)\b")
 _NO_CLAUSES = re.compile(
@@ -32,7 +29,7 @@ def clauses_of(words: Sequence[Word], species_of: SpeciesOf) -> list[list[Word]]
 
 def and_they(words: Sequence[Word]) -> tuple[list[Word], list[Word]] | None:
     """What comes before "and they", and from "they" on: "the cat comes back, and they both jump"."""
-    match = _AND_THEY.search(" ".join(word.known_as for word in words))
+    match = _AND_THEY.search(text_of(words))
     if match is None or not match.start():
         return None
     joint = words_of_match(match)

@@ -7,8 +7,7 @@ from dataclasses import replace
 from memflow_cli.models.theatre.language.cast import Member
 from memflow_cli.models.theatre.language.reader import NOTHING_READ, Reading, Seen
 from memflow_cli.models.theatre.language.trained_captions import TrainedCaption
-from memflow_cli.models.theatre.language.vocabulary import SPECIES
-from memflow_cli.models.theatre.language.words import Word
+from memflow_cli.models.theatre.language.words import ANY_SPECIES, Word, text_of
 
 _ARRIVES = re.compile(r"\b(to|into|stands?|standing|waits?|waiting)\b")
 _TWO = re.compile(r"\b(they|both|two|everybody|everyone|all)\b")
@@ -53,7 +52,7 @@ _LEAVES = re.compile(
     r"|(?<!the )(?<!the far )left|to (?:the|its|his|her|their|one) \w+|cross\w*|follow\w*|absent|missing|no (?:more|longer)"
     r"|lose|remove|walk\w*|run\w*|ran|hurr\w*|fl[ie]\w*|flew|sneak\w*|slip\w*|march\w*|wander\w*|stroll\w*|trot\w*|hop\w*|step\w*|sail\w*)\b"
 )
-_ONE_OF_TWO = rf"(?:the )?(?:{'|'.join(SPECIES)})"
+_ONE_OF_TWO = rf"(?:the )?(?:{ANY_SPECIES})"
 _ONE_OF_THEM = re.compile(r"\bone of (?:them|the two|both|the (?!two\b)\w+s)\b")
 _DENIES = re.compile(
     r"\b(?:no|not|without|never|nobody|nothing|like|than|of|for|once|dream\w*|think\w*|story|tale|about|\w+ s)\b"
@@ -95,7 +94,7 @@ def with_somebody_there(reading: Reading, words: Sequence[Word], present: Sequen
     """A stage where somebody is told to be, or nobody else ("nobody else is there"), is not empty; nor is one on which somebody
     was, without a word for it ("nobody waves").
     """
-    somebody = any(map(is_there, reading.acts.values())) or (bool(present) and not _EMPTY.search(_text(words)))
+    somebody = any(map(is_there, reading.acts.values())) or (bool(present) and not _EMPTY.search(text_of(words)))
     is_empty = reading.is_empty and not somebody and all(word.known_as != "else" for word in words)
     return replace(reading, is_empty=is_empty)
 
@@ -104,14 +103,14 @@ def arrived(reading: Reading, words: Sequence[Word]) -> Reading:
     """After a cut: who "has gone to the desert" is there. Exits that have a side are exits."""
     gone = [acts for acts in reading.acts.values() if not is_there(acts)]
     has_side = any(way for acts in gone for _, way in acts)
-    if reading.setting is None or len(gone) < len(reading.acts) or has_side or not _ARRIVES.search(_text(words)):
+    if reading.setting is None or len(gone) < len(reading.acts) or has_side or not _ARRIVES.search(text_of(words)):
         return reading
     return replace(reading, acts=dict.fromkeys(reading.acts, (("idle", ""),)), is_empty=reading.is_empty and not gone)
 
 
 def without_who_is_not_back(reading: Reading, words: Sequence[Word]) -> Reading:
     """Of who "is not back" nothing is told that is to be seen."""
-    if not _NOT_BACK.search(_text(words)):
+    if not _NOT_BACK.search(text_of(words)):
         return reading
     return replace(reading, acts={who: acts for who, acts in reading.acts.items() if acts[-1][0] != "enter"})
 
@@ -124,15 +123,15 @@ def without_who_is_gone(reading: Reading, gone: Iterable[tuple[str, str]], known
 
 def on_the_sand(reading: Reading, words: Sequence[Word], setting: str | None) -> Reading:
     """A beach has sand, too: who stands "on the sand" there is not in the desert."""
-    is_sand = setting == "beach" and reading.setting == "desert" and "sand" in _text(words).split()
-    return replace(reading, setting=None) if is_sand and not _DESERT.search(_text(words)) else reading
+    is_sand = setting == "beach" and reading.setting == "desert" and "sand" in text_of(words).split()
+    return replace(reading, setting=None) if is_sand and not _DESERT.search(text_of(words)) else reading
 
 
 def one_back(reading: Reading, words: Sequence[Word], known: Mapping[str, Member]) -> Reading:
     """ "He's back", "the other one returns": the only one who has gone is meant, whoever told of last is there."""
     away = [species for species, member in known.items() if member.was_seen and not member.is_on_stage]
     comes = {species for species, acts in reading.acts.items() if any(verb == "enter" for verb, _ in acts)}
-    if len(away) != 1 or away[0] in comes or not _ONE_BACK.search(_text(words)) or _NOT_BACK.search(_text(words)):
+    if len(away) != 1 or away[0] in comes or not _ONE_BACK.search(text_of(words)) or _NOT_BACK.search(text_of(words)):
         return reading
     acts = {who: acts for who, acts in reading.acts.items() if who not in comes and acts != (("idle", ""),)}
     return replace(reading, acts=acts | {away[0]: (("enter", ""),)}, is_empty=False)
@@ -142,7 +141,7 @@ def both_there(reading: Reading, words: Sequence[Word], two: Sequence[str], cut:
     """ "They are back", "both meet", after a cut "both are in the forest": where fewer are on stage, `two` are meant, and do
     alike, or just come.
     """
-    text = _text(words)
+    text = text_of(words)
     said = [acts for acts in reading.acts.values() if is_there(acts)]
     is_exit = bool(reading.acts) and not said
     if len(two) < 2 or is_exit or not (_TWO.search(text) and (cut or _BACK.search(text))) or _ONE_OR_NONE.search(text):
@@ -156,9 +155,9 @@ def one_leaves(reading: Reading, words: Sequence[Word], mentions: Mapping[str, i
 
     `mentions`: the place of the first word that names each species.
     """
-    match = _ONE_LEAVES.search(_text(words))
+    match = _ONE_LEAVES.search(text_of(words))
     leaving = {who for who, acts in reading.acts.items() if acts[-1][0] == "leave"}
-    if match is None or _FOLLOWS.search(_text(words)):
+    if match is None or _FOLLOWS.search(text_of(words)):
         return reading
     place = match.string[: match.start()].count(" ")
     meant = set(left) or {who for who in leaving if mentions.get(who, place) < place}
@@ -168,7 +167,7 @@ def one_leaves(reading: Reading, words: Sequence[Word], mentions: Mapping[str, i
 
 def unanswered(reading: Reading, words: Sequence[Word], known: Iterable[str], present: Iterable[str]) -> Reading:
     """A question that asks what is not known tells nothing: "where is your hat?", "does it go?". It is about those it names."""
-    if not _ASKS.search(_text(words)):
+    if not _ASKS.search(text_of(words)):
         return reading
     asked = {who: (("idle" if who in present else "absent", ""),) for who in reading.acts if who in known}
     return replace(NOTHING_READ, acts=asked)
@@ -176,7 +175,7 @@ def unanswered(reading: Reading, words: Sequence[Word], known: Iterable[str], pr
 
 def leaves_if_told(reading: Reading, words: Sequence[Word]) -> Reading:
     """Nobody leaves, or is gone, without a word that may say so: "has lost its way", "looks away", "does not see it"."""
-    text = _STAYS.sub("", _text(words))
+    text = _STAYS.sub("", text_of(words))
     untold = {"leave"} - {"leave" if _LEAVES.search(text) else ""} | {"absent"} - {
         "absent" if _ABSENT.search(text) else ""
     }
@@ -188,7 +187,7 @@ def alike(reading: Reading, words: Sequence[Word], named: Iterable[str], present
     """What "they" do in a sentence that names nobody, both do who are `present`: "the two of them wave and leave". And what
     "the cat and the bird" do, both do.
     """
-    text, named = _EACH_OTHER.sub("", _text(words)), list(named)
+    text, named = _EACH_OTHER.sub("", text_of(words)), list(named)
     they = present if not named and _THEY.search(text) else named if _JOINT_SUBJECT.search(text) else ()
     if not reading.acts or len(they) != 2 or _ONE_OR_OTHER.search(text):
         return reading
@@ -201,7 +200,7 @@ def alike(reading: Reading, words: Sequence[Word], named: Iterable[str], present
 
 def one_of_them(reading: Reading, words: Sequence[Word], recent: Sequence[str]) -> Reading:
     """ "One of them leaves" is said of the one told of last, where nobody is named."""
-    if len(reading.acts) < 2 or not _ONE_OF_THEM.search(_text(words)):
+    if len(reading.acts) < 2 or not _ONE_OF_THEM.search(text_of(words)):
         return reading
     one = next((who for who in recent if who in reading.acts), None)
     return replace(reading, acts={who: acts for who, acts in reading.acts.items() if who == one})
@@ -210,13 +209,9 @@ def one_of_them(reading: Reading, words: Sequence[Word], recent: Sequence[str]) 
 def with_who_is_named(reading: Reading, words: Sequence[Word], named: Iterable[str]) -> Reading:
     """Of whom alone a first sentence tells is there, whatever of it was understood: "three birds sing"."""
     named = list(named)
-    if reading.acts or len(named) != 1 or _DENIES.search(_text(words)):
+    if reading.acts or len(named) != 1 or _DENIES.search(text_of(words)):
         return reading
     return replace(reading, acts={named[0]: (("idle", ""),)}, is_empty=False)
-
-
-def _text(words: Sequence[Word]) -> str:
-    return " ".join(word.known_as for word in words)
 
 
 def reading_of(caption: TrainedCaption) -> Reading:

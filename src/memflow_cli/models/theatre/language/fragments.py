@@ -3,31 +3,30 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.language.vocabulary import COLOURS, SPECIES
-from memflow_cli.models.theatre.language.wording import SpeciesOf, spoken
-from memflow_cli.models.theatre.language.words import WORN, Vocabulary, Word
+from memflow_cli.models.theatre.language.vocabulary import COLOURS
+from memflow_cli.models.theatre.language.words import ANY_COLOUR, ANY_SPECIES, WORN, SpeciesOf, Vocabulary, Word, spoken
 
-_COLOUR, _SPECIES = "|".join(COLOURS), "|".join(SPECIES)
 _UNCOLOURED = "".join(f"(?<!{colour} )" for colour in COLOURS)
 _FIRST = r"^(?:(?:and|now|then|so|next|,) )*"
 _TAKE_AWAY = re.compile(
-    rf"{_FIRST}(?:lose|remove|delete|drop|get rid of|take (?:away|out|off)) (?P<who>the (?:\w+ )?(?:{_SPECIES}))"
+    rf"{_FIRST}(?:lose|remove|delete|drop|get rid of|take (?:away|out|off)) (?P<who>the (?:\w+ )?(?:{ANY_SPECIES}))"
 )
 _DO_IT = re.compile(
     rf"{_FIRST}(?:(?:a few|some|two|three) (?P<deeds>jump|hop|leap|spin|twirl)s"
     r"|(?:(?:another|one more) )?(?P<deed>jump|hop|leap|wave|spin|twirl|dance))"
     r"(?: (?:up|down|and|again|once|twice|now|please|round|around|a|little))*$"
 )
-_COLOUR_ALONE = re.compile(rf"^(?:all |quite )?(?P<colour>{_COLOUR})$")
+_COLOUR_ALONE = re.compile(rf"^(?:all |quite )?(?P<colour>{ANY_COLOUR})$")
 _IS_OF_COLOUR = re.compile(
-    rf"^(?:it|they) (?:is|are|was) (?:(?:a|bright|dark|very|all|of) )*(?P<colour>{_COLOUR})(?: one)?$"
+    rf"^(?:it|they) (?:is|are|was) (?:(?:a|bright|dark|very|all|of) )*(?P<colour>{ANY_COLOUR})(?: one)?$"
 )
 _ENDS_WITH_WORN = re.compile(rf"{_UNCOLOURED}\b(?P<worn>{WORN})(?: (?:too|now|on|today))?$")
 _A_HAT_ALONE = re.compile(rf"^(?:yes|sure|indeed|right|oh)? ?,? ?(?P<what>an? (?:\w+ )?(?:{WORN}))(?: of course)?$")
 _THE_SAME = re.compile(r"^(?:and |exactly |just )*the (?:very )?same(?: thing| again)?$")
-_THEN_THE_OTHER = re.compile(rf"\w (?:first )?, (?:and )?then (?:the |an? )(?:{_SPECIES})$")
+_THEN_THE_OTHER = re.compile(rf"\w (?:first )?, (?:and )?then (?:the |an? )(?:{ANY_SPECIES})$")
 _THE_CAT_TOO = re.compile(
-    rf"^(?:and |then )*(?P<who>the (?:{_SPECIES}))(?: ,)? (?:too|as well|also)$|^(?:and )?then (?P<next>the (?:{_SPECIES}))$"
+    rf"^(?:and |then )*(?P<who>the (?:{ANY_SPECIES}))(?: ,)? (?:too|as well|also)$"
+    rf"|^(?:and )?then (?P<next>the (?:{ANY_SPECIES}))$"
 )
 _NEVER_WITHOUT = re.compile(
     r"(?: ,)?(?: and)?(?: (?:it|he|she))? (?:never|does not)(?: \w+){1,4} without (?:its|his|her|the|an?)"

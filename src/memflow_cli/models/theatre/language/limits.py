@@ -15,11 +15,11 @@ monkeys:monkey,ape,gorilla,chimpanzee,orangutan|snakes:snake,serpent,python,cobr
 fish:fish,fishes,goldfish,salmon fish,trout|sharks|whales|dolphins|dinosaurs:dinosaur,tyrannosaurus|
 mice and rats:mouse,mice,rat|pigs:pig,piglet,hog|sheep:sheep,lamb|goats|wolves:wolf,wolves|
 deer:deer,stag,reindeer,moose,elk|turtles:turtle,tortoise|frogs:frog,toad|spiders|
-insects:insect,bee,ant,beetle,ladybug,ladybird,fly,mosquito,wasp|butterflies:butterfly|ghosts:ghost,phantom|
+insects:insect,bee,ant,beetle,ladybug,ladybird,housefly,mosquito,wasp|butterflies:butterfly|ghosts:ghost,phantom|
 monsters:monster,beast,ogre,troll|aliens:alien,extraterrestrial|unicorns|zebras|giraffes|camels|
 crocodiles:crocodile,alligator|penguins|squirrels|hedgehogs|pandas|koalas|kangaroos|snowmen:snowman|pirates|
 soldiers:soldier,army|policemen:policeman,policewoman,police officer|doctors:surgeon,nurse|mermaids|vampires|
-zombies|superheroes:superhero|astronauts|clowns|donkeys:donkey,mule|hamsters:hamster,guinea pig|
+zombies:zombie|superheroes:superhero|astronauts|clowns|donkeys:donkey,mule|hamsters:hamster,guinea pig|
 crabs:crab,lobster|octopuses:octopus,squid|fairies:fairy,elf,elves,gnome|chickens:chicken,hen,rooster|
 geese:goose,swan"""
 _THINGS = """cars:car,taxi,cab,limousine|buses:bus driver|trains:locomotive|trucks:truck,lorry|bicycles:bicycle,bike|
@@ -38,7 +38,7 @@ farms:farm,barn,stable|schools:school|churches:church,cathedral,temple|hospitals
 shops:shop,supermarket,restaurant,cafe,bakery|stadiums:stadium,arena|islands:island|airports:airport|
 railway stations:railway station,train station|swamps:swamp,marsh|waterfalls:waterfall|prisons:prison,dungeon|
 libraries:library,museum"""
-_DEEDS = """flying:flies,flying,flew,soars,soaring,hovers|swimming:swims,swimming,swam,dives,diving,surfs,surfing|
+_DEEDS = """flying:fly,flies,flying,flew,soars,soaring,hovers|swimming:swims,swimming,swam,dives,diving,surfs,surfing|
 fighting:fights,fighting,fought,attacks,attacking,punches,kicks|eating:eats,eating,devours|
 kissing and hugging:kisses,kissing,hugs,hugging,embraces,cuddles|climbing:climbs,climbing,climbed|
 driving and riding:drives,driving,rides,riding|sleeping:sleeps,sleeping,snores|digging:digs,digging|
@@ -61,15 +61,19 @@ def _by_word(table: str) -> dict[str, str]:
     found = {}
     for entry in table.replace("\n", "").split("|"):
         name, _, words = entry.partition(":")
-        for word in words.split(",") if words else [_singular(name), name]:
-            found[word] = name
-            if words and " " not in word and not word.endswith("s"):
-                found[word + "s"] = name
+        found[name] = name
+        for word in words.split(",") if words else [name.removesuffix("s")]:
+            found[word] = found[_plural(word)] = name
     return found
 
 
-def _singular(name: str) -> str:
-    return name[:-3] + "y" if name.endswith("ies") else name.removesuffix("s")
+def _plural(word: str) -> str:
+    for ending, plural in (("man", "men"), ("fe", "ves"), ("lf", "lves")):
+        if word.endswith(ending):
+            return word.removesuffix(ending) + plural
+    if word.endswith("y") and word[-2:-1] not in "aeiou":
+        return word.removesuffix("y") + "ies"
+    return word + ("es" if word.endswith(("s", "x", "ch", "sh", "o")) else "s")
 
 
 # In the order in which they are told; the words before each list make a sentence of it.

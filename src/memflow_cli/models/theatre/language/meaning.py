@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from memflow_cli.models.theatre.language.trained_captions import (
     MOST_CLAUSES,
     MOST_WORDS,
+    WHERE,
     Clause,
     write_caption,
     write_empty_caption,
@@ -165,13 +166,9 @@ class Meaning:
     @property
     def where(self) -> str:
         """'in a meadow'."""
-        return _WHERE[self.setting]
+        return WHERE[self.setting]
 
 
-_WHERE = {
-    "meadow": "in a meadow", "beach": "on a beach", "desert": "in a desert",
-    "snow": "in the snow", "city": "in a city at night", "forest": "in a forest",
-}  # fmt: skip
 _DOING = {
     "stand": "stands", "walk": "walks", "jump": "jumps", "wave": "waves", "spin": "spins",
     "enter": "comes in", "return": "comes back", "leave": "leaves",

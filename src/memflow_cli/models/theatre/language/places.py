@@ -4,9 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from memflow_cli.models.theatre.language.reader import Reading
-from memflow_cli.models.theatre.language.vocabulary import SPECIES
-from memflow_cli.models.theatre.language.wording import SpeciesOf, spoken, words_of_match
-from memflow_cli.models.theatre.language.words import Vocabulary, Word
+from memflow_cli.models.theatre.language.words import ANY_SPECIES, SpeciesOf, Vocabulary, Word, spoken, words_of_match
 
 _STAGE = r"(?:stage|picture|frame|screen|scene|image|shot|view)"
 _SIDE = r"(?:far |very )?(?P<{name}>left|right)(?: hand)?(?: (?:side|edge|end|corner|half|part|of centre))*"
@@ -16,7 +14,7 @@ _PLACE = re.compile(
     r"(?! (?:time|moment|place|track|leg|foot|hand|paw)\b)"
 )
 _CLAUSE = re.compile(r"(?:^|, )(?:and |then |now |with |while )?$")  # what stands before a place that begins a clause
-_A_PUPPET = re.compile(rf" (?:an?|the)(?: \w+)? (?:{'|'.join(SPECIES)})\b")
+_A_PUPPET = re.compile(rf" (?:an?|the)(?: \w+)? (?:{ANY_SPECIES})\b")
 _IN_PLACE = {"idle", "stand", "jump", "wave", "spin"}
 
 

@@ -75,7 +75,7 @@ class Reading:
             acts,
             self.colours | then.colours,
             self.worn | then.worn,
-            self.setting or then.setting,
+            then.setting or self.setting,
             self.is_empty and then.is_empty,
             self.names | then.names,
         )

@@ -1,4 +1,4 @@
-"""What people write besides what they say: tags, quoted speech, labels of shots, fragments; put in plain words before a prompt's
+"""What people write besides what they say: tags, quoted speech, labels of shots; put in plain words before a prompt's
 sentences are told apart.
 """
 

@@ -44,11 +44,7 @@ from memflow_cli.models.theatre.language.trained_captions import (
 from memflow_cli.models.theatre.language.turns import turns_told, with_those_who_went_too
 from memflow_cli.models.theatre.language.vocabulary import SETTINGS
 from memflow_cli.models.theatre.language.whereabouts import is_about_a_place
-from memflow_cli.models.theatre.language.wording import (
-    lacks_subject,
-    who_is_gone,
-    who_is_met,
-)
+from memflow_cli.models.theatre.language.wording import lacks_subject, who_is_gone, who_is_met
 from memflow_cli.models.theatre.language.words import UNKNOWN, Word
 
 FIRST_SETTING = next(iter(SETTINGS))  # of a story that never says where it is

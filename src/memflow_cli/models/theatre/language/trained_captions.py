@@ -40,7 +40,7 @@ _SHORTER = {
     "jump": "jumps", "wave": "waves", "spin": "spins", "stand": "waits",
     "return": "returns from the {side}", "walk": "walks {side}",
 }  # fmt: skip
-_PLACES = {
+WHERE = {  # each setting
     "meadow": "in a meadow", "beach": "on a beach", "desert": "in a desert",
     "snow": "in the snow", "city": "in a city at night", "forest": "in a forest",
 }  # fmt: skip
@@ -131,5 +131,5 @@ def _write(clauses: list[Clause], setting: str | None, phrases: dict[str, str]) 
         name = " ".join(word for word in (article, colour, species) if word)
         accessory = f" with a {worn[1]} {worn[0]}" if worn else ""
         told.append(f"{name}{accessory} {phrases[verb].format(side=side)}")
-    text = " and ".join(told) + (f" {_PLACES[setting]}" if setting else "")
+    text = " and ".join(told) + (f" {WHERE[setting]}" if setting else "")
     return text[0].upper() + text[1:] + "."

@@ -6,24 +6,21 @@ from dataclasses import replace
 
 from memflow_cli.models.theatre.language.cast import Member
 from memflow_cli.models.theatre.language.reader import Reading
-from memflow_cli.models.theatre.language.vocabulary import SPECIES
-from memflow_cli.models.theatre.language.wording import SpeciesOf, spoken
-from memflow_cli.models.theatre.language.words import Word
+from memflow_cli.models.theatre.language.words import ANY_SPECIES, SpeciesOf, Word, spoken
 
 _TRAVELS = {"enter", "leave", "absent"}
 _SECOND_FIRST = re.compile(r"\b(after|once|as soon as|when|follow(?:s|ing)?|behind)\b")
 _FIRST_FIRST = re.compile(r"\b(then|followed|before|until|later|next|afterwards|soon)\b")
-_SPECIES = "|".join(SPECIES)
 _THEY_LEAVE = re.compile(
     r"(?<!before )(?<!if )(?<!when )(?<!until )(?<!as )\b(?:they|(?:both|the two)(?: of them)?)(?: then| now| both| all| just)*"
     r" (?:leave|left(?! (?:and right|paws?|hands?|feet|side)\b)|exit|depart"
     r"|(?:go|went|walk|run|wander|stroll|hop|head) (?:away|off|out|home))\b"
 )
 _GONE_BEFORE = re.compile(
-    rf"\b(?:after|once|when|as soon as) the (?P<gone>{_SPECIES}) (?:has|had|is|was) (?:left|gone)\b"
-    rf"|\bfollow(?:s|ed)? the (?P<followed>{_SPECIES}) (?:out|away|off|home)\b"
+    rf"\b(?:after|once|when|as soon as) the (?P<gone>{ANY_SPECIES}) (?:has|had|is|was) (?:left|gone)\b"
+    rf"|\bfollow(?:s|ed)? the (?P<followed>{ANY_SPECIES}) (?:out|away|off|home)\b"
     rf"|\b(?:leaves?|goes (?:away|off|out|home)|walks (?:away|off|out)|departs|exits?) (?:along |together )?(?:with|after|behind)"
-    rf" the (?P<other>{_SPECIES})(?= ,|$| too\b| and\b)"
+    rf" the (?P<other>{ANY_SPECIES})(?= ,|$| too\b| and\b)"
 )
 
 Turn = tuple[int, int]  # of two turns the lesser comes first; those with the same first number are told of as one

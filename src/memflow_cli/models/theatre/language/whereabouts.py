@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from memflow_cli.models.theatre.language.words import Word
+from memflow_cli.models.theatre.language.words import Word, text_of
 
 _PLACE_WORDS = {
     "snow": r"snow(?:y|ing|s|flakes?|drifts?|fields?)?|ic[ey]|frozen|arctic|glacier",
@@ -23,10 +23,10 @@ _IS_ABOUT_A_PLACE = re.compile(
 
 def place_in_passing(words: Sequence[Word]) -> str | None:
     """The setting of a place that is mentioned: "she lives where there is always snow"."""
-    match = _ANY_PLACE.search(" ".join(word.known_as for word in words))
+    match = _ANY_PLACE.search(text_of(words))
     return match.lastgroup if match else None
 
 
 def is_about_a_place(words: Sequence[Word]) -> bool:
     """Whether a sentence may say that the story is somewhere else now; "waves to the houses" does not."""
-    return _IS_ABOUT_A_PLACE.search(" ".join(word.known_as for word in words)) is not None
+    return _IS_ABOUT_A_PLACE.search(text_of(words)) is not None

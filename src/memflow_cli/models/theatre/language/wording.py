@@ -5,20 +5,27 @@ from collections.abc import Callable, Sequence
 
 from memflow_cli.models.theatre.language.cast import Member
 from memflow_cli.models.theatre.language.reader import Seen
-from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SIDES, SPECIES
-from memflow_cli.models.theatre.language.words import WORN, Vocabulary, Word
+from memflow_cli.models.theatre.language.vocabulary import ACCESSORIES, COLOURS, SIDES
+from memflow_cli.models.theatre.language.words import (
+    ANY_COLOUR,
+    ANY_SPECIES,
+    WORN,
+    SpeciesOf,
+    Vocabulary,
+    Word,
+    spoken,
+    text_of,
+    words_of_match,
+)
 
-SpeciesOf = Callable[[Word], str | None]  # for which a word stands
-
-_SPECIES = "|".join(SPECIES)
-_A_SPECIES = rf"an?(?: \w+){{0,2}}? (?:{_SPECIES})"
+_A_SPECIES = rf"an?(?: \w+){{0,2}}? (?:{ANY_SPECIES})"
 _COMPARISON = re.compile(
     rf"\b(?:(?<!would )(?<!something )(?<!what looks )like {_A_SPECIES}|than {_A_SPECIES}|as \w+(?P<as> as {_A_SPECIES})"
     rf"|(?:dream|think)\w* (?P<of>(?:of|about) {_A_SPECIES}))\b"
 )
 
 
-_MISSING = re.compile(rf"\bwithout (?:(?:the|an?|his|her|its) )?(?:\w+ )?(?:{_SPECIES})\b(?: ,)?")
+_MISSING = re.compile(rf"\bwithout (?:(?:the|an?|his|her|its) )?(?:\w+ )?(?:{ANY_SPECIES})\b(?: ,)?")
 _WORN = rf"(?:{WORN})"
 _NOT_WORN = re.compile(
     rf"\b(?:with|wearing) (?:neither|no) (?:\w+ )?{_WORN}(?: (?:nor|and|or)(?: with)?(?: no| an?)? (?:\w+ )?{_WORN})?\b"
@@ -31,10 +38,11 @@ _NOT_WORN = re.compile(
 _ITS = r"(?:its|his|her|their|the|an?)"
 _DRESSING = re.compile(
     rf"\b(?:(?:takes?|took|taking) off|(?:puts?|putting) on)(?= {_ITS} (?:\w+ )?{_WORN}s?\b)"
-    rf"|\b(?:takes?|took|taking|puts?|putting)(?P<what> {_ITS} (?:\w+ )?{_WORN}s?) (?:off|(?:back )?on)\b(?! the (?:{_SPECIES}))"
+    rf"|\b(?:takes?|took|taking|puts?|putting)(?P<what> {_ITS} (?:\w+ )?{_WORN}s?) (?:off|(?:back )?on)\b"
+    rf"(?! the (?:{ANY_SPECIES}))"
 )
-_COLOUR, _KIND = "|".join(COLOURS), "|".join(ACCESSORIES)
-_ONE = rf"(?:(?:{_COLOUR}|more) )?(?:{_SPECIES})"
+_KIND = "|".join(ACCESSORIES)
+_ONE = rf"(?:(?:{ANY_COLOUR}|more) )?(?:{ANY_SPECIES})"
 _SEEN = (
     r"(?:(?:behind|near|before|beside|in front of) (?:it|him|her|them)"
     r"|to be seen|there|here|in sight|in view|around|visible|anywhere|any ?more|now)"
@@ -49,7 +57,7 @@ _NOT_THERE = re.compile(
 )
 _NO_STRANGER = re.compile(
     r"(?:(?:^|, )(?:(?:but|and|then|now) )?|\b(?:but|and) )(there (?:is|are|was|were) )?(?:no|not an?) (?:other )?"
-    rf"(?!(?:{_COLOUR}|{_SPECIES}|one|body|soul|longer|more|sooner|matter|sign|trace|\w+thing)\b)\w+"
+    rf"(?!(?:{ANY_COLOUR}|{ANY_SPECIES}|one|body|soul|longer|more|sooner|matter|sign|trace|\w+thing)\b)\w+"
     rf"(?: (?:is|are|was|were))?(?(1)(?: {_SEEN})*|(?: (?:to be )?{_SEEN})+){_CLAUSE_ENDS}"
 )
 _MEETS = (
@@ -62,8 +70,8 @@ _ITS_THINGS = (
     "|food|bowl|basket|bed|cage|part|screw"
 )
 _MET = re.compile(
-    rf"\b(?:{_MEETS}) an?(?P<about>(?: \w+){{0,3}}?) (?P<who>{_SPECIES})\b(?! (?:{_ITS_THINGS})\b)"
-    rf"(?: (?:with|wearing|in) an? (?P<worn_colour>{_COLOUR}) (?P<worn>{_KIND})\b)?"
+    rf"\b(?:{_MEETS}) an?(?P<about>(?: \w+){{0,3}}?) (?P<who>{ANY_SPECIES})\b(?! (?:{_ITS_THINGS})\b)"
+    rf"(?: (?:with|wearing|in) an? (?P<worn_colour>{ANY_COLOUR}) (?P<worn>{_KIND})\b)?"
 )
 # Words near to a species' in meaning, which are none where somebody finds or meets them.
 _NO_SPECIES = {
@@ -84,21 +92,21 @@ _NOT_MET = re.compile(
     r"\b(?:not|never|no|nobody|none|neither|cannot|n't|if|would|could|might|may|wants?|hopes?|hoping|wishes|wishing|dreams?"
     r"|dreaming|remembers?|imagines?|had|used|tomorrow|yesterday|likes? to|like to|far away|distance)\b"
 )
-_OF_COLOUR = re.compile(rf"\b(?:(?:an?|the) )?(?P<kind>{_KIND}) of (?P<colour>{_COLOUR})(?: colou?r)?\b")
+_OF_COLOUR = re.compile(rf"\b(?:(?:an?|the) )?(?P<kind>{_KIND}) of (?P<colour>{ANY_COLOUR})(?: colou?r)?\b")
 _GREETED = re.compile(
-    rf"\b(?:the (?:{_SPECIES})|it|he|she) (?:is|was|gets|got) (?:greeted|saluted|welcomed|waved (?:at|to))"
-    rf"(?: with (?:an? )?(?:\w+ )?wave)? by (?P<who>the (?:{_SPECIES}))(?: with (?:an? )?(?:friendly )?wave)?\b"
+    rf"\b(?:the (?:{ANY_SPECIES})|it|he|she) (?:is|was|gets|got) (?:greeted|saluted|welcomed|waved (?:at|to))"
+    rf"(?: with (?:an? )?(?:\w+ )?wave)? by (?P<who>the (?:{ANY_SPECIES}))(?: with (?:an? )?(?:friendly )?wave)?\b"
 )
 _MINDED = re.compile(
-    rf"\b(?:the (?:{_SPECIES})|it|he|she) (?:is|was) (?:missed|watched|remembered|admired|observed|loved|seen|noticed) by "
-    rf"(?=the (?:{_SPECIES})\b)"
+    rf"\b(?:the (?:{ANY_SPECIES})|it|he|she) (?:is|was) (?:missed|watched|remembered|admired|observed|loved|seen|noticed) by "
+    rf"(?=the (?:{ANY_SPECIES})\b)"
 )
-_ONE_OF_THEM = re.compile(rf"\b(?:only )?one of (?:them|the two|both) , (?P<who>the (?:{_SPECIES}))(?: ,)?(?!\S)")
+_ONE_OF_THEM = re.compile(rf"\b(?:only )?one of (?:them|the two|both) , (?P<who>the (?:{ANY_SPECIES}))(?: ,)?(?!\S)")
 _EARLIER = re.compile(
     r"(?: ,)? (?:that|which|who) (?:had (?:just )?)?\w+(?: \w+)? (?:before|earlier|a moment ago|just now|a while ago)\b(?: ,)?"
 )
 _SINCE_GONE = re.compile(
-    rf"^(?:after|when|once|now that|as soon as) (?P<who>(?:the )?(?:{_SPECIES})) (?:has|had|is|was) (?:left|gone)"
+    rf"^(?:after|when|once|now that|as soon as) (?P<who>(?:the )?(?:{ANY_SPECIES})) (?:has|had|is|was) (?:left|gone)"
     r"(?: \w+){0,5} ,"
 )
 _ALIKE = re.compile(
@@ -107,7 +115,7 @@ _ALIKE = re.compile(
     r"|\b(?:tries|tried|copies|copied|repeats|imitates|does|did) (?:it|that|him|her|them)(?: too| as well| also)?(?= ,|$)"
 )
 _GOES_TOO = re.compile(r"\bgoes (?:too|as well|also)(?= ,|$)")
-_SO_DOES = re.compile(rf"(?:^|(?<=, )|(?<=and ))(?:and )?so (?:does|do|did) (?P<who>the (?:{_SPECIES}))\b")
+_SO_DOES = re.compile(rf"(?:^|(?<=, )|(?<=and ))(?:and )?so (?:does|do|did) (?P<who>the (?:{ANY_SPECIES}))\b")
 _SPUN = re.compile(r"\b(?:wind|gust|gust of wind|breeze|storm|music) (?:spins|turns|whirls) (?:it|him|her)\b")
 _GONE_TO = re.compile(
     r"\b(?:(?:(?:has|have|is|are) (?:gone|moved|travelled|been taken)|went|moved|travelled)(?: (?:away|off|over))?) (?:in)?to"
@@ -115,22 +123,22 @@ _GONE_TO = re.compile(
 )
 _SAME = re.compile(
     rf"\b(?:an?|the) (?:very )?(?:same|similar|matching|identical) (?P<same>{_KIND})\b"
-    rf"|\b(?:an?|the) (?P<worn>{_KIND}) of the same colou?r\b|\b(?P<article>an?|the) (?P<who>{_SPECIES}) of the same colou?r\b"
+    rf"|\b(?:an?|the) (?P<worn>{_KIND}) of the same colou?r\b|\b(?P<article>an?|the) (?P<who>{ANY_SPECIES}) of the same colou?r\b"
 )
-_TURNS_BLUE = re.compile(rf"\b(?:turns?|goes|becomes?|turned) (?P<colour>{_COLOUR})(?= ,|$| and\b)")
+_TURNS_BLUE = re.compile(rf"\b(?:turns?|goes|becomes?|turned) (?P<colour>{ANY_COLOUR})(?= ,|$| and\b)")
 _HAT_THAT_IS_BLUE = re.compile(
-    rf"\b(?P<kind>{_KIND}) (?:that|which) (?:is|was) (?P<colour>{_COLOUR})\b"
-    rf"|(?: ,)? whose (?P<whose>{_KIND}) (?:is|was) (?P<their>{_COLOUR})\b"
-    rf"|, (?:its|his|her) (?P<its>{_KIND}) (?P<own>{_COLOUR})\b"
+    rf"\b(?P<kind>{_KIND}) (?:that|which) (?:is|was) (?P<colour>{ANY_COLOUR})\b"
+    rf"|(?: ,)? whose (?P<whose>{_KIND}) (?:is|was) (?P<their>{ANY_COLOUR})\b"
+    rf"|, (?:its|his|her) (?P<its>{_KIND}) (?P<own>{ANY_COLOUR})\b"
 )
 _A_GREEN_ONE = re.compile(
-    rf"\b(?P<who>{_SPECIES})(?P<where>(?: (?!and\b|but\b)\w+){{0,5}}) , an? (?P<colour>{_COLOUR}) one\b(?: ,)?"
+    rf"\b(?P<who>{ANY_SPECIES})(?P<where>(?: (?!and\b|but\b)\w+){{0,5}}) , an? (?P<colour>{ANY_COLOUR}) one\b(?: ,)?"
 )
 _REFERENCE = re.compile(
     rf"\bthe (?:(?P<place>left|right) (?:one|puppet|animal)|(?:one|puppet|animal|figure|friend)"
     rf"(?: standing| who is)? (?:on|at) the (?P<at>left|right)|one without (?:the|an?) (?P<lacks>{_KIND})"
-    rf"|(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{_COLOUR}) one|one (?:wearing|with|in"
-    rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{_COLOUR}) )?"
+    rf"|(?P<rank>former|latter|(?:first|second)(?= one))(?: one)?|(?P<colour>{ANY_COLOUR}) one|one (?:wearing|with|in"
+    rf"|(?:who|that) (?:wears|has|is in|is wearing)) (?:the|an?|her|his|its) (?:(?P<worn_colour>{ANY_COLOUR}) )?"
     rf"(?P<kind>{_KIND}))\b"
 )
 
@@ -259,7 +267,7 @@ def who_is_gone(
     rest, gone = list(words), list[tuple[str, str]]()
     found = [*_NOT_THERE.finditer(spoken(words, species_of)), *_SINCE_GONE.finditer(spoken(words, species_of))]
     for match in sorted(found, key=lambda match: match.start(), reverse=True):
-        named = re.findall(rf"(?:({_COLOUR}) )?\b({_SPECIES})\b", match["who"] or "")
+        named = re.findall(rf"(?:({ANY_COLOUR}) )?\b({ANY_SPECIES})\b", match["who"] or "")
         gone += [(species, colour) for colour, species in named] if named else [(species, "") for species in present]
         rest[words_of_match(match)] = []
     return rest, gone
@@ -282,6 +290,7 @@ def who_is_met(words: Sequence[Word], species_of: SpeciesOf) -> list[Seen]:
 
 
 def without(pattern: re.Pattern[str], words: Sequence[Word], species_of: SpeciesOf) -> list[Word]:
+    """The words without what is found; of a pattern that has a named group, without what that matched alone."""
     kept = list(words)
     for match in reversed(list(pattern.finditer(spoken(words, species_of)))):
         kept[words_of_match(match, match.lastgroup or 0)] = []
@@ -321,17 +330,6 @@ def lacks_subject(words: Sequence[Word], ending: str = "s|ing") -> bool:
 
     "Waves crash" has a subject: another verb follows it.
     """
-    text = " ".join(word.known_as for word in words)
+    text = text_of(words)
     then = r"(?:(?:,|and|then|now|again|suddenly) )*"
     return re.match(rf"{then}(?!(?:{_NO_VERBS})\b)\w+(?:{ending})(?:$| (?:{_AFTER_VERBS})(?!\S))", text) is not None
-
-
-def spoken(words: Sequence[Word], species_of: SpeciesOf) -> str:
-    """The words with a space between them, and a species for each that names one."""
-    return " ".join(species_of(word) or word.known_as for word in words)
-
-
-def words_of_match(match: re.Match[str], group: str | int = 0) -> slice:
-    """Where the words are that a pattern found in what is `spoken`."""
-    start, end = match.span(group)
-    return slice(match.string[: start + 1].count(" "), match.string[:end].count(" ") + 1)

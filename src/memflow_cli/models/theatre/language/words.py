@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
@@ -12,7 +12,8 @@ UNKNOWN = 0  # row of what no vocabulary has
 COMMA = 1
 FIRST_WORD = 2
 SHOWN = frozenset((*SPECIES, *COLOURS, *ACCESSORIES, *SETTINGS))  # what a slip of the pen most likely means
-WORN = "|".join((*ACCESSORIES, "cap", "shawl"))  # words for what puppets wear, of a pattern
+# Parts of patterns: the words for a species, a colour, what puppets wear.
+ANY_SPECIES, ANY_COLOUR, WORN = "|".join(SPECIES), "|".join(COLOURS), "|".join((*ACCESSORIES, "cap", "shawl"))
 _LONG = 6  # letters, from which a doubled one is a slip rather than another word
 MAX_WORDS = 48  # of a sentence; what is longer is read in pieces
 
@@ -77,6 +78,25 @@ class Word(NamedTuple):
     row: int
     known_as: str
     written: str
+
+
+SpeciesOf = Callable[[Word], str | None]  # for which a word stands
+
+
+def text_of(words: Iterable[Word]) -> str:
+    """The words with a space between them, as they are spelled in the vocabulary."""
+    return " ".join(word.known_as for word in words)
+
+
+def spoken(words: Sequence[Word], species_of: SpeciesOf) -> str:
+    """The words with a space between them, and a species for each that names one."""
+    return " ".join(species_of(word) or word.known_as for word in words)
+
+
+def words_of_match(match: re.Match[str], group: str | int = 0) -> slice:
+    """Where the words are that a pattern found in what is `spoken`."""
+    start, end = match.span(group)
+    return slice(match.string[: start + 1].count(" "), match.string[:end].count(" ") + 1)
 
 
 def plain_letters(text: str) -> str:
