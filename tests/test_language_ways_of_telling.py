@@ -46,6 +46,7 @@ WITHOUT_ASIDE = {
     "it leaves , and the forest belongs to the fox again": "it leaves",
     "a man in a red hat looks on": "a man looks on",
     "with ice cream all over its face": "all over its face",
+    "they leave , the cat first": "they leave",
     "they leave , it first and she behind it": "they leave",
 }
 

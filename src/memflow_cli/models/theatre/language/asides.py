@@ -70,6 +70,7 @@ ASIDES = {
     rf"(?P<theirs> (?:with|in|wearing) (?:the|an?) (?:\w+ )?(?:{WORN})){_END}",
     "with ice cream all over its face": r"\b(?:with |an? |some )?"
     rf"(?:ice creams?|orange juice|(?:red|white) wine|snow(?:balls?|m[ae]n)){_END}",
+    "they leave , the cat first": rf" , (?:the )?{_SPECIES} first(?=$)",
     "they leave , it first and she behind it": rf", (?:he|she|it|one) first(?: ,)? (?:and )?(?:he|she|it|the other)"
     rf" (?:behind|after)(?: {_IT})?{_END}",
 }  # fmt: skip
