@@ -1,7 +1,7 @@
 """What the network reads of a sentence, corrected where a word of it or the story tells better."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from memflow_cli.models.theatre.language.cast import Member
@@ -42,8 +42,7 @@ _STAYS = re.compile(
 )
 _ABSENT = re.compile(
     r"\b(?:gone|away|vanish\w*|disappear\w*|missing|nowhere|alone|only|without|lost|left|leav\w+|nobody|no one|out|off|home"
-    r"|neither|never"
-    r"|not (?:there|here|back|to be seen|in)|no \w+)\b(?<!no longer)|\bno longer (?:there|here|in|on|to be seen)\b"
+    r"|neither|never|not (?:there|here|back|to be seen|in)|no \w+)\b(?<!no longer)|\bno longer (?:there|here|in|on|to be seen)\b"
 )
 _FOLLOWS = re.compile(r"\b(?:behind|after|with) (?:it|him|her)\b|\b(?:too|as well|also|follow\w*)\b")
 _LEAVES = re.compile(
@@ -161,8 +160,7 @@ def one_leaves(reading: Reading, words: Sequence[Word], mentions: Mapping[str, i
         return reading
     place = match.string[: match.start()].count(" ")
     meant = set(left) or {who for who in leaving if mentions.get(who, place) < place}
-    stay = {who: tuple(act for act in reading.acts[who] if act[0] != "leave") for who in leaving - meant if meant}
-    return replace(reading, acts=reading.acts | {who: acts or (("idle", ""),) for who, acts in stay.items()})
+    return _without_deeds(reading, {"leave"}, leaving - meant) if meant else reading
 
 
 def unanswered(reading: Reading, words: Sequence[Word], known: Iterable[str], present: Iterable[str]) -> Reading:
@@ -176,11 +174,14 @@ def unanswered(reading: Reading, words: Sequence[Word], known: Iterable[str], pr
 def leaves_if_told(reading: Reading, words: Sequence[Word]) -> Reading:
     """Nobody leaves, or is gone, without a word that may say so: "has lost its way", "looks away", "does not see it"."""
     text = _STAYS.sub("", text_of(words))
-    untold = {"leave"} - {"leave" if _LEAVES.search(text) else ""} | {"absent"} - {
-        "absent" if _ABSENT.search(text) else ""
-    }
-    stay = {who: tuple(act for act in acts if act[0] not in untold) for who, acts in reading.acts.items()}
-    return replace(reading, acts={who: acts or (("idle", ""),) for who, acts in stay.items()})
+    untold = {verb for verb, told in (("leave", _LEAVES), ("absent", _ABSENT)) if not told.search(text)}
+    return _without_deeds(reading, untold, reading.acts)
+
+
+def _without_deeds(reading: Reading, verbs: Collection[str], whose: Iterable[str]) -> Reading:
+    """Whoever does nothing else is there all the same."""
+    rest = {who: tuple(act for act in reading.acts[who] if act[0] not in verbs) for who in whose}
+    return replace(reading, acts=reading.acts | {who: acts or (("idle", ""),) for who, acts in rest.items()})
 
 
 def alike(reading: Reading, words: Sequence[Word], named: Iterable[str], present: Sequence[str]) -> Reading:

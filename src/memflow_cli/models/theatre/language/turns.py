@@ -50,9 +50,7 @@ def turns_told(
     `mentions`: the place of the first word that names each species. Who is not named has no turn of its own ("both leave").
     """
     travellers = sorted((who for who in mentions if _travels(reading.acts.get(who, ()))), key=mentions.__getitem__)
-    turns: dict[str, Turn] = {}
-    for place, species in enumerate(travellers):
-        turns[species] = (first, place)
+    turns = {species: (first, place) for place, species in enumerate(travellers)}
     if len(travellers) == 2:
         one, other = travellers
         text = spoken(words, species_of)
